@@ -1,0 +1,51 @@
+/* Generated from bindings/api/keel.yml by tools/gen. Do not edit: change the description and run `./dev gen`. */
+#ifndef KL_BASE_STATUS_CODES_H
+#define KL_BASE_STATUS_CODES_H
+
+enum {
+  KL_OK = 0,
+  /* usage: a mistake of the caller */
+  KL_E_INVALID = -101,
+  KL_E_HANDLE = -102,
+  KL_E_FINISHED = -103,
+  KL_E_READ_ONLY = -104,
+  KL_E_KEY_SIZE = -105,
+  KL_E_VALUE_SIZE = -106,
+  KL_E_BUFFER_SIZE = -107,
+  KL_E_CONCURRENT_USE = -108,
+  KL_E_FORKED = -109,
+  KL_E_CLOSED = -110,
+  KL_E_UNSUPPORTED = -111,
+  /* absence and presence */
+  KL_E_NOT_FOUND = -201,
+  KL_E_KEYSPACE_NOT_FOUND = -202,
+  KL_E_NO_FILE = -203,
+  KL_E_EXISTS = -204,
+  /* conflict: run the transaction again */
+  KL_E_CONFLICT = -301,
+  KL_E_DEADLOCK = -302,
+  KL_E_SNAPSHOT_TOO_OLD = -303,
+  KL_E_COMMIT_UNKNOWN = -304,
+  /* busy: try again later */
+  KL_E_LOCKED = -401,
+  KL_E_TIMEOUT = -402,
+  KL_E_CANCELLED = -403,
+  /* input and output */
+  KL_E_IO = -501,
+  KL_E_DISK_FULL = -502,
+  KL_E_PERMISSION = -503,
+  KL_E_READ_ONLY_MEDIA = -504,
+  KL_E_NOT_A_FILE = -505,
+  KL_E_POISONED = -506,
+  /* corruption and format */
+  KL_E_CORRUPT = -601,
+  KL_E_FORMAT = -602,
+  KL_E_VERSION = -603,
+  /* resources */
+  KL_E_NO_MEMORY = -701,
+  KL_E_LIMIT = -702,
+  /* internal */
+  KL_E_INTERNAL = -901
+};
+
+#endif

@@ -1,0 +1,63 @@
+/* core/db/db.h: an open database: open/close, options, wiring, stats. The only header of core/ that capi includes.
+ *
+ * A path that is opened twice in one process gives two references on one engine (found by device and inode); a second
+ * process gets KL_E_LOCKED with the holder's process id and name. The last release stops the threads, syncs what was acknowledged
+ * with durability `group`, and closes the files.
+ *
+ * Thread rules: any thread. After fork, kl_db_check answers KL_E_FORKED in the child, and nothing of the parent's is touched. */
+#ifndef KL_DB_DB_H
+#define KL_DB_DB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../keyspace/keyspace.h"
+#include "../os/os.h"
+#include "../store/store.h"
+#include "../txn/txn.h"
+
+typedef struct kl_db kl_db;
+
+typedef struct kl_db_options {
+  bool read_only;       /* shared lock, no write of any kind, works on read-only media */
+  bool no_create;       /* KL_E_NO_FILE when absent */
+  bool must_create;     /* KL_E_EXISTS when present */
+  kl_durability durability;
+  uint64_t group_interval_ns; /* 0: 10 ms */
+  uint64_t log_segment_size;  /* 0: default */
+  uint64_t memory_limit;      /* bytes of delta, 0: half of physical memory; beyond it commits get KL_E_LIMIT */
+  uint32_t page_size;         /* format parameter at creation, 0: default */
+  uint32_t file_mode;         /* 0: 0600 */
+} kl_db_options;
+
+/* ":memory:" is a private database without files. */
+kl_status kl_db_open(kl_os *os, const char *path, const kl_db_options *options, kl_db **out_db, kl_error *err);
+void kl_db_ref(kl_db *db);
+/* The last one closes; `err` (nullable) tells when the final sync failed. */
+kl_status kl_db_release(kl_db *db, kl_error *err);
+/* KL_OK, KL_E_FORKED, KL_E_POISONED. Two relaxed loads. */
+kl_status kl_db_check(kl_db *db, kl_error *err);
+
+kl_txn_manager *kl_db_txn_manager(kl_db *db);
+kl_catalogue *kl_db_catalogue(kl_db *db);
+kl_allocator *kl_db_allocator(kl_db *db);
+
+kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so far is on disk when it returns */
+kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
+
+typedef struct kl_db_stats {
+  uint64_t commits, commits_read_only, rollbacks, conflicts, groups; /* groups: log batches; commits / groups = group size */
+  uint64_t gets, puts, deletes, cursor_steps;
+  uint64_t transactions_live, snapshots_live, views_live;
+  uint64_t oldest_snapshot_age_ns;
+  uint64_t visible_ts;
+  uint64_t keyspaces;
+  uint64_t delta_keys, delta_versions, delta_bytes;
+  kl_wal_stats log; /* zeros for :memory: */
+  uint64_t recovery_batches, recovery_bytes, recovery_ns;
+  uint64_t memory_bytes, memory_limit;
+  bool poisoned;
+} kl_db_stats;
+kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err);
+
+#endif

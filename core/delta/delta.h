@@ -1,0 +1,80 @@
+/* core/delta/delta.h: the in-memory, concurrent, ordered, multi-version index of recent commits.
+ *
+ * A map from (keyspace id, key) to a chain of versions, newest first; each version has a commit timestamp, a kind and a
+ * value. Order is keyspace id, then key bytes. Keys and values are copied into the delta's arena on insert and never
+ * move or change; nothing is removed: a delta is freed as a whole when the last reference is dropped.
+ *
+ * Readers take no locks and never wait; writers run in parallel. A version becomes reachable atomically. Readers pass
+ * a read timestamp and see, per key, the newest version at or below it; publishing (which timestamps may be read) is
+ * the business of core/txn.
+ *
+ * Lifetime: pointers handed out (keys, values) stay valid as long as the caller holds a reference on the delta; a delta
+ * holds no pointer into anything else. Thread rules: all functions from any thread; a cursor by one thread at a time. */
+#ifndef KL_DELTA_DELTA_H
+#define KL_DELTA_DELTA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/memory.h"
+#include "../base/slice.h"
+#include "../base/status.h"
+
+typedef struct kl_delta kl_delta;
+
+typedef enum kl_version_kind {
+  KL_VERSION_PUT = 1,
+  KL_VERSION_DELETE = 2
+  /* merge operands (add, min, max, append) get kinds of their own with issue-level work on transactions */
+} kl_version_kind;
+
+typedef struct kl_version {
+  uint64_t ts; /* commit timestamp, > 0 */
+  kl_version_kind kind;
+  kl_slice value; /* empty for DELETE */
+} kl_version;
+
+kl_status kl_delta_new(kl_allocator *allocator, kl_delta **out_delta, kl_error *err); /* one reference */
+void kl_delta_ref(kl_delta *delta);
+void kl_delta_unref(kl_delta *delta); /* the last one frees; NULL is allowed */
+
+/* Adds a version. Versions of one key may arrive in any order of ts; the chain stays sorted. Two versions with the same
+ * key and ts: the later insert wins (replay and re-drive are idempotent). KL_E_NO_MEMORY leaves the delta as it was. */
+kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err);
+
+/* The newest version at or below read_ts; false when there is none (a DELETE is a version, and is returned). */
+bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t read_ts, kl_version *out_version);
+/* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
+uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key);
+
+/* Cursor over the keys of one keyspace as of read_ts, DELETE versions included (the caller merges sources and must
+ * see them). Keys with no version at or below read_ts are skipped. Sees a consistent past: inserts with ts > read_ts
+ * that happen meanwhile never show. Plain storage, no allocation, nothing to close; it borrows the delta's
+ * reference of its caller. After first/last/seek/next/prev, kl_delta_cursor_valid says whether it stands on a key;
+ * moving off an end makes it invalid, and it stays so until positioned anew. */
+typedef struct kl_delta_cursor {
+  kl_delta *delta;
+  uint64_t read_ts;
+  uint32_t keyspace;
+  void *state[6]; /* the structure's own */
+  kl_slice key;
+  kl_version version;
+  bool valid;
+} kl_delta_cursor;
+
+void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
+void kl_delta_cursor_first(kl_delta_cursor *cursor);
+void kl_delta_cursor_last(kl_delta_cursor *cursor);
+void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key); /* first key >= */
+void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key); /* last key <= */
+void kl_delta_cursor_next(kl_delta_cursor *cursor);
+void kl_delta_cursor_prev(kl_delta_cursor *cursor);
+
+typedef struct kl_delta_stats {
+  uint64_t keys;     /* distinct (keyspace, key) */
+  uint64_t versions; /* including deletes */
+  uint64_t bytes;    /* memory reserved */
+} kl_delta_stats;
+void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats);
+
+#endif

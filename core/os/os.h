@@ -1,0 +1,126 @@
+/* core/os/os.h: everything that Keel asks of the operating system, as one interface.
+ *
+ * Two implementations: posix/ (the real one) and sim/ (virtual files, virtual clock, seeded faults; os/sim/sim.h).
+ * All code above this floor gets a `kl_os *` and never makes a system call by itself. Platform #ifdefs live in
+ * os/posix and (later) os/win only.
+ *
+ * Paths are UTF-8, NUL-terminated. Sizes and offsets are bytes. Calls that can fail return kl_status and fill err
+ * with the path and the errno. Interrupted calls are restarted inside. Thread rules: all calls from any thread; one
+ * kl_file may be used by many threads at once (positional I/O only). */
+#ifndef KL_OS_OS_H
+#define KL_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/memory.h"
+#include "../base/slice.h"
+#include "../base/status.h"
+
+typedef struct kl_os kl_os;
+typedef struct kl_file kl_file;
+
+enum {
+  KL_OPEN_READ = 1,      /* read only */
+  KL_OPEN_WRITE = 2,     /* read and write */
+  KL_OPEN_CREATE = 4,    /* create when absent (0600 unless `mode` says otherwise) */
+  KL_OPEN_EXCLUSIVE = 8, /* with CREATE: fail with KL_E_EXISTS when present */
+  KL_OPEN_DSYNC = 16     /* every write returns when its data is on stable storage */
+};
+
+typedef enum kl_file_kind { KL_FILE_ABSENT, KL_FILE_REGULAR, KL_FILE_DIRECTORY, KL_FILE_OTHER } kl_file_kind;
+
+typedef struct kl_file_info {
+  kl_file_kind kind;
+  uint64_t size;
+  uint64_t device, inode; /* identity: equal for two names of one file */
+} kl_file_info;
+
+typedef enum kl_lock_mode { KL_LOCK_SHARED, KL_LOCK_EXCLUSIVE } kl_lock_mode;
+
+/* The interface. Use the kl_os_* wrappers below; only implementations name this. */
+struct kl_os {
+  kl_allocator *allocator; /* the allocator of this os; the simulated one can fail */
+  bool has_threads;        /* false: no background threads may be started (simulation); do such work inline */
+
+  kl_status (*open)(kl_os *, const char *path, uint32_t flags, uint32_t mode, kl_file **out, kl_error *);
+  void (*close)(kl_os *, kl_file *);
+  /* Reads up to size bytes at offset; *out_read < size only at end of file. */
+  kl_status (*read)(kl_os *, kl_file *, void *buffer, size_t size, uint64_t offset, size_t *out_read, kl_error *);
+  /* Writes all of the parts, in order, from offset on, or fails. A failed write may have written any part. */
+  kl_status (*write)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
+  kl_status (*sync)(kl_os *, kl_file *, bool data_only, kl_error *); /* fdatasync or fsync */
+  kl_status (*size)(kl_os *, kl_file *, uint64_t *out_size, kl_error *);
+  kl_status (*truncate)(kl_os *, kl_file *, uint64_t size, kl_error *);
+  /* Reserves space without changing bytes that exist; grows the file. Falls back to nothing where unsupported. */
+  kl_status (*allocate)(kl_os *, kl_file *, uint64_t offset, uint64_t size, kl_error *);
+  /* Advisory whole-file lock of the open file description, never waits: KL_E_LOCKED when held elsewhere. Released by
+   * close. A forked child that closes its copy does not release the parent's. */
+  kl_status (*lock)(kl_os *, kl_file *, kl_lock_mode, kl_error *);
+
+  kl_status (*stat)(kl_os *, const char *path, kl_file_info *out, kl_error *); /* absent is KL_OK + KL_FILE_ABSENT */
+  kl_status (*remove)(kl_os *, const char *path, kl_error *);
+  kl_status (*rename)(kl_os *, const char *from, const char *to, kl_error *);
+  kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
+
+  uint64_t (*monotonic_ns)(kl_os *);
+  uint64_t (*wall_ns)(kl_os *); /* since 1970-01-01 UTC */
+  void (*sleep_ns)(kl_os *, uint64_t ns);
+  void (*random)(kl_os *, void *out, size_t size); /* seeded in the simulation */
+  uint64_t (*process_id)(kl_os *);
+  void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
+  uint64_t (*physical_memory)(kl_os *);                      /* bytes, 0 when unknown */
+};
+
+/* The real operating system. One static object; never freed. */
+kl_os *kl_os_posix(void);
+
+/* Wrappers, one per entry: kl_os_open(os, ...), and so on. */
+static inline kl_status kl_os_open(kl_os *os, const char *path, uint32_t flags, uint32_t mode, kl_file **out,
+                                   kl_error *err) {
+  return os->open(os, path, flags, mode, out, err);
+}
+static inline void kl_os_close(kl_os *os, kl_file *file) { os->close(os, file); }
+static inline kl_status kl_os_read(kl_os *os, kl_file *file, void *buffer, size_t size, uint64_t offset,
+                                   size_t *out_read, kl_error *err) {
+  return os->read(os, file, buffer, size, offset, out_read, err);
+}
+static inline kl_status kl_os_write(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                                    kl_error *err) {
+  return os->write(os, file, parts, count, offset, err);
+}
+static inline kl_status kl_os_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err) {
+  return os->sync(os, file, data_only, err);
+}
+static inline kl_status kl_os_size(kl_os *os, kl_file *file, uint64_t *out_size, kl_error *err) {
+  return os->size(os, file, out_size, err);
+}
+static inline kl_status kl_os_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *err) {
+  return os->truncate(os, file, size, err);
+}
+static inline kl_status kl_os_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err) {
+  return os->allocate(os, file, offset, size, err);
+}
+static inline kl_status kl_os_lock(kl_os *os, kl_file *file, kl_lock_mode mode, kl_error *err) {
+  return os->lock(os, file, mode, err);
+}
+static inline kl_status kl_os_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err) {
+  return os->stat(os, path, out, err);
+}
+static inline kl_status kl_os_remove(kl_os *os, const char *path, kl_error *err) { return os->remove(os, path, err); }
+static inline kl_status kl_os_rename(kl_os *os, const char *from, const char *to, kl_error *err) {
+  return os->rename(os, from, to, err);
+}
+static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_error *err) {
+  return os->sync_directory(os, path, err);
+}
+static inline uint64_t kl_os_monotonic_ns(kl_os *os) { return os->monotonic_ns(os); }
+static inline uint64_t kl_os_wall_ns(kl_os *os) { return os->wall_ns(os); }
+static inline void kl_os_sleep_ns(kl_os *os, uint64_t ns) { os->sleep_ns(os, ns); }
+static inline void kl_os_random(kl_os *os, void *out, size_t size) { os->random(os, out, size); }
+static inline uint64_t kl_os_process_id(kl_os *os) { return os->process_id(os); }
+static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) { os->process_name(os, out, capacity); }
+static inline uint64_t kl_os_physical_memory(kl_os *os) { return os->physical_memory(os); }
+
+#endif
