@@ -21,9 +21,15 @@ struct kl_allocator {
 /* The allocator over the C library. */
 kl_allocator *kl_allocator_libc(void);
 
-static inline void *kl_alloc(kl_allocator *a, size_t size) { return a->alloc(a, size, _Alignof(max_align_t)); }
-static inline void *kl_alloc_aligned(kl_allocator *a, size_t size, size_t align) { return a->alloc(a, size, align); }
-static inline void kl_free(kl_allocator *a, void *memory, size_t size) { a->free(a, memory, size); }
+static inline void *kl_alloc(kl_allocator *a, size_t size) {
+  return a->alloc(a, size, _Alignof(max_align_t));
+}
+static inline void *kl_alloc_aligned(kl_allocator *a, size_t size, size_t align) {
+  return a->alloc(a, size, align);
+}
+static inline void kl_free(kl_allocator *a, void *memory, size_t size) {
+  a->free(a, memory, size);
+}
 
 /* Grows (or shrinks) a block by allocating, copying and freeing; the old one stays valid when NULL is returned. */
 void *kl_realloc(kl_allocator *a, void *memory, size_t old_size, size_t new_size);

@@ -1,0 +1,79 @@
+/* Generated from bindings/api/keel.yml by tools/gen. Do not edit: change the description and run `./dev gen`. */
+#include "status.h"
+
+const char *kl_status_name(kl_status code) {
+  switch (code) {
+    case KL_OK:
+      return "ok";
+    case KL_E_INVALID:
+      return "invalid";
+    case KL_E_HANDLE:
+      return "handle";
+    case KL_E_FINISHED:
+      return "finished";
+    case KL_E_READ_ONLY:
+      return "read_only";
+    case KL_E_KEY_SIZE:
+      return "key_size";
+    case KL_E_VALUE_SIZE:
+      return "value_size";
+    case KL_E_BUFFER_SIZE:
+      return "buffer_size";
+    case KL_E_CONCURRENT_USE:
+      return "concurrent_use";
+    case KL_E_FORKED:
+      return "forked";
+    case KL_E_CLOSED:
+      return "closed";
+    case KL_E_UNSUPPORTED:
+      return "unsupported";
+    case KL_E_NOT_FOUND:
+      return "not_found";
+    case KL_E_KEYSPACE_NOT_FOUND:
+      return "keyspace_not_found";
+    case KL_E_NO_FILE:
+      return "no_file";
+    case KL_E_EXISTS:
+      return "exists";
+    case KL_E_CONFLICT:
+      return "conflict";
+    case KL_E_DEADLOCK:
+      return "deadlock";
+    case KL_E_SNAPSHOT_TOO_OLD:
+      return "snapshot_too_old";
+    case KL_E_COMMIT_UNKNOWN:
+      return "commit_unknown";
+    case KL_E_LOCKED:
+      return "locked";
+    case KL_E_TIMEOUT:
+      return "timeout";
+    case KL_E_CANCELLED:
+      return "cancelled";
+    case KL_E_IO:
+      return "io";
+    case KL_E_DISK_FULL:
+      return "disk_full";
+    case KL_E_PERMISSION:
+      return "permission";
+    case KL_E_READ_ONLY_MEDIA:
+      return "read_only_media";
+    case KL_E_NOT_A_FILE:
+      return "not_a_file";
+    case KL_E_POISONED:
+      return "poisoned";
+    case KL_E_CORRUPT:
+      return "corrupt";
+    case KL_E_FORMAT:
+      return "format";
+    case KL_E_VERSION:
+      return "version";
+    case KL_E_NO_MEMORY:
+      return "no_memory";
+    case KL_E_LIMIT:
+      return "limit";
+    case KL_E_INTERNAL:
+      return "internal";
+    default:
+      return "unknown";
+  }
+}
