@@ -1,0 +1,50 @@
+/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`.
+ *
+ * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the description. */
+%{
+#define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
+#define KEEL_CHECKPOINT_FIELDS(X, record) \
+  X(record, log_needed), \
+  X(record, sequence), \
+  X(record, timestamp), \
+  X(record, log_position), \
+  X(record, wall_time_ns)
+#define KEEL_STATS_FIELDS(X, record) \
+  X(record, poisoned), \
+  X(record, commits), \
+  X(record, commits_read_only), \
+  X(record, rollbacks), \
+  X(record, conflicts), \
+  X(record, groups), \
+  X(record, gets), \
+  X(record, puts), \
+  X(record, deletes), \
+  X(record, cursor_steps), \
+  X(record, transactions_live), \
+  X(record, snapshots_live), \
+  X(record, views_live), \
+  X(record, oldest_snapshot_age_ns), \
+  X(record, visible_timestamp), \
+  X(record, keyspaces), \
+  X(record, delta_keys), \
+  X(record, delta_versions), \
+  X(record, delta_bytes), \
+  X(record, log_start), \
+  X(record, log_tail), \
+  X(record, log_durable), \
+  X(record, log_file_bytes), \
+  X(record, log_segments), \
+  X(record, log_segments_recycled), \
+  X(record, log_appends), \
+  X(record, log_appended_bytes), \
+  X(record, log_syncs), \
+  X(record, log_syncs_shared), \
+  X(record, log_sync_ns_total), \
+  X(record, log_sync_ns_max), \
+  X(record, log_uses_dsync), \
+  X(record, recovery_batches), \
+  X(record, recovery_bytes), \
+  X(record, recovery_ns), \
+  X(record, memory_bytes), \
+  X(record, memory_limit)
+%}
