@@ -4,9 +4,18 @@
  * All code above this floor gets a `kl_os *` and never makes a system call by itself. Platform #ifdefs live in
  * os/posix and (later) os/win only.
  *
- * Paths are UTF-8, NUL-terminated. Sizes and offsets are bytes. Calls that can fail return kl_status and fill err
- * with the path and the errno. Interrupted calls are restarted inside. Thread rules: all calls from any thread; one
- * kl_file may be used by many threads at once (positional I/O only). */
+ * Paths are UTF-8, NUL-terminated. Sizes and offsets are bytes, offset + size at most 2^63-1 (KL_E_INVALID beyond).
+ * Calls that can fail return kl_status and fill err with the path and the errno. Interrupted calls are restarted
+ * inside, short transfers continued. What an errno becomes is in os/error.h; the usual ones: KL_E_NO_FILE,
+ * KL_E_EXISTS, KL_E_NOT_A_FILE, KL_E_PERMISSION, KL_E_READ_ONLY_MEDIA, KL_E_DISK_FULL, KL_E_LIMIT, KL_E_NO_MEMORY, and
+ * KL_E_IO for all that no caller can tell apart.
+ *
+ * Thread rules: all calls from any thread; one kl_file may be used by many threads at once (positional I/O only),
+ * except that close is the last call, and that lock, truncate and allocate of one file are one thread's at a time and
+ * no other thread writes past its end meanwhile.
+ *
+ * After a fork, a kl_file of the parent answers every call in the child with KL_E_FORKED; close frees it there and
+ * leaves the parent's lock alone. */
 #ifndef KL_OS_OS_H
 #define KL_OS_OS_H
 
@@ -22,9 +31,9 @@ typedef struct kl_os kl_os;
 typedef struct kl_file kl_file;
 
 enum {
-  KL_OPEN_READ = 1,      /* read only */
+  KL_OPEN_READ = 1,      /* read only; changing calls give KL_E_INVALID */
   KL_OPEN_WRITE = 2,     /* read and write */
-  KL_OPEN_CREATE = 4,    /* create when absent (0600 unless `mode` says otherwise) */
+  KL_OPEN_CREATE = 4,    /* with WRITE: create when absent, with the bits of `mode` (0: 0600) less the umask */
   KL_OPEN_EXCLUSIVE = 8, /* with CREATE: fail with KL_E_EXISTS when present */
   KL_OPEN_DSYNC = 16     /* every write returns when its data is on stable storage */
 };
@@ -44,33 +53,46 @@ struct kl_os {
   kl_allocator *allocator; /* the allocator of this os; the simulated one can fail */
   bool has_threads;        /* false: no background threads may be started (simulation); do such work inline */
 
+  /* Regular files only (KL_E_NOT_A_FILE); symbolic links are followed. Impossible flags: KL_E_INVALID. */
   kl_status (*open)(kl_os *, const char *path, uint32_t flags, uint32_t mode, kl_file **out, kl_error *);
-  void (*close)(kl_os *, kl_file *);
+  void (*close)(kl_os *, kl_file *); /* gives up the lock, does not sync; NULL is allowed */
   /* Reads up to size bytes at offset; *out_read < size only at end of file. */
   kl_status (*read)(kl_os *, kl_file *, void *buffer, size_t size, uint64_t offset, size_t *out_read, kl_error *);
   /* Writes all of the parts, in order, from offset on, or fails. A failed write may have written any part. */
   kl_status (*write)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
-  kl_status (*sync)(kl_os *, kl_file *, bool data_only, kl_error *); /* fdatasync or fsync */
+  /* When it returns KL_OK, every write to the file that was finished before the call is on stable storage, from
+   * whatever kl_file of it. data_only (fdatasync): and with them what is needed to read them back, such as the size; a
+   * truncation or allocation after the last write may stay behind. The name of a new file needs sync_directory.
+   * After a failure nothing is known about any write since the last good sync, and a later good one does not change
+   * that (OS-2). */
+  kl_status (*sync)(kl_os *, kl_file *, bool data_only, kl_error *);
   kl_status (*size)(kl_os *, kl_file *, uint64_t *out_size, kl_error *);
   kl_status (*truncate)(kl_os *, kl_file *, uint64_t size, kl_error *);
-  /* Reserves space without changing bytes that exist; grows the file. Falls back to nothing where unsupported. */
+  /* Reserves space for the range without changing bytes that exist; the file grows to offset + size when it is shorter
+   * (new bytes read as zeros). Where the file system cannot reserve, the file only grows. */
   kl_status (*allocate)(kl_os *, kl_file *, uint64_t offset, uint64_t size, kl_error *);
-  /* Advisory whole-file lock of the open file description, never waits: KL_E_LOCKED when held elsewhere. Released by
-   * close. A forked child that closes its copy does not release the parent's. */
+  /* Advisory whole-file lock of this kl_file, never waits: KL_E_LOCKED when another process, or another kl_file of
+   * this one, holds a lock that excludes it. Exclusive needs KL_OPEN_WRITE (KL_E_INVALID). A second call changes the
+   * mode; when that fails the first lock may be lost. Ends with close, or with the process that opened the file, even if
+   * a forked child lives on. */
   kl_status (*lock)(kl_os *, kl_file *, kl_lock_mode, kl_error *);
 
   kl_status (*stat)(kl_os *, const char *path, kl_file_info *out, kl_error *); /* absent is KL_OK + KL_FILE_ABSENT */
   kl_status (*remove)(kl_os *, const char *path, kl_error *);
+  /* Atomic; a file named `to` is replaced. Both names are in one directory (KL_E_INVALID), spelled alike. */
   kl_status (*rename)(kl_os *, const char *from, const char *to, kl_error *);
+  /* Creations, renames and removals in the directory are durable when it returns KL_OK. */
   kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
 
   uint64_t (*monotonic_ns)(kl_os *);
   uint64_t (*wall_ns)(kl_os *); /* since 1970-01-01 UTC */
   void (*sleep_ns)(kl_os *, uint64_t ns);
-  void (*random)(kl_os *, void *out, size_t size); /* seeded in the simulation */
+  /* For identities and seeds, not for keys: it cannot fail, so it falls back to weaker sources. Seeded in the
+   * simulation. */
+  void (*random)(kl_os *, void *out, size_t size);
   uint64_t (*process_id)(kl_os *);
   void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
-  uint64_t (*physical_memory)(kl_os *);                      /* bytes, 0 when unknown */
+  uint64_t (*physical_memory)(kl_os *);                      /* bytes, or a container's limit; 0 when unknown */
 };
 
 /* The real operating system. One static object; never freed. */
@@ -81,7 +103,9 @@ static inline kl_status kl_os_open(kl_os *os, const char *path, uint32_t flags, 
                                    kl_error *err) {
   return os->open(os, path, flags, mode, out, err);
 }
-static inline void kl_os_close(kl_os *os, kl_file *file) { os->close(os, file); }
+static inline void kl_os_close(kl_os *os, kl_file *file) {
+  os->close(os, file);
+}
 static inline kl_status kl_os_read(kl_os *os, kl_file *file, void *buffer, size_t size, uint64_t offset,
                                    size_t *out_read, kl_error *err) {
   return os->read(os, file, buffer, size, offset, out_read, err);
@@ -108,19 +132,35 @@ static inline kl_status kl_os_lock(kl_os *os, kl_file *file, kl_lock_mode mode, 
 static inline kl_status kl_os_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err) {
   return os->stat(os, path, out, err);
 }
-static inline kl_status kl_os_remove(kl_os *os, const char *path, kl_error *err) { return os->remove(os, path, err); }
+static inline kl_status kl_os_remove(kl_os *os, const char *path, kl_error *err) {
+  return os->remove(os, path, err);
+}
 static inline kl_status kl_os_rename(kl_os *os, const char *from, const char *to, kl_error *err) {
   return os->rename(os, from, to, err);
 }
 static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_error *err) {
   return os->sync_directory(os, path, err);
 }
-static inline uint64_t kl_os_monotonic_ns(kl_os *os) { return os->monotonic_ns(os); }
-static inline uint64_t kl_os_wall_ns(kl_os *os) { return os->wall_ns(os); }
-static inline void kl_os_sleep_ns(kl_os *os, uint64_t ns) { os->sleep_ns(os, ns); }
-static inline void kl_os_random(kl_os *os, void *out, size_t size) { os->random(os, out, size); }
-static inline uint64_t kl_os_process_id(kl_os *os) { return os->process_id(os); }
-static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) { os->process_name(os, out, capacity); }
-static inline uint64_t kl_os_physical_memory(kl_os *os) { return os->physical_memory(os); }
+static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
+  return os->monotonic_ns(os);
+}
+static inline uint64_t kl_os_wall_ns(kl_os *os) {
+  return os->wall_ns(os);
+}
+static inline void kl_os_sleep_ns(kl_os *os, uint64_t ns) {
+  os->sleep_ns(os, ns);
+}
+static inline void kl_os_random(kl_os *os, void *out, size_t size) {
+  os->random(os, out, size);
+}
+static inline uint64_t kl_os_process_id(kl_os *os) {
+  return os->process_id(os);
+}
+static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) {
+  os->process_name(os, out, capacity);
+}
+static inline uint64_t kl_os_physical_memory(kl_os *os) {
+  return os->physical_memory(os);
+}
 
 #endif

@@ -1,10 +1,11 @@
 /* core/os/thread.h: mutexes, condition variables, threads.
  *
- * Keel starts few threads, all named ("keel-..."), all joined at close; they block every signal, so that a host's
- * handlers run on the host's threads. Where `os->has_threads` is false none is started.
+ * Keel starts few threads, all named ("keel-..."), all joined at close, with stacks of 256 KiB. They block every signal
+ * but the faults that they make themselves (SIGSEGV and its like), so that a host's handlers run on the host's threads.
+ * Where `os->has_threads` is false none is started (KL_E_UNSUPPORTED).
  *
- * kl_mutex and kl_cond are plain storage (no allocation, cannot fail after init). A timed wait measures on the
- * monotonic clock. */
+ * kl_mutex and kl_cond are plain storage (no allocation, cannot fail after init) and stay where they were initialised.
+ * A mutex is not recursive. A timed wait measures on the monotonic clock. */
 #ifndef KL_OS_THREAD_H
 #define KL_OS_THREAD_H
 
@@ -36,16 +37,18 @@ bool kl_cond_wait_ns(kl_cond *cond, kl_mutex *mutex, uint64_t timeout_ns);
 void kl_cond_signal(kl_cond *cond);
 void kl_cond_broadcast(kl_cond *cond);
 
-/* `name` at most 15 bytes. */
+/* `name` at most 15 bytes; more are cut. KL_E_LIMIT: the system allows no more threads. */
 kl_status kl_thread_start(kl_os *os, const char *name, void (*run)(void *context), void *context, kl_thread **out,
                           kl_error *err);
-void kl_thread_join(kl_thread *thread); /* waits for run to return and frees the thread */
-void kl_thread_yield(void);             /* gives up the time slice; for bounded spinning */
+/* Waits for run to return and frees the thread. In a forked child, where there is no such thread, frees only. NULL is
+ * allowed. */
+void kl_thread_join(kl_thread *thread);
+void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
 
-/* How often this process has been the child of a fork since the library was loaded: 0 in the process that loaded it.
- * One relaxed load. Objects remember the value of their creation; another value means: forked, touch nothing.
- * Kept by a pthread_atfork child handler, which also closes the child's copies of lock files so that a child cannot
- * hold the parent's lock. */
+/* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
+ * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.
+ * Kept by a pthread_atfork child handler, which also closes the child's copies of locked files, so that a child cannot
+ * hold the parent's lock. Not seen: vfork, posix_spawn, raw clone and _Fork, after which POSIX allows little but exec. */
 uint64_t kl_fork_count(void);
 
 #endif
