@@ -11,8 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* capi/ reaches assertions, the checksum query and the fork count through this header. */
+#include "../base/assert.h"
+#include "../base/crc32c.h"
 #include "../keyspace/keyspace.h"
 #include "../os/os.h"
+#include "../os/thread.h"
 #include "../store/store.h"
 #include "../txn/txn.h"
 
