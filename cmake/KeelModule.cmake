@@ -2,12 +2,13 @@
 set(KEEL_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 
 add_library(keel_flags INTERFACE)
-target_compile_features(keel_flags INTERFACE c_std_11)
 target_compile_options(keel_flags INTERFACE ${KEEL_WARNINGS} -fvisibility=hidden -fno-strict-aliasing)
 # __FILE__ in messages is the path inside the project, on every machine that builds it.
 target_compile_options(keel_flags INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 # POSIX.1-2008 and the Linux calls behind it; C11 without GNU extensions in the language itself.
 target_compile_definitions(keel_flags INTERFACE _GNU_SOURCE $<$<CONFIG:Debug>:KL_DEBUG=1>)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
@@ -44,7 +45,7 @@ endfunction()
 # keel_test(name SOURCES a.c ... DEPENDS module ... [LABELS l ...] [TIMEOUT s]): a cmocka test program, run by ctest.
 function(keel_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizer_options.c)
   target_link_libraries(${name} PRIVATE keel_flags cmocka)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support ${PROJECT_SOURCE_DIR})
   foreach(dependency IN LISTS ARG_DEPENDS)
