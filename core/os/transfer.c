@@ -3,23 +3,16 @@
 
 #include <errno.h>
 
+#include "checks.h"
 #include "error.h"
-#include "path.h"
 
 /* Linux moves at most 0x7ffff000 bytes a call; asking for no more keeps every count inside of 32 bits elsewhere too. */
 #define TRANSFER_CALL_MAX ((size_t)1 << 30)
 
-static kl_status transfer_check_range(const char *path, uint64_t size, uint64_t offset, kl_error *err) {
-  char shown[KL_PATH_SHOWN];
-  if (offset <= INT64_MAX && size <= INT64_MAX - offset) return KL_OK;
-  return kl_fail(err, KL_E_INVALID, "offset %llu of \"%s\" is beyond what a file can have; offsets end at 2^63-1",
-                 (unsigned long long)offset, kl_path_shown(path, shown));
-}
-
 kl_status kl_transfer_read(kl_raw_read raw, void *context, const char *path, void *buffer, size_t size, uint64_t offset,
                            size_t *out_read, kl_error *err) {
   size_t done = 0;
-  kl_status status = transfer_check_range(path, size, offset, err);
+  kl_status status = kl_check_range(path, offset, size, err);
   *out_read = 0;
   if (status != KL_OK) return status;
   while (done < size) {
@@ -71,10 +64,10 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
   transfer_rest rest = {parts, count, 0};
   uint64_t total = 0;
   for (size_t i = 0; i < count; i++) {
-    if (parts[i].size > INT64_MAX || total > INT64_MAX) return transfer_check_range(path, UINT64_MAX, offset, err);
+    if (parts[i].size > INT64_MAX || total > INT64_MAX) return kl_check_range(path, offset, UINT64_MAX, err);
     total += parts[i].size;
   }
-  kl_status status = transfer_check_range(path, total, offset, err);
+  kl_status status = kl_check_range(path, offset, total, err);
   if (status != KL_OK) return status;
   for (transfer_advance(&rest, 0); rest.count > 0;) {
     kl_slice window[KL_TRANSFER_PARTS];

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../checks.h"
 #include "posix_private.h"
 
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err) {
@@ -31,12 +32,8 @@ kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err) {
 
 kl_status kl_posix_rename(kl_os *os, const char *from, const char *to, kl_error *err) {
   (void)os;
-  char shown[KL_PATH_SHOWN];
-  size_t directory_size = kl_path_directory_size(from);
-  if (directory_size != kl_path_directory_size(to) || memcmp(from, to, directory_size) != 0) {
-    return kl_fail(err, KL_E_INVALID, "cannot rename to \"%s\": both names must be in one directory",
-                   kl_path_shown(to, shown));
-  }
+  kl_status status = kl_check_rename(from, to, err);
+  if (status != KL_OK) return status;
   if (rename(from, to) == 0) return KL_OK;
   return kl_os_fail(err, errno, from, "cannot rename");
 }

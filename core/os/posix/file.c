@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "../checks.h"
 #include "../transfer.h"
 #include "posix_private.h"
 
@@ -18,22 +19,14 @@ static kl_status posix_file_check(const kl_file *file, kl_error *err) {
                  kl_path_shown(file->path, shown));
 }
 
-static kl_status posix_open_flags(const char *path, uint32_t flags, int *out, kl_error *err) {
-  const uint32_t known = KL_OPEN_READ | KL_OPEN_WRITE | KL_OPEN_CREATE | KL_OPEN_EXCLUSIVE | KL_OPEN_DSYNC;
-  uint32_t access = flags & (KL_OPEN_READ | KL_OPEN_WRITE);
-  bool create = (flags & KL_OPEN_CREATE) != 0, exclusive = (flags & KL_OPEN_EXCLUSIVE) != 0;
-  char shown[KL_PATH_SHOWN];
-  if ((flags & ~known) != 0 || access == 0 || (create && (flags & KL_OPEN_WRITE) == 0) || (exclusive && !create)) {
-    return kl_fail(err, KL_E_INVALID, "cannot open \"%s\": flags 0x%x ask for nothing that is possible",
-                   kl_path_shown(path, shown), (unsigned)flags);
-  }
+static int posix_open_flags(uint32_t flags) {
   /* O_NONBLOCK: opening a FIFO must not wait for its other end; regular files do not know it. Symbolic links are
    * followed: people do keep files behind them, and a database is identified by device and inode, not by its name. */
-  *out = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | ((flags & KL_OPEN_WRITE) != 0 ? O_RDWR : O_RDONLY);
-  if (create) *out |= O_CREAT;
-  if (exclusive) *out |= O_EXCL;
-  if ((flags & KL_OPEN_DSYNC) != 0) *out |= O_DSYNC;
-  return KL_OK;
+  int system = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | ((flags & KL_OPEN_WRITE) != 0 ? O_RDWR : O_RDONLY);
+  if ((flags & KL_OPEN_CREATE) != 0) system |= O_CREAT;
+  if ((flags & KL_OPEN_EXCLUSIVE) != 0) system |= O_EXCL;
+  if ((flags & KL_OPEN_DSYNC) != 0) system |= O_DSYNC;
+  return system;
 }
 
 /* Opens a descriptor above 2. A host may have closed its standard streams; were a database to get their numbers, the
@@ -71,15 +64,15 @@ static kl_status posix_open_regular(const char *path, int flags, mode_t mode, in
 }
 
 kl_status kl_posix_open(kl_os *os, const char *path, uint32_t flags, uint32_t mode, kl_file **out, kl_error *err) {
-  int fd = -1, system_flags = 0;
+  int fd = -1;
   size_t path_size = strlen(path) + 1;
   size_t struct_size = sizeof(kl_file) + path_size;
-  kl_status status = posix_open_flags(path, flags, &system_flags, err);
+  kl_status status = kl_check_open_flags(path, flags, err);
   if (status == KL_OK) status = kl_posix_fork_prepare(err);
   if (status != KL_OK) return status;
   kl_file *file = kl_alloc(os->allocator, struct_size);
   if (file == NULL) return kl_os_fail(err, ENOMEM, path, "cannot open");
-  status = posix_open_regular(path, system_flags, (mode_t)(mode != 0 ? mode : 0600), &fd, err);
+  status = posix_open_regular(path, posix_open_flags(flags), (mode_t)(mode != 0 ? mode : 0600), &fd, err);
   if (status != KL_OK) {
     kl_free(os->allocator, file, struct_size);
     return status;
@@ -134,14 +127,10 @@ void kl_posix_close(kl_os *os, kl_file *file) {
 }
 
 kl_status kl_posix_lock(kl_os *os, kl_file *file, kl_lock_mode mode, kl_error *err) {
-  char shown[KL_PATH_SHOWN];
   (void)os;
   kl_status status = posix_file_check(file, err);
+  if (status == KL_OK) status = kl_check_writable(file->path, file->writable || mode == KL_LOCK_SHARED, err);
   if (status != KL_OK) return status;
-  if (mode == KL_LOCK_EXCLUSIVE && !file->writable) {
-    return kl_fail(err, KL_E_INVALID, "\"%s\" is open for reading only; an exclusive lock needs it open for writing",
-                   kl_path_shown(file->path, shown));
-  }
   if (file->watch == NULL) file->watch = kl_posix_watch_begin(file->fd);
   if (file->watch == NULL) return kl_os_fail(err, ENOMEM, file->path, "cannot lock");
   int failed = posix_file_set_lock(file->fd, mode == KL_LOCK_EXCLUSIVE ? F_WRLCK : F_RDLCK);
@@ -176,11 +165,8 @@ kl_status kl_posix_read(kl_os *os, kl_file *file, void *buffer, size_t size, uin
 
 /* Everything that changes a file asks this first: the errors of a read-only descriptor differ between calls. */
 static kl_status posix_file_check_writable(const kl_file *file, kl_error *err) {
-  char shown[KL_PATH_SHOWN];
   kl_status status = posix_file_check(file, err);
-  if (status != KL_OK || file->writable) return status;
-  return kl_fail(err, KL_E_INVALID, "\"%s\" is open for reading only; open it for writing to change it",
-                 kl_path_shown(file->path, shown));
+  return status != KL_OK ? status : kl_check_writable(file->path, file->writable, err);
 }
 
 kl_status kl_posix_write(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
@@ -223,18 +209,10 @@ static kl_status posix_file_resize(const kl_file *file, uint64_t size, kl_error 
   return kl_os_fail(err, errno, file->path, "cannot set the size to %llu of", (unsigned long long)size);
 }
 
-static kl_status posix_file_check_range(const kl_file *file, uint64_t offset, uint64_t size, kl_error *err) {
-  char shown[KL_PATH_SHOWN];
-  if (offset <= INT64_MAX && size <= INT64_MAX - offset) return KL_OK;
-  return kl_fail(err, KL_E_INVALID,
-                 "offset %llu + %llu of \"%s\" is beyond what a file can have; offsets end at 2^63-1",
-                 (unsigned long long)offset, (unsigned long long)size, kl_path_shown(file->path, shown));
-}
-
 kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *err) {
   (void)os;
   kl_status status = posix_file_check_writable(file, err);
-  if (status == KL_OK) status = posix_file_check_range(file, size, 0, err);
+  if (status == KL_OK) status = kl_check_range(file->path, 0, size, err);
   return status == KL_OK ? posix_file_resize(file, size, err) : status;
 }
 
@@ -242,7 +220,7 @@ kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t 
   int result;
   uint64_t now = 0;
   kl_status status = posix_file_check_writable(file, err);
-  if (status == KL_OK) status = posix_file_check_range(file, offset, size, err);
+  if (status == KL_OK) status = kl_check_range(file->path, offset, size, err);
   if (status != KL_OK || size == 0) return status;
   do {
     result = fallocate(file->fd, 0, (off_t)offset, (off_t)size);
