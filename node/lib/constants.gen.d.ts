@@ -16,6 +16,8 @@ export declare const limits: Readonly<{
   MAX_LABEL_SIZE: 255;
   /** Most keys in one call of `keel_get_many`. In keys. */
   MAX_GET_MANY: 16777216;
+  /** Largest buffer in one call of `keel_write_batch`. In bytes. */
+  MAX_WRITE_BATCH: 2147483647;
   /** Largest `struct_size` that is ever accepted. In bytes. */
   MAX_STRUCT_SIZE: 4096;
   /** Room for a message in `keel_error`, with the terminating zero byte. In bytes. */

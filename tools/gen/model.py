@@ -46,7 +46,7 @@ SCALARS = {
     "uint8_t": 1, "int32_t": 4, "uint32_t": 4, "uint64_t": 8, "size_t": 8, "keel_status": 4, "char": 1,
     "const char *": 8, "const void *": 8, "const uint64_t *": 8, "const uint8_t *": 8,
 }
-SIZED_KINDS = ("bytes", "bound", "text")
+SIZED_KINDS = ("bytes", "bound", "text", "packed-ops")
 KINDS = (
     "handle", "out-handle", "bytes", "bound", "text", "cstring", "value", "out-value", "out-bytes", "buffer",
     "packed-keys", "offsets", "packed-ops", "struct-in", "struct-out",
@@ -494,8 +494,10 @@ class _Reader:
             invalid.append("A pointer that must not be NULL is.")
         if any(p.kind in ("bytes", "bound", "buffer", "packed-ops", "packed-keys", "offsets") for p in params):
             invalid.append("A pointer is NULL although its size is not 0.")
-        if any(p.kind in ("text", "cstring") for p in params):
-            invalid.append("The text is empty, too long or not UTF-8, where that is not allowed.")
+        if any(p.kind == "text" for p in params):
+            invalid.append("The text is empty, too long, not UTF-8, or has a zero byte.")
+        if any(p.kind == "cstring" for p in params):
+            invalid.append("The text is empty or too long.")
         if any(p.kind in ("struct-in", "struct-out") for p in params):
             invalid.append("`struct_size` or a field is not valid.")
         if invalid:

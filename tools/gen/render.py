@@ -22,6 +22,7 @@ class Output:
 OUTPUTS = (
     Output("capi/include/keel/keel.h", "keel.h.j2"),
     Output("capi/keel.map", "keel.map.j2"),
+    Output("capi/layout.gen.h", "layout.gen.h.j2"),
     Output("core/base/status_codes.h", "status_codes.h.j2"),
     Output("core/base/status_names.c", "status_names.c.j2"),
     Output("bindings/swig/api.gen.i", "api.gen.i.j2"),
@@ -153,12 +154,17 @@ def python_string(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def go_name(name: str) -> str:
+    """MAX_KEY_SIZE -> MaxKeySize, wall_time_ns -> WallTimeNs: an exported name of Go."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
 def environment() -> jinja2.Environment:
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), trim_blocks=True,
                              lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                              autoescape=False)
     env.filters.update(plain=plain, wrap=wrap, block_comment=block_comment, prototype=prototype, init_macro=init_macro,
-                       function_comment=function_comment, quoted=python_string, paragraphs=paragraphs,
+                       function_comment=function_comment, quoted=python_string, go_name=go_name, paragraphs=paragraphs,
                        thread_rule=thread_rule, param_rows=param_rows, error_rows=error_rows)
     return env
 

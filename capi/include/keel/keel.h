@@ -184,6 +184,8 @@ typedef int32_t keel_status;
 #define KEEL_MAX_LABEL_SIZE 255
 /* Most keys in one call of keel_get_many. In keys. Since 0.1. */
 #define KEEL_MAX_GET_MANY 16777216
+/* Largest buffer in one call of keel_write_batch. In bytes. Since 0.1. */
+#define KEEL_MAX_WRITE_BATCH 2147483647
 /* Largest struct_size that is ever accepted. In bytes. Since 0.1. */
 #define KEEL_MAX_STRUCT_SIZE 4096
 /* Room for a message in keel_error, with the terminating zero byte. In bytes. Since 0.1. */
@@ -508,8 +510,8 @@ KEEL_API uint32_t keel_version_number(void);
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_INVALID  A pointer that must not be NULL is. The text is empty, too long or not UTF-8, where that is not
- *                   allowed. There is no feature of that name. */
+ *   KEEL_E_INVALID  A pointer that must not be NULL is. The text is empty or too long. There is no feature of that
+ *                   name. */
 KEEL_API keel_status keel_feature(const char *name, int32_t *out_enabled, keel_error *err);
 
 /* The stable lower-case name of a status, for example "not_found".
@@ -546,15 +548,15 @@ KEEL_API int32_t keel_status_is_retryable(keel_status status);
 /* Opens a database, and makes it when it does not exist. Replays the log after a crash. A path that this process has
  * open already gives a second handle on the same engine, whatever name the path has.
  *
- *   path     UTF-8, terminated, 1 ... KEEL_MAX_PATH_SIZE bytes. ":memory:" for a database without files.
+ *   path     Terminated, 1 ... KEEL_MAX_PATH_SIZE bytes, passed to the system as it is. ":memory:" for a database
+ *            without files.
  *   options  (may be NULL) NULL: all defaults.
  *   out_db   (out) The database; close it with keel_close.
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_INVALID          A pointer that must not be NULL is. The text is empty, too long or not UTF-8, where that
- *                           is not allowed. struct_size or a field is not valid. Options contradict each other or
- *                           the database is open with others.
+ *   KEEL_E_INVALID          A pointer that must not be NULL is. The text is empty or too long. struct_size or a
+ *                           field is not valid. Options contradict each other or the database is open with others.
  *   KEEL_E_UNSUPPORTED      A field that this library does not know is set.
  *   KEEL_E_NO_FILE          There is no database and the options forbid to make one, or the directory does not
  *                           exist.
@@ -641,8 +643,8 @@ KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_erro
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long or not UTF-8, where
- *                              that is not allowed. struct_size or a field is not valid.
+ *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long, not UTF-8, or has a
+ *                              zero byte. struct_size or a field is not valid.
  *   KEEL_E_HANDLE              A handle is not open, of the wrong kind.
  *   KEEL_E_READ_ONLY           It does not exist, and the database is open read-only.
  *   KEEL_E_FORKED              The handle was made before a fork.
@@ -677,8 +679,8 @@ KEEL_API keel_status keel_keyspace_close(keel_keyspace keyspace, keel_error *err
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long or not UTF-8, where
- *                              that is not allowed.
+ *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long, not UTF-8, or has a
+ *                              zero byte.
  *   KEEL_E_HANDLE              A handle is not open, of the wrong kind.
  *   KEEL_E_READ_ONLY           The database is open read-only.
  *   KEEL_E_FORKED              The handle was made before a fork.
@@ -982,8 +984,8 @@ KEEL_API keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const 
  *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
- *   KEEL_E_NO_MEMORY           Out of memory; the first *out_count entries were applied.
- *   KEEL_E_LIMIT               The memory limit is reached. */
+ *   KEEL_E_NO_MEMORY           Out of memory; some entries may have been applied, roll back.
+ *   KEEL_E_LIMIT               The buffer is larger than KEEL_MAX_WRITE_BATCH, or the memory limit is reached. */
 KEEL_API keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                                       uint64_t *out_count, keel_error *err);
 
