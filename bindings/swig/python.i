@@ -90,19 +90,6 @@
   (const void *prefix, size_t prefix_size)
 };
 
-/* A list of (key, value) pairs, packed here; value None deletes the key. */
-%typemap(in, noblock=1) (const void *ops, size_t ops_size) (keelpy_packed packed) {
-  if (keelpy_pack_operations($input, &packed) != 0) SWIG_fail;
-  $1 = packed.data;
-  $2 = packed.size;
-}
-%typemap(arginit, noblock=1) (const void *ops, size_t ops_size) {
-  packed$argnum.data = NULL;
-}
-%typemap(freearg, noblock=1) (const void *ops, size_t ops_size) {
-  PyMem_Free(packed$argnum.data);
-}
-
 /* --- text --- */
 %typemap(in, noblock=1) const char *path (PyObject *encoded) {
   if (!PyUnicode_FSConverter($input, &encoded)) SWIG_fail;
@@ -150,6 +137,7 @@ KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %ignore keel_view_data;
 %ignore keel_view_release;
 %ignore keel_get_many;
+%ignore keel_write_batch;
 %ignore keel_cursor_get;
 %ignore keel_cursor_next_batch;
 %ignore keel_cursor_prev_batch;
@@ -164,8 +152,10 @@ KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %typemap(in, numinputs=0, noblock=1) PyObject *module "$1 = self;"
 
 PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
+PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
+PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);
 PyObject *keelpy_cursor_rows(keel_cursor cursor, size_t max_rows, size_t max_bytes, int32_t reverse, int32_t columns);
 PyObject *keelpy_keyspace_list(keel_db db);
 

@@ -57,9 +57,16 @@ int keelpy_bound_get(PyObject *object, const char *what, keelpy_buffer *buffer) 
   return 0;
 }
 
+/* Memory of the wrapper's own. */
+typedef struct keelpy_packed {
+  unsigned char *data; /* PyMem_Free */
+  size_t size;
+  size_t capacity;
+} keelpy_packed;
+
 /* Room for `more` bytes at the end; NULL with MemoryError set. */
 static unsigned char *keelpy_packed_extend(keelpy_packed *packed, size_t more) {
-  if (packed->capacity - packed->size < more) {
+  if (packed->capacity - packed->size < more || packed->data == NULL) {
     size_t capacity = packed->capacity < 4096 ? 4096 : packed->capacity;
     while (capacity - packed->size < more) {
       if (capacity > (size_t)PY_SSIZE_T_MAX / 2) {
@@ -79,63 +86,6 @@ static unsigned char *keelpy_packed_extend(keelpy_packed *packed, size_t more) {
   unsigned char *end = packed->data + packed->size;
   packed->size += more;
   return end;
-}
-
-static void keelpy_put_u32(unsigned char *out, uint32_t value) {
-  for (int i = 0; i < 4; i++) out[i] = (unsigned char)(value >> (8 * i));
-}
-
-enum { KEELPY_OP_PUT = 1, KEELPY_OP_DELETE = 2, KEELPY_OP_HEADER = 12 };
-
-static int keelpy_pack_operation(PyObject *key_object, PyObject *value_object, keelpy_packed *packed) {
-  keelpy_buffer key, value;
-  int result = -1;
-  if (keelpy_buffer_get(key_object, "key", &key) != 0) return -1;
-  if (keelpy_bound_get(value_object, "value", &value) != 0) {
-    keelpy_buffer_release(&key);
-    return -1;
-  }
-  if (key.size > UINT32_MAX || value.size > UINT32_MAX) {
-    PyErr_SetString(PyExc_OverflowError, "key or value is larger than 4 GiB");
-  } else {
-    unsigned char *out = keelpy_packed_extend(packed, KEELPY_OP_HEADER + key.size + value.size);
-    if (out != NULL) {
-      memset(out, 0, 4);
-      out[0] = value.data != NULL ? KEELPY_OP_PUT : KEELPY_OP_DELETE;
-      keelpy_put_u32(out + 4, (uint32_t)key.size);
-      keelpy_put_u32(out + 8, (uint32_t)value.size);
-      memcpy(out + KEELPY_OP_HEADER, key.data, key.size);
-      if (value.size != 0) memcpy(out + KEELPY_OP_HEADER + key.size, value.data, value.size);
-      result = 0;
-    }
-  }
-  keelpy_buffer_release(&key);
-  keelpy_buffer_release(&value);
-  return result;
-}
-
-int keelpy_pack_operations(PyObject *operations, keelpy_packed *packed) {
-  packed->data = NULL;
-  packed->size = packed->capacity = 0;
-  /* A tuple cannot change while a buffer's owner runs code of its own, so borrowed items stay alive. */
-  PyObject *all = PySequence_Tuple(operations);
-  if (all == NULL) return -1;
-  Py_ssize_t count = PyTuple_Size(all);
-  int result = 0;
-  for (Py_ssize_t i = 0; i < count && result == 0; i++) {
-    PyObject *pair = PySequence_Tuple(PyTuple_GetItem(all, i));
-    if (pair == NULL) {
-      result = -1;
-    } else if (PyTuple_Size(pair) != 2) {
-      PyErr_Format(PyExc_ValueError, "operation %zd must be a (key, value) pair, not %zd items", i, PyTuple_Size(pair));
-      result = -1;
-    } else {
-      result = keelpy_pack_operation(PyTuple_GetItem(pair, 0), PyTuple_GetItem(pair, 1), packed);
-    }
-    Py_XDECREF(pair);
-  }
-  Py_DECREF(all);
-  return result;
 }
 
 PyObject *keelpy_tuple(const uint64_t *values, size_t count) {
@@ -180,6 +130,19 @@ PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size
     Py_DECREF(value);
   }
   if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
+  keelpy_raise(status, &err);
+  return NULL;
+}
+
+PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size) {
+  keel_error err;
+  size_t size = 0;
+  err.message[0] = '\0';
+  err.system_errno = 0;
+  /* Asks for the size only, so nothing is copied. */
+  keel_status status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, &err);
+  if (status == KEEL_OK || status == KEEL_E_BUFFER_SIZE) Py_RETURN_TRUE;
+  if (status == KEEL_E_NOT_FOUND) Py_RETURN_FALSE;
   keelpy_raise(status, &err);
   return NULL;
 }
@@ -291,49 +254,169 @@ PyObject *keelpy_keyspace_list(keel_db db) {
   return keelpy_batch_finish(status, batch, KEELPY_KEYS, &err);
 }
 
-/* The keys of a tuple, one after the other in `arena`, with count + 1 offsets. */
-static int keelpy_pack_keys(PyObject *keys, size_t count, keelpy_packed *arena, uint64_t *offsets) {
-  for (size_t i = 0; i < count; i++) {
+/* --- many keys ---
+ * Both functions take any iterable and work in chunks, so that neither the bounds of the ABI nor memory limit its length,
+ * and other threads get a turn. Code of the iterable runs between two calls of the engine, never inside one. */
+
+enum { KEELPY_CHUNK_KEYS = 16384 };
+
+/* Up to KEELPY_CHUNK_KEYS keys of the iterator, one after the other in `arena`. How many, or -1. */
+static Py_ssize_t keelpy_pack_keys(PyObject *iterator, keelpy_packed *arena, uint64_t *offsets) {
+  Py_ssize_t count = 0;
+  arena->size = 0;
+  offsets[0] = 0;
+  while (count < KEELPY_CHUNK_KEYS) {
+    PyObject *object = PyIter_Next(iterator);
+    if (object == NULL) return PyErr_Occurred() ? -1 : count;
     keelpy_buffer key;
-    offsets[i] = arena->size;
-    if (keelpy_buffer_get(PyTuple_GetItem(keys, (Py_ssize_t)i), "key", &key) != 0) return -1;
-    unsigned char *out = keelpy_packed_extend(arena, key.size);
-    if (out != NULL && key.size != 0) memcpy(out, key.data, key.size);
-    keelpy_buffer_release(&key);
+    unsigned char *out = NULL;
+    if (keelpy_buffer_get(object, "key", &key) == 0) {
+      out = keelpy_packed_extend(arena, key.size);
+      if (out != NULL) memcpy(out, key.data, key.size);
+      keelpy_buffer_release(&key);
+    }
+    Py_DECREF(object);
     if (out == NULL) return -1;
+    offsets[++count] = arena->size;
   }
-  offsets[count] = arena->size;
-  return 0;
+  return count;
+}
+
+/* The values of one chunk of keys, as a list. */
+static PyObject *keelpy_get_chunk(keel_txn txn, keel_keyspace keyspace, const keelpy_packed *arena,
+                                  const uint64_t *offsets, size_t count) {
+  keel_error err;
+  keel_batch batch = 0;
+  keel_status status;
+  err.message[0] = '\0';
+  err.system_errno = 0;
+  Py_BEGIN_ALLOW_THREADS;
+  status = keel_batch_new(&batch, &err);
+  if (status == KEEL_OK) status = keel_get_many(txn, keyspace, arena->data, offsets, count, batch, &err);
+  Py_END_ALLOW_THREADS;
+  return keelpy_batch_finish(status, batch, KEELPY_VALUES, &err);
 }
 
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys) {
   keelpy_packed arena = {NULL, 0, 0};
   PyObject *result = NULL;
-  PyObject *all = PySequence_Tuple(keys); /* see keelpy_pack_operations */
-  if (all == NULL) return NULL;
-  size_t count = (size_t)PyTuple_Size(all);
-  uint64_t *offsets = PyMem_Malloc((count + 1) * sizeof *offsets);
-  if (offsets == NULL) {
-    PyErr_NoMemory();
-  } else if (keelpy_pack_keys(all, count, &arena, offsets) == 0) {
-    keel_error err;
-    keel_batch batch = 0;
-    keel_status status;
-    err.message[0] = '\0';
-    err.system_errno = 0;
-    Py_BEGIN_ALLOW_THREADS;
-    status = keel_batch_new(&batch, &err);
-    if (status == KEEL_OK) {
-      status =
-          keel_get_many(txn, keyspace, arena.data != NULL ? (const void *)arena.data : "", offsets, count, batch, &err);
+  PyObject *iterator = PyObject_GetIter(keys);
+  if (iterator == NULL) return NULL;
+  uint64_t *offsets = PyMem_Malloc((KEELPY_CHUNK_KEYS + 1) * sizeof *offsets);
+  if (offsets == NULL) PyErr_NoMemory();
+  Py_ssize_t count = offsets != NULL ? KEELPY_CHUNK_KEYS : -1;
+  /* The first chunk goes ahead even without keys, so that a handle that is not valid is told in any case. */
+  while (count == KEELPY_CHUNK_KEYS) {
+    count = keelpy_pack_keys(iterator, &arena, offsets);
+    if (count < 0 || (count == 0 && result != NULL)) break;
+    PyObject *values = keelpy_get_chunk(txn, keyspace, &arena, offsets, (size_t)count);
+    if (values == NULL) {
+      count = -1;
+    } else if (result == NULL) {
+      result = values;
+    } else {
+      Py_ssize_t end = PyList_Size(result);
+      if (PyList_SetSlice(result, end, end, values) != 0) count = -1;
+      Py_DECREF(values);
     }
-    Py_END_ALLOW_THREADS;
-    result = keelpy_batch_finish(status, batch, KEELPY_VALUES, &err);
   }
+  if (count < 0) Py_CLEAR(result);
   PyMem_Free(offsets);
   PyMem_Free(arena.data);
-  Py_DECREF(all);
+  Py_DECREF(iterator);
   return result;
+}
+
+/* A buffer of operations is applied when it has grown to this; larger operations go alone and are not copied. */
+enum { KEELPY_CHUNK_BYTES = 1 << 20, KEELPY_OP_HEADER = 12 };
+
+static int keelpy_write_packed(keel_txn txn, keel_keyspace keyspace, keelpy_packed *packed) {
+  keel_error err;
+  keel_status status;
+  err.message[0] = '\0';
+  err.system_errno = 0;
+  Py_BEGIN_ALLOW_THREADS;
+  status = keel_write_batch(txn, keyspace, packed->data, packed->size, NULL, &err);
+  Py_END_ALLOW_THREADS;
+  packed->size = 0;
+  if (status == KEEL_OK) return 0;
+  keelpy_raise(status, &err);
+  return -1;
+}
+
+static void keelpy_put_u32(unsigned char *out, size_t value) {
+  for (int i = 0; i < 4; i++) out[i] = (unsigned char)(value >> (8 * i));
+}
+
+static int keelpy_pack_operation(const keelpy_buffer *key, const keelpy_buffer *value, keelpy_packed *packed) {
+  unsigned char *out = keelpy_packed_extend(packed, KEELPY_OP_HEADER + key->size + value->size);
+  if (out == NULL) return -1;
+  memset(out, 0, 4);
+  out[0] = value->data != NULL ? KEEL_BATCH_PUT : KEEL_BATCH_DELETE;
+  keelpy_put_u32(out + 4, key->size);
+  keelpy_put_u32(out + 8, value->size);
+  memcpy(out + KEELPY_OP_HEADER, key->data, key->size);
+  if (value->size != 0) memcpy(out + KEELPY_OP_HEADER + key->size, value->data, value->size);
+  return 0;
+}
+
+static int keelpy_write_large(keel_txn txn, keel_keyspace keyspace, const keelpy_buffer *key,
+                              const keelpy_buffer *value) {
+  keel_error err;
+  keel_status status;
+  err.message[0] = '\0';
+  err.system_errno = 0;
+  Py_BEGIN_ALLOW_THREADS;
+  status = value->data != NULL ? keel_put(txn, keyspace, key->data, key->size, value->data, value->size, &err)
+                               : keel_del(txn, keyspace, key->data, key->size, &err);
+  Py_END_ALLOW_THREADS;
+  if (status == KEEL_OK) return 0;
+  keelpy_raise(status, &err);
+  return -1;
+}
+
+/* One operation: into the buffer, or, when it is large, applied after what is in the buffer. */
+static int keelpy_write_operation(keel_txn txn, keel_keyspace keyspace, PyObject *pair, keelpy_packed *packed) {
+  keelpy_buffer key, value;
+  int result = -1;
+  if (PyTuple_Size(pair) != 2) {
+    PyErr_Format(PyExc_ValueError, "an operation must be a (key, value) pair, not %zd items", PyTuple_Size(pair));
+    return -1;
+  }
+  if (keelpy_buffer_get(PyTuple_GetItem(pair, 0), "key", &key) != 0) return -1;
+  if (keelpy_bound_get(PyTuple_GetItem(pair, 1), "value", &value) == 0) {
+    if (key.size < KEELPY_CHUNK_BYTES && value.size < KEELPY_CHUNK_BYTES) {
+      result = keelpy_pack_operation(&key, &value, packed);
+    } else {
+      result = packed->size != 0 ? keelpy_write_packed(txn, keyspace, packed) : 0;
+      if (result == 0) result = keelpy_write_large(txn, keyspace, &key, &value);
+    }
+    keelpy_buffer_release(&value);
+  }
+  keelpy_buffer_release(&key);
+  if (result == 0 && packed->size >= KEELPY_CHUNK_BYTES) result = keelpy_write_packed(txn, keyspace, packed);
+  return result;
+}
+
+PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations) {
+  keelpy_packed packed = {NULL, 0, 0};
+  PyObject *operation;
+  int result = 0;
+  PyObject *iterator = PyObject_GetIter(operations);
+  if (iterator == NULL) return NULL;
+  while (result == 0 && (operation = PyIter_Next(iterator)) != NULL) {
+    PyObject *pair = PySequence_Tuple(operation);
+    result = pair != NULL ? keelpy_write_operation(txn, keyspace, pair, &packed) : -1;
+    Py_XDECREF(pair);
+    Py_DECREF(operation);
+  }
+  if (PyErr_Occurred()) result = -1;
+  /* Also when there was nothing, so that a handle that is not valid is told in any case. */
+  if (result == 0) result = keelpy_write_packed(txn, keyspace, &packed);
+  PyMem_Free(packed.data);
+  Py_DECREF(iterator);
+  if (result != 0) return NULL;
+  Py_RETURN_NONE;
 }
 
 int keelpy_init(PyObject *module) {

@@ -42,17 +42,6 @@ static inline void keelpy_buffer_release(keelpy_buffer *buffer) {
   if (buffer->held) PyBuffer_Release(&buffer->view);
 }
 
-/* Memory of the wrapper's own. `data` is freed with PyMem_Free. */
-typedef struct keelpy_packed {
-  unsigned char *data;
-  size_t size;
-  size_t capacity;
-} keelpy_packed;
-
-/* From an iterable of (key, value) pairs to the packed form of keel_write_batch; value None is a deletion. On failure (-1)
- * packed->data is NULL or still to be freed. */
-int keelpy_pack_operations(PyObject *operations, keelpy_packed *packed);
-
 /* --- functions of the raw module --- */
 
 /* A tuple of numbers: the fields of an out struct. */
@@ -60,10 +49,14 @@ PyObject *keelpy_tuple(const uint64_t *values, size_t count);
 
 /* The value as bytes, or None when the key has none. */
 PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
+/* Whether the key has a value, as a bool. */
+PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 /* A View of the value, or None. */
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
-/* A list with one bytes or None for each key. */
+/* A list with one bytes or None for each key of an iterable. */
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
+/* Applies an iterable of (key, value) pairs; value None is a deletion. When it raises, some may have been applied. */
+PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);
 
 /* The next rows of a cursor as a list, empty at the end: (key, value) pairs, or keys or values alone. */
 enum { KEELPY_ITEMS = 0, KEELPY_KEYS = 1, KEELPY_VALUES = 2 };

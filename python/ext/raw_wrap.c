@@ -3791,6 +3791,37 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_contains(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  keelpy_buffer buffer3 ;
+  PyObject *swig_obj[3] ;
+  PyObject *result = 0 ;
+
+  buffer3.held = 0;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "contains", 3, 3, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
+  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
+  arg3 = (void *)buffer3.data;
+  arg4 = buffer3.size;
+  result = (PyObject *)keelpy_contains(arg1,arg2,(void const *)arg3,arg4);
+  resultobj = result;
+  if (!resultobj) SWIG_fail;
+  keelpy_buffer_release(&buffer3);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer3);
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_get_view(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   PyObject *arg1 = 0 ;
@@ -3840,6 +3871,30 @@ SWIGINTERN PyObject *_wrap_get_many(PyObject *self, PyObject *args) {
   if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
   arg3 = swig_obj[2];
   result = (PyObject *)keelpy_get_many(arg1,arg2,arg3);
+  resultobj = result;
+  if (!resultobj) SWIG_fail;
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_write_many(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  PyObject *arg3 = 0 ;
+  PyObject *swig_obj[3] ;
+  PyObject *result = 0 ;
+
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "write_many", 3, 3, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
+  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg3 = swig_obj[2];
+  result = (PyObject *)keelpy_write_many(arg1,arg2,arg3);
   resultobj = result;
   if (!resultobj) SWIG_fail;
   return resultobj;
@@ -4527,60 +4582,6 @@ fail:
 }
 
 
-SWIGINTERN PyObject *_wrap_write_batch(PyObject *self, PyObject *args) {
-  PyObject *resultobj = 0;
-  keel_txn arg1 ;
-  keel_keyspace arg2 ;
-  void *arg3 = 0 ;
-  size_t arg4 ;
-  uint64_t *arg5 = 0 ;
-  keel_error *arg6 = 0 ;
-  keelpy_packed packed3 ;
-  uint64_t made5 ;
-  keel_error error6 ;
-  PyObject *swig_obj[3] ;
-  keel_status result;
-
-  packed3.data = NULL;
-  made5 = 0;
-  arg5 = &made5;
-  error6.code = 0;
-  error6.system_errno = 0;
-  error6.message[0] = 0;
-  arg6 = &error6;
-  (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "write_batch", 3, 3, swig_obj)) SWIG_fail;
-  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
-  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
-  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  if (keelpy_pack_operations(swig_obj[2], &packed3) != 0) SWIG_fail;
-  arg3 = packed3.data;
-  arg4 = packed3.size;
-  {
-    Py_BEGIN_ALLOW_THREADS
-    result = (keel_status)keel_write_batch(arg1,arg2,(void const *)arg3,arg4,arg5,arg6);
-    Py_END_ALLOW_THREADS
-  }
-
-  if (result == KEEL_OK) {
-    resultobj = PyLong_FromUnsignedLongLong(*arg5);
-    if (!resultobj) SWIG_fail;
-  }
-  if (result != KEEL_OK) {
-    Py_CLEAR(resultobj);
-    keelpy_raise(result, arg6);
-    SWIG_fail;
-  }
-  if (!resultobj) resultobj = SWIG_Py_Void();
-  PyMem_Free(packed3.data);
-  return resultobj;
-fail:
-  PyMem_Free(packed3.data);
-  return NULL;
-}
-
-
 SWIGINTERN PyObject *_wrap_cursor_close(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_cursor arg1 ;
@@ -5114,8 +5115,10 @@ fail:
 
 static PyMethodDef SwigMethods[] = {
 	 { "get", _wrap_get, METH_VARARGS, NULL},
+	 { "contains", _wrap_contains, METH_VARARGS, NULL},
 	 { "get_view", _wrap_get_view, METH_VARARGS, NULL},
 	 { "get_many", _wrap_get_many, METH_VARARGS, NULL},
+	 { "write_many", _wrap_write_many, METH_VARARGS, NULL},
 	 { "cursor_rows", _wrap_cursor_rows, METH_VARARGS, NULL},
 	 { "keyspace_list", _wrap_keyspace_list, METH_O, NULL},
 	 { "version", _wrap_version, METH_NOARGS, NULL},
@@ -5135,7 +5138,6 @@ static PyMethodDef SwigMethods[] = {
 	 { "put", _wrap_put, METH_VARARGS, NULL},
 	 { "delete", _wrap_delete, METH_VARARGS, NULL},
 	 { "delete_range", _wrap_delete_range, METH_VARARGS, NULL},
-	 { "write_batch", _wrap_write_batch, METH_VARARGS, NULL},
 	 { "cursor_close", _wrap_cursor_close, METH_O, NULL},
 	 { "cursor_first", _wrap_cursor_first, METH_O, NULL},
 	 { "cursor_last", _wrap_cursor_last, METH_O, NULL},

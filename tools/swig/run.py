@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import records
+import records  # first: it makes tools/gen importable
+import python_api
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERFACE = ROOT / "bindings" / "swig"
@@ -40,7 +42,7 @@ TARGETS = (
     Target(
         "go",
         "go.i",
-        ("-go", "-intgosize", "64", "-package", "keel", "-no-unique-id"),
+        ("-go", "-cgo", "-intgosize", "64", "-package", "keel", "-no-unique-id"),
         "raw_wrap.c",
         {"raw_wrap.c": "go/raw_wrap.c", "raw.go": "go/raw.go"},
     ),
@@ -71,6 +73,14 @@ def tidy(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n") + "\n"
 
 
+def unexport_go(text: str) -> str:
+    """SWIG gives every Go function an exported name; the raw layer is not for users of the package: X becomes rawX."""
+    names = set(re.findall(r"^func (\w+)\(", text, re.MULTILINE)) | {"Swig_escape_always_false", "Swig_escape_val"}
+    pattern = re.compile(r"(?<![\w.])(" + "|".join(sorted(names, key=len, reverse=True)) + r")\b")
+    camel = {name: "raw" + "".join(part[:1].upper() + part[1:] for part in name.split("_")) for name in names}
+    return pattern.sub(lambda match: camel[match.group(1)], text)
+
+
 def run_target(swig: str, target: Target) -> dict[str, str]:
     """The files of one language: place in the tree -> content."""
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +90,8 @@ def run_target(swig: str, target: Target) -> dict[str, str]:
         done = subprocess.run(command, cwd=INTERFACE, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"swig failed for {target.language}:\n{done.stdout}{done.stderr}")
-        return {place: tidy((Path(folder) / name).read_text()) for name, place in target.outputs.items()}
+        texts = {place: tidy((Path(folder) / name).read_text()) for name, place in target.outputs.items()}
+    return {place: unexport_go(text) if place.endswith(".go") else text for place, text in texts.items()}
 
 
 def store(place: str, content: str, check: bool) -> bool:
@@ -109,9 +120,12 @@ def main() -> int:
     unknown = set(arguments.languages) - {target.language for target in TARGETS}
     if unknown:
         parser.error(f"unknown language {', '.join(sorted(unknown))}: python, go and node exist")
-    same = store("bindings/swig/records.gen.i", records.interface(records.load()), arguments.check)
+    api = records.load()
+    same = store("bindings/swig/records.gen.i", records.interface(api), arguments.check)
     if not same and arguments.check:
         return 1
+    for place, content in python_api.files(api).items():
+        same = store(place, content, arguments.check) and same
     swig = find_swig(arguments.swig)
     for target in TARGETS:
         wanted = not arguments.languages or target.language in arguments.languages

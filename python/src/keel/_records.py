@@ -1,0 +1,105 @@
+"""What the library fills in, as named tuples.
+
+Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Checkpoint(NamedTuple):
+    """The newest checkpoint of a database. All fields are 0 for `:memory:`."""
+
+    log_needed: int
+    """1 when recovery needs the log, 0 when everything is in the database file."""
+    sequence: int
+    """1 at creation, one more with each checkpoint."""
+    timestamp: int
+    """Commits up to this timestamp are in the tree."""
+    log_position: int
+    """Where replay of the log starts. In bytes."""
+    wall_time_ns: int
+    """When it was written. In nanoseconds since 1970-01-01 UTC."""
+
+
+class Stats(NamedTuple):
+    """Counters of one engine since it was opened. They are read one by one, not at one instant."""
+
+    poisoned: int
+    """1 when a failed write or sync has ended all further writing."""
+    commits: int
+    """Transactions that wrote and were committed."""
+    commits_read_only: int
+    """Transactions that wrote nothing and were committed."""
+    rollbacks: int
+    """Transactions that were rolled back."""
+    conflicts: int
+    """Commits that were answered with a conflict."""
+    groups: int
+    """Log batches; `commits / groups` is the mean group size."""
+    gets: int
+    """Keys looked up."""
+    puts: int
+    """Keys stored."""
+    deletes: int
+    """Keys removed."""
+    cursor_steps: int
+    """Rows that cursors stepped over."""
+    transactions_live: int
+    """Transactions that have not ended."""
+    snapshots_live: int
+    """Snapshots that are held."""
+    views_live: int
+    """Views that are not released."""
+    oldest_snapshot_age_ns: int
+    """Age of the oldest snapshot; 0 when none is held. In nanoseconds."""
+    visible_timestamp: int
+    """Commit timestamp that a new snapshot reads at."""
+    keyspaces: int
+    """Keyspaces that exist."""
+    delta_keys: int
+    """Distinct keys in the in-memory index of recent commits."""
+    delta_versions: int
+    """Versions in it."""
+    delta_bytes: int
+    """Memory that it takes. In bytes."""
+    log_start: int
+    """Position of the oldest byte that the log keeps. In bytes."""
+    log_tail: int
+    """Position after the last append. In bytes."""
+    log_durable: int
+    """Everything below this position is on stable storage. In bytes."""
+    log_file_bytes: int
+    """Size of the log file. In bytes."""
+    log_segments: int
+    """Segments of the log file."""
+    log_segments_recycled: int
+    """Segments that were used again."""
+    log_appends: int
+    """Batches appended."""
+    log_appended_bytes: int
+    """Bytes appended. In bytes."""
+    log_syncs: int
+    """Syncs of the log file."""
+    log_syncs_shared: int
+    """Requests that another request's sync served."""
+    log_sync_ns_total: int
+    """Time spent in syncs. In nanoseconds."""
+    log_sync_ns_max: int
+    """Longest sync. In nanoseconds."""
+    log_uses_dsync: int
+    """1 when the log writes with `O_DSYNC`, 0 when it uses `fdatasync`."""
+    recovery_batches: int
+    """Log batches that were replayed at open."""
+    recovery_bytes: int
+    """Bytes that were replayed at open. In bytes."""
+    recovery_ns: int
+    """Time that the replay took. In nanoseconds."""
+    memory_bytes: int
+    """Memory counted against `memory_limit`. In bytes."""
+    memory_limit: int
+    """The limit in force. In bytes."""
+
+
+__all__ = ["Checkpoint", "Stats"]
