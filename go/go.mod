@@ -1,0 +1,3 @@
+module github.com/keeldb/keel/go
+
+go 1.24
