@@ -6,7 +6,9 @@ target_compile_options(keel_flags INTERFACE ${KEEL_WARNINGS} -fvisibility=hidden
 # __FILE__ in messages is the path inside the project, on every machine that builds it.
 target_compile_options(keel_flags INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 # POSIX.1-2008 and the Linux calls behind it; C11 without GNU extensions in the language itself.
-target_compile_definitions(keel_flags INTERFACE _GNU_SOURCE $<$<CONFIG:Debug>:KL_DEBUG=1>)
+target_compile_definitions(keel_flags INTERFACE _GNU_SOURCE)
+# Assertions (core/base/assert.h) abort in debug builds, and wherever a sanitizer is looking for bugs.
+target_compile_definitions(keel_flags INTERFACE $<$<OR:$<CONFIG:Debug>,$<BOOL:${KEEL_SANITIZE}>>:KL_DEBUG=1>)
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
