@@ -2,7 +2,7 @@
 #include "layout.gen.h"
 #include "objects.h"
 
-static kl_status batch_destroy(capi_object *self, kl_error *err) {
+static kl_status capi_batch_destroy(capi_object *self, kl_error *err) {
   (void)err;
   capi_batch *object = (capi_batch *)self;
   kl_batch_destroy(&object->batch);
@@ -14,7 +14,7 @@ keel_status keel_batch_new(keel_batch *out_batch, keel_error *err) {
   kl_error detail;
   if (out_batch == NULL) return capi_report(capi_null("out_batch", capi_detail(err, &detail)), &detail, err);
   (void)kl_os_posix(); /* the first call begins to count forks, and a batch may be the first thing that is made */
-  capi_batch *object = capi_object_new(sizeof *object, batch_destroy, capi_detail(err, &detail));
+  capi_batch *object = capi_object_new(sizeof *object, capi_batch_destroy, capi_detail(err, &detail));
   if (object == NULL) return capi_report(KL_E_NO_MEMORY, &detail, err);
   kl_batch_init(&object->batch, kl_allocator_libc());
   kl_status status = capi_publish(CAPI_BATCH, &object->object, out_batch, capi_detail(err, &detail));

@@ -28,8 +28,8 @@ kl_status capi_null(const char *argument, kl_error *err) {
 /* ---- Structs ---- */
 
 /* Reads and checks the struct_size of a caller's struct. */
-static kl_status convert_struct_size(const char *name, const void *pointer, size_t first, uint32_t *out_size,
-                                     kl_error *err) {
+static kl_status capi_convert_struct_size(const char *name, const void *pointer, size_t first, uint32_t *out_size,
+                                          kl_error *err) {
   uint32_t size;
   memcpy(&size, pointer, sizeof size); /* the caller's pointer may be unaligned */
   if (size < first || size > KEEL_MAX_STRUCT_SIZE) {
@@ -44,7 +44,7 @@ kl_status capi_read_struct(const char *name, const void *in, size_t first, void 
   memset(out, 0, known);
   if (in == NULL) return KL_OK;
   uint32_t size = 0;
-  kl_status status = convert_struct_size(name, in, first, &size, err);
+  kl_status status = capi_convert_struct_size(name, in, first, &size, err);
   if (status != KL_OK) return status;
   memcpy(out, in, size < known ? size : known);
   const unsigned char *bytes = in;
@@ -60,7 +60,7 @@ kl_status capi_read_struct(const char *name, const void *in, size_t first, void 
 kl_status capi_check_struct(const char *name, const void *out, size_t first, kl_error *err) {
   if (out == NULL) return capi_null(name, err);
   uint32_t size;
-  return convert_struct_size(name, out, first, &size, err);
+  return capi_convert_struct_size(name, out, first, &size, err);
 }
 
 void capi_write_struct(void *out, const void *result, size_t known) {
@@ -120,7 +120,7 @@ kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err
 /* ---- Text ---- */
 
 /* Length of the UTF-8 sequence at `p`, of which `left` bytes are there; 0 when it is none. */
-static size_t convert_utf8_length(const unsigned char *p, size_t left) {
+static size_t capi_convert_utf8_length(const unsigned char *p, size_t left) {
   if (p[0] < 0x80) return 1;
   size_t length = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
   if (p[0] < 0xC2 || p[0] > 0xF4 || left < length) return 0; /* C0 and C1 would be longer forms of ASCII */
@@ -137,7 +137,7 @@ static size_t convert_utf8_length(const unsigned char *p, size_t left) {
 bool capi_is_utf8(const char *data, size_t size) {
   const unsigned char *p = (const unsigned char *)data;
   while (size > 0) {
-    size_t length = convert_utf8_length(p, size);
+    size_t length = capi_convert_utf8_length(p, size);
     if (length == 0) return false;
     p += length;
     size -= length;

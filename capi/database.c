@@ -4,16 +4,16 @@
 #include "layout.gen.h"
 #include "objects.h"
 
-enum { DATABASE_GROUP_INTERVAL_MAX_MS = 60000, DATABASE_FILE_MODE_MAX = 0777 };
+enum { CAPI_DATABASE_GROUP_INTERVAL_MAX_MS = 60000, CAPI_DATABASE_FILE_MODE_MAX = 0777 };
 
-static kl_status database_destroy(capi_object *self, kl_error *err) {
+static kl_status capi_database_destroy(capi_object *self, kl_error *err) {
   capi_db *db = (capi_db *)self;
   kl_status status = kl_db_release(db->engine, err);
   capi_object_free(db, sizeof *db);
   return status;
 }
 
-static kl_status database_check_options(const keel_options *options, kl_error *err) {
+static kl_status capi_database_check_options(const keel_options *options, kl_error *err) {
   kl_status status = capi_check_flags("keel_options.flags", options->flags, CAPI_OPEN_FLAGS_ALL, err);
   if (status != KL_OK) return status;
   uint32_t new_and_not = KEEL_OPEN_MUST_CREATE | KEEL_OPEN_NO_CREATE;
@@ -27,18 +27,18 @@ static kl_status database_check_options(const keel_options *options, kl_error *e
   status = capi_check_power("keel_options.page_size", options->page_size, 4096, 65536, err);
   if (status != KL_OK) return status;
   status = capi_check_choice("keel_options.group_interval_ms", options->group_interval_ms,
-                             DATABASE_GROUP_INTERVAL_MAX_MS, err);
+                             CAPI_DATABASE_GROUP_INTERVAL_MAX_MS, err);
   if (status != KL_OK) return status;
-  status = capi_check_choice("keel_options.file_mode", options->file_mode, DATABASE_FILE_MODE_MAX, err);
+  status = capi_check_choice("keel_options.file_mode", options->file_mode, CAPI_DATABASE_FILE_MODE_MAX, err);
   if (status != KL_OK) return status;
   return capi_check_power("keel_options.log_segment_size", options->log_segment_size, UINT64_C(1) << 16,
                           UINT64_C(1) << 30, err);
 }
 
-static kl_status database_read_options(const keel_options *in, kl_db_options *out, kl_error *err) {
+static kl_status capi_database_read_options(const keel_options *in, kl_db_options *out, kl_error *err) {
   keel_options options;
   kl_status status = capi_read_struct("keel_options", in, CAPI_OPTIONS_FIRST_SIZE, &options, sizeof options, err);
-  if (status == KL_OK) status = database_check_options(&options, err);
+  if (status == KL_OK) status = capi_database_check_options(&options, err);
   if (status != KL_OK) return status;
   memset(out, 0, sizeof *out);
   out->read_only = (options.flags & KEEL_OPEN_READ_ONLY) != 0;
@@ -53,15 +53,15 @@ static kl_status database_read_options(const keel_options *in, kl_db_options *ou
   return KL_OK;
 }
 
-static kl_status database_open(const char *path, const keel_options *options, keel_db *out_db, kl_error *err) {
+static kl_status capi_database_open(const char *path, const keel_options *options, keel_db *out_db, kl_error *err) {
   size_t path_size;
   kl_status status = capi_text("path", path, 1, KEEL_MAX_PATH_SIZE, &path_size, err);
   if (status != KL_OK) return status;
   if (out_db == NULL) return capi_null("out_db", err);
   kl_db_options converted;
-  status = database_read_options(options, &converted, err);
+  status = capi_database_read_options(options, &converted, err);
   if (status != KL_OK) return status;
-  capi_db *db = capi_object_new(sizeof *db, database_destroy, err);
+  capi_db *db = capi_object_new(sizeof *db, capi_database_destroy, err);
   if (db == NULL) return KL_E_NO_MEMORY;
   status = kl_db_open(kl_os_posix(), path, &converted, &db->engine, err);
   if (status != KL_OK) {
@@ -73,7 +73,7 @@ static kl_status database_open(const char *path, const keel_options *options, ke
 
 keel_status keel_open(const char *path, const keel_options *options, keel_db *out_db, keel_error *err) {
   kl_error detail;
-  return capi_report(database_open(path, options, out_db, capi_detail(err, &detail)), &detail, err);
+  return capi_report(capi_database_open(path, options, out_db, capi_detail(err, &detail)), &detail, err);
 }
 
 keel_status keel_close(keel_db db, keel_error *err) {
@@ -116,7 +116,7 @@ keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, ke
   return capi_report(status, &detail, err);
 }
 
-static void database_convert_stats(const kl_db_stats *in, keel_stats *out) {
+static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) {
   out->poisoned = in->poisoned;
   out->commits = in->commits;
   out->commits_read_only = in->commits_read_only;
@@ -167,7 +167,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
   status = kl_db_get_stats(object->engine, &stats, capi_detail(err, &detail));
   if (status == KL_OK) {
     keel_stats result = KEEL_STATS_INIT;
-    database_convert_stats(&stats, &result);
+    capi_database_convert_stats(&stats, &result);
     capi_write_struct(out_stats, &result, sizeof result);
   }
   capi_leave_shared(slot);

@@ -3,13 +3,13 @@
 
 capi_table capi_tables[CAPI_KINDS + 1];
 
-static const char *const handles_kind_names[CAPI_KINDS + 1] = {
+static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
     "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch"};
 
 /* ---- Why a handle is refused ---- */
 
-static kl_status handles_refuse_stale(capi_kind kind, uint64_t handle, bool ended, kl_error *err) {
-  const char *name = handles_kind_names[kind];
+static kl_status capi_handles_refuse_stale(capi_kind kind, uint64_t handle, bool ended, kl_error *err) {
+  const char *name = capi_handles_kind_names[kind];
   unsigned long long number = (unsigned long long)handle;
   if (!ended) return kl_fail(err, KL_E_HANDLE, "%s %llu was never given out; pass a handle that is open", name, number);
   if (kind == CAPI_TXN) {
@@ -19,38 +19,38 @@ static kl_status handles_refuse_stale(capi_kind kind, uint64_t handle, bool ende
 }
 
 kl_status capi_refuse(capi_kind kind, uint64_t handle, kl_error *err) {
-  const char *name = handles_kind_names[kind];
+  const char *name = capi_handles_kind_names[kind];
   if (handle == 0) return kl_fail(err, KL_E_HANDLE, "the %s is 0; pass a handle that is open", name);
   uint64_t given = capi_handle_kind(handle);
   if (given != (uint64_t)kind) {
     if (given == 0 || given > CAPI_KINDS) {
       return kl_fail(err, KL_E_HANDLE, "%llu is no handle; pass a %s", (unsigned long long)handle, name);
     }
-    return kl_fail(err, KL_E_HANDLE, "%llu is a %s; pass a %s", (unsigned long long)handle, handles_kind_names[given],
-                   name);
+    return kl_fail(err, KL_E_HANDLE, "%llu is a %s; pass a %s", (unsigned long long)handle,
+                   capi_handles_kind_names[given], name);
   }
   capi_table *table = &capi_tables[kind];
   uint32_t index = capi_handle_slot(handle);
   capi_slot *slot = capi_slot_at(table, index);
   uint64_t count = capi_handle_count(handle);
-  if (slot == NULL || count == 0) return handles_refuse_stale(kind, handle, false, err);
+  if (slot == NULL || count == 0) return capi_handles_refuse_stale(kind, handle, false, err);
   uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
   uint64_t issued = word >> (CAPI_WORD_LIVE_SHIFT + 1);
-  if (count > issued) return handles_refuse_stale(kind, handle, false, err);
+  if (count > issued) return capi_handles_refuse_stale(kind, handle, false, err);
   if (count == issued && (word & CAPI_WORD_LIVE) != 0 && capi_slot_forked(slot)) {
     return kl_fail(err, KL_E_FORKED, "this %s was made before a fork; open the database anew in the child", name);
   }
-  return handles_refuse_stale(kind, handle, true, err);
+  return capi_handles_refuse_stale(kind, handle, true, err);
 }
 
 kl_status capi_refuse_concurrent(capi_kind kind, kl_error *err) {
   return kl_fail(err, KL_E_CONCURRENT_USE, "another thread is inside a call with this %s; use it from one at a time",
-                 handles_kind_names[kind]);
+                 capi_handles_kind_names[kind]);
 }
 
 /* ---- Free slots: a stack (R. K. Treiber, 1986), tagged so that a head that came back is seen to have changed ---- */
 
-static void handles_push_free(capi_table *table, capi_slot *slot) {
+static void capi_handles_push_free(capi_table *table, capi_slot *slot) {
   uint64_t head = atomic_load_explicit(&table->free_head, memory_order_relaxed);
   uint64_t next;
   do {
@@ -61,7 +61,7 @@ static void handles_push_free(capi_table *table, capi_slot *slot) {
                                                   memory_order_relaxed));
 }
 
-static capi_slot *handles_pop_free(capi_table *table) {
+static capi_slot *capi_handles_pop_free(capi_table *table) {
   uint64_t head = atomic_load_explicit(&table->free_head, memory_order_acquire);
   while ((uint32_t)head != 0) {
     /* Slots are never given back to the allocator, so that reading one that another thread has just popped is
@@ -80,7 +80,7 @@ static capi_slot *handles_pop_free(capi_table *table) {
 /* ---- Growth: lock-free too, so that a fork at any moment leaves the child a table that it can use ---- */
 
 /* The segment that holds `index`, made when absent. False: no memory. */
-static bool handles_have_segment(capi_kind kind, uint32_t index) {
+static bool capi_handles_have_segment(capi_kind kind, uint32_t index) {
   uint32_t segment = 31U - (uint32_t)__builtin_clz(index / CAPI_FIRST_SEGMENT + 1);
   _Atomic(capi_slot *) *place = &capi_tables[kind].segments[segment];
   if (atomic_load_explicit(place, memory_order_acquire) != NULL) return true;
@@ -103,16 +103,17 @@ static bool handles_have_segment(capi_kind kind, uint32_t index) {
   return true;
 }
 
-static kl_status handles_fresh_slot(capi_kind kind, capi_slot **out_slot, kl_error *err) {
+static kl_status capi_handles_fresh_slot(capi_kind kind, capi_slot **out_slot, kl_error *err) {
   capi_table *table = &capi_tables[kind];
   uint32_t limit = CAPI_FIRST_SEGMENT * ((1U << CAPI_SEGMENTS) - 1U);
   uint32_t index = atomic_load_explicit(&table->fresh, memory_order_relaxed);
   do {
     if (index >= limit) {
-      return kl_fail(err, KL_E_LIMIT, "%u handles of kind %s are open; close some", limit, handles_kind_names[kind]);
+      return kl_fail(err, KL_E_LIMIT, "%u handles of kind %s are open; close some", limit,
+                     capi_handles_kind_names[kind]);
     }
-    if (!handles_have_segment(kind, index)) {
-      return kl_fail(err, KL_E_NO_MEMORY, "no memory for more handles of kind %s", handles_kind_names[kind]);
+    if (!capi_handles_have_segment(kind, index)) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for more handles of kind %s", capi_handles_kind_names[kind]);
     }
   } while (!atomic_compare_exchange_weak_explicit(&table->fresh, &index, index + 1, memory_order_relaxed,
                                                   memory_order_relaxed));
@@ -123,9 +124,9 @@ static kl_status handles_fresh_slot(capi_kind kind, capi_slot **out_slot, kl_err
 /* ---- The life of a handle ---- */
 
 kl_status capi_handle_new(capi_kind kind, capi_object *object, uint64_t *out_handle, kl_error *err) {
-  capi_slot *slot = handles_pop_free(&capi_tables[kind]);
+  capi_slot *slot = capi_handles_pop_free(&capi_tables[kind]);
   if (slot == NULL) {
-    kl_status status = handles_fresh_slot(kind, &slot, err);
+    kl_status status = capi_handles_fresh_slot(kind, &slot, err);
     if (status != KL_OK) return status;
   }
   /* The slot is ours alone until LIVE is set. */
@@ -146,7 +147,7 @@ kl_status capi_slot_finish(capi_slot *slot, kl_error *err) {
   kl_status status = object->destroy(object, err);
   uint64_t count = atomic_load_explicit(&slot->word, memory_order_relaxed) >> (CAPI_WORD_LIVE_SHIFT + 1);
   /* A slot whose count is used up is retired: a count that began anew would make old handles valid. */
-  if (count < CAPI_COUNT_MAX) handles_push_free(&capi_tables[slot->kind], slot);
+  if (count < CAPI_COUNT_MAX) capi_handles_push_free(&capi_tables[slot->kind], slot);
   return status;
 }
 

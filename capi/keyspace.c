@@ -2,7 +2,7 @@
 #include "layout.gen.h"
 #include "objects.h"
 
-static kl_status keyspace_destroy(capi_object *self, kl_error *err) {
+static kl_status capi_keyspace_destroy(capi_object *self, kl_error *err) {
   capi_keyspace *object = (capi_keyspace *)self;
   if (object->keyspace != NULL) kl_keyspace_release(object->keyspace);
   kl_status status = kl_db_release(object->engine, err);
@@ -10,23 +10,23 @@ static kl_status keyspace_destroy(capi_object *self, kl_error *err) {
   return status;
 }
 
-static kl_status keyspace_open_in(kl_db *engine, kl_slice name, bool create, keel_keyspace *out_keyspace,
-                                  kl_error *err) {
-  capi_keyspace *object = capi_object_new(sizeof *object, keyspace_destroy, err);
+static kl_status capi_keyspace_open_in(kl_db *engine, kl_slice name, bool create, keel_keyspace *out_keyspace,
+                                       kl_error *err) {
+  capi_keyspace *object = capi_object_new(sizeof *object, capi_keyspace_destroy, err);
   if (object == NULL) return KL_E_NO_MEMORY;
   kl_db_ref(engine);
   object->engine = engine;
   kl_status status = kl_keyspace_open(kl_db_catalogue(engine), name, create, &object->keyspace, err);
   if (status != KL_OK) {
     object->keyspace = NULL;
-    (void)keyspace_destroy(&object->object, NULL);
+    (void)capi_keyspace_destroy(&object->object, NULL);
     return status;
   }
   return capi_publish(CAPI_KEYSPACE, &object->object, out_keyspace, err);
 }
 
-static kl_status keyspace_open(keel_db db, const char *name, size_t name_size, const keel_keyspace_options *options,
-                               keel_keyspace *out_keyspace, kl_error *err) {
+static kl_status capi_keyspace_open(keel_db db, const char *name, size_t name_size,
+                                    const keel_keyspace_options *options, keel_keyspace *out_keyspace, kl_error *err) {
   kl_slice converted;
   kl_status status = capi_name("name", name, name_size, KEEL_MAX_KEYSPACE_NAME_SIZE, &converted, err);
   if (status != KL_OK) return status;
@@ -42,7 +42,7 @@ static kl_status keyspace_open(keel_db db, const char *name, size_t name_size, c
   if (status != KL_OK) return status;
   const capi_db *object = capi_slot_object(slot);
   bool create = (known.flags & KEEL_KEYSPACE_NO_CREATE) == 0;
-  status = keyspace_open_in(object->engine, converted, create, out_keyspace, err);
+  status = capi_keyspace_open_in(object->engine, converted, create, out_keyspace, err);
   capi_leave_shared(slot);
   return status;
 }
@@ -50,7 +50,7 @@ static kl_status keyspace_open(keel_db db, const char *name, size_t name_size, c
 keel_status keel_keyspace_open(keel_db db, const char *name, size_t name_size, const keel_keyspace_options *options,
                                keel_keyspace *out_keyspace, keel_error *err) {
   kl_error detail;
-  kl_status status = keyspace_open(db, name, name_size, options, out_keyspace, capi_detail(err, &detail));
+  kl_status status = capi_keyspace_open(db, name, name_size, options, out_keyspace, capi_detail(err, &detail));
   return capi_report(status, &detail, err);
 }
 

@@ -11,21 +11,21 @@ uint32_t keel_version_number(void) {
   return KEEL_VERSION_NUMBER;
 }
 
-typedef struct library_feature {
+typedef struct capi_library_feature {
   const char *name;
   int32_t (*enabled)(void);
-} library_feature;
+} capi_library_feature;
 
-static int32_t library_crc32c_hardware(void) {
+static int32_t capi_library_crc32c_hardware(void) {
   return kl_crc32c_is_hardware() != 0;
 }
-static int32_t library_always(void) {
+static int32_t capi_library_always(void) {
   return 1;
 }
 
-static const library_feature library_features[] = {
-    {"crc32c_hardware", library_crc32c_hardware},
-    {"memory_database", library_always},
+static const capi_library_feature capi_library_features[] = {
+    {"crc32c_hardware", capi_library_crc32c_hardware},
+    {"memory_database", capi_library_always},
 };
 
 keel_status keel_feature(const char *name, int32_t *out_enabled, keel_error *err) {
@@ -34,9 +34,9 @@ keel_status keel_feature(const char *name, int32_t *out_enabled, keel_error *err
   kl_status status = capi_text("name", name, 1, KEEL_MAX_LABEL_SIZE, &size, capi_detail(err, &detail));
   if (status == KL_OK && out_enabled == NULL) status = capi_null("out_enabled", capi_detail(err, &detail));
   if (status != KL_OK) return capi_report(status, &detail, err);
-  for (size_t i = 0; i < sizeof library_features / sizeof library_features[0]; i++) {
-    if (strcmp(library_features[i].name, name) == 0) {
-      *out_enabled = library_features[i].enabled();
+  for (size_t i = 0; i < sizeof capi_library_features / sizeof capi_library_features[0]; i++) {
+    if (strcmp(capi_library_features[i].name, name) == 0) {
+      *out_enabled = capi_library_features[i].enabled();
       return KEEL_OK;
     }
   }

@@ -22,7 +22,7 @@ kl_status capi_publish(capi_kind kind, capi_object *object, uint64_t *out_handle
 }
 
 /* Finds `handle` among the lent pins of the transaction, or pins it and lends it in place of another. */
-static kl_status objects_lend(capi_txn *txn, keel_keyspace handle, capi_keyspace **out_keyspace, kl_error *err) {
+static kl_status capi_objects_lend(capi_txn *txn, keel_keyspace handle, capi_keyspace **out_keyspace, kl_error *err) {
   capi_lent *lent = &txn->lent[capi_handle_slot(handle) % CAPI_LENT];
   if (lent->handle != handle || !capi_is_open(lent->slot, handle)) {
     capi_slot *slot;
@@ -47,7 +47,7 @@ kl_status capi_scope_enter(keel_txn txn, keel_keyspace keyspace, capi_scope *out
   if (status != KL_OK) return status;
   out_scope->txn = capi_slot_object(out_scope->slot);
   capi_keyspace *object = NULL;
-  status = objects_lend(out_scope->txn, keyspace, &object, err);
+  status = capi_objects_lend(out_scope->txn, keyspace, &object, err);
   if (status == KL_OK) status = kl_keyspace_check(object->keyspace, err);
   if (status != KL_OK) {
     capi_leave_exclusive(out_scope->slot);

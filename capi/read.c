@@ -1,8 +1,8 @@
 /* capi/read.c: looking up keys: borrowed, copied, pinned, many at once; and views. */
 #include "objects.h"
 
-static kl_status read_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, kl_slice *out_value,
-                          kl_error *err) {
+static kl_status capi_read_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size,
+                               kl_slice *out_value, kl_error *err) {
   kl_slice name;
   kl_status status = capi_key("key", key, key_size, &name, err);
   if (status != KL_OK) return status;
@@ -20,15 +20,15 @@ keel_status keel_get(keel_txn txn, keel_keyspace keyspace, const void *key, size
   if (out_value == NULL) return capi_report(capi_null("out_value", capi_detail(err, &detail)), &detail, err);
   if (out_value_size == NULL) return capi_report(capi_null("out_value_size", capi_detail(err, &detail)), &detail, err);
   kl_slice value;
-  kl_status status = read_get(txn, keyspace, key, key_size, &value, capi_detail(err, &detail));
+  kl_status status = capi_read_get(txn, keyspace, key, key_size, &value, capi_detail(err, &detail));
   if (status != KL_OK) return capi_report(status, &detail, err);
   *out_value = value.data != NULL ? value.data : "";
   *out_value_size = value.size;
   return KEEL_OK;
 }
 
-static kl_status read_get_copy(keel_txn txn, keel_keyspace keyspace, kl_slice key, void *buffer, size_t capacity,
-                               size_t *out_value_size, kl_error *err) {
+static kl_status capi_read_get_copy(keel_txn txn, keel_keyspace keyspace, kl_slice key, void *buffer, size_t capacity,
+                                    size_t *out_value_size, kl_error *err) {
   capi_scope scope;
   kl_status status = capi_scope_enter(txn, keyspace, &scope, err);
   if (status != KL_OK) return status;
@@ -50,14 +50,14 @@ keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key,
                      buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
   }
   if (status == KL_OK) {
-    status = read_get_copy(txn, keyspace, name, buffer, capacity, out_value_size, capi_detail(err, &detail));
+    status = capi_read_get_copy(txn, keyspace, name, buffer, capacity, out_value_size, capi_detail(err, &detail));
   }
   return capi_report(status, &detail, err);
 }
 
 /* ---- Views ---- */
 
-static kl_status read_view_destroy(capi_object *self, kl_error *err) {
+static kl_status capi_read_view_destroy(capi_object *self, kl_error *err) {
   capi_view *object = (capi_view *)self;
   kl_view_release(object->view);
   kl_status status = kl_db_release(object->engine, err);
@@ -65,8 +65,8 @@ static kl_status read_view_destroy(capi_object *self, kl_error *err) {
   return status;
 }
 
-static kl_status read_get_view(const capi_scope *scope, kl_slice key, keel_view *out_view, kl_error *err) {
-  capi_view *object = capi_object_new(sizeof *object, read_view_destroy, err);
+static kl_status capi_read_get_view(const capi_scope *scope, kl_slice key, keel_view *out_view, kl_error *err) {
+  capi_view *object = capi_object_new(sizeof *object, capi_read_view_destroy, err);
   if (object == NULL) return KL_E_NO_MEMORY;
   kl_status status = kl_txn_get_view(scope->txn->txn, scope->keyspace, key, &object->view, err);
   if (status != KL_OK) {
@@ -87,7 +87,7 @@ keel_status keel_get_view(keel_txn txn, keel_keyspace keyspace, const void *key,
   if (status == KL_OK && out_view == NULL) status = capi_null("out_view", capi_detail(err, &detail));
   if (status == KL_OK) status = capi_scope_enter(txn, keyspace, &scope, capi_detail(err, &detail));
   if (status != KL_OK) return capi_report(status, &detail, err);
-  status = read_get_view(&scope, name, out_view, capi_detail(err, &detail));
+  status = capi_read_get_view(&scope, name, out_view, capi_detail(err, &detail));
   capi_scope_leave(&scope);
   return capi_report(status, &detail, err);
 }
@@ -116,7 +116,7 @@ keel_status keel_view_release(keel_view view, keel_error *err) {
 /* ---- Many keys ---- */
 
 /* Checks the offsets before anything is read through them. */
-static kl_status read_check_offsets(const void *keys, const uint64_t *key_offsets, size_t count, kl_error *err) {
+static kl_status capi_read_check_offsets(const void *keys, const uint64_t *key_offsets, size_t count, kl_error *err) {
   if (count > KEEL_MAX_GET_MANY) {
     return kl_fail(err, KL_E_LIMIT, "count is %zu; at most %d keys in one call", count, KEEL_MAX_GET_MANY);
   }
@@ -141,7 +141,7 @@ keel_status keel_get_many(keel_txn txn, keel_keyspace keyspace, const void *keys
   kl_error detail;
   capi_scope scope;
   capi_slot *batch_slot;
-  kl_status status = read_check_offsets(keys, key_offsets, count, capi_detail(err, &detail));
+  kl_status status = capi_read_check_offsets(keys, key_offsets, count, capi_detail(err, &detail));
   if (status == KL_OK) {
     status = capi_scope_enter_batch(txn, keyspace, batch, &scope, &batch_slot, capi_detail(err, &detail));
   }

@@ -4,7 +4,7 @@
 #include "layout.gen.h"
 #include "objects.h"
 
-static kl_status transaction_destroy(capi_object *self, kl_error *err) {
+static kl_status capi_transaction_destroy(capi_object *self, kl_error *err) {
   capi_txn *object = (capi_txn *)self;
   for (size_t i = 0; i < CAPI_LENT; i++) {
     if (object->lent[i].slot != NULL) capi_leave_shared(object->lent[i].slot);
@@ -15,7 +15,7 @@ static kl_status transaction_destroy(capi_object *self, kl_error *err) {
   return status;
 }
 
-static kl_status transaction_read_options(const keel_txn_options *in, kl_txn_options *out, kl_error *err) {
+static kl_status capi_transaction_read_options(const keel_txn_options *in, kl_txn_options *out, kl_error *err) {
   keel_txn_options options;
   kl_status status =
       capi_read_struct("keel_txn_options", in, CAPI_TXN_OPTIONS_FIRST_SIZE, &options, sizeof options, err);
@@ -42,15 +42,16 @@ static kl_status transaction_read_options(const keel_txn_options *in, kl_txn_opt
   return KL_OK;
 }
 
-static kl_status transaction_begin_in(kl_db *engine, const kl_txn_options *options, keel_txn *out_txn, kl_error *err) {
-  capi_txn *object = capi_object_new(sizeof *object, transaction_destroy, err);
+static kl_status capi_transaction_begin_in(kl_db *engine, const kl_txn_options *options, keel_txn *out_txn,
+                                           kl_error *err) {
+  capi_txn *object = capi_object_new(sizeof *object, capi_transaction_destroy, err);
   if (object == NULL) return KL_E_NO_MEMORY;
   kl_db_ref(engine);
   object->engine = engine;
   kl_status status = kl_txn_begin(kl_db_txn_manager(engine), options, &object->txn, err);
   if (status != KL_OK) {
     object->txn = NULL;
-    (void)transaction_destroy(&object->object, NULL);
+    (void)capi_transaction_destroy(&object->object, NULL);
     return status;
   }
   return capi_publish(CAPI_TXN, &object->object, out_txn, err);
@@ -61,17 +62,17 @@ keel_status keel_begin(keel_db db, const keel_txn_options *options, keel_txn *ou
   kl_txn_options converted;
   capi_slot *slot;
   kl_status status = out_txn != NULL ? KL_OK : capi_null("out_txn", capi_detail(err, &detail));
-  if (status == KL_OK) status = transaction_read_options(options, &converted, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_transaction_read_options(options, &converted, capi_detail(err, &detail));
   if (status == KL_OK) status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
   if (status != KL_OK) return capi_report(status, &detail, err);
   const capi_db *object = capi_slot_object(slot);
-  status = transaction_begin_in(object->engine, &converted, out_txn, capi_detail(err, &detail));
+  status = capi_transaction_begin_in(object->engine, &converted, out_txn, capi_detail(err, &detail));
   capi_leave_shared(slot);
   return capi_report(status, &detail, err);
 }
 
 /* The handle ends with the transaction, whatever the result, unless core/ says that it did not end. */
-static void transaction_end(capi_slot *slot, kl_status status) {
+static void capi_transaction_end(capi_slot *slot, kl_status status) {
   if (status == KL_E_CONCURRENT_USE) {
     capi_leave_exclusive(slot);
   } else {
@@ -89,7 +90,7 @@ keel_status keel_commit(keel_txn txn, uint64_t *out_timestamp, keel_error *err) 
   const capi_txn *object = capi_slot_object(slot);
   uint64_t timestamp = 0;
   status = kl_txn_commit(object->txn, &timestamp, capi_detail(err, &detail));
-  transaction_end(slot, status);
+  capi_transaction_end(slot, status);
   if (status == KL_OK && out_timestamp != NULL) *out_timestamp = timestamp;
   return capi_report(status, &detail, err);
 }
@@ -101,6 +102,6 @@ keel_status keel_rollback(keel_txn txn, keel_error *err) {
   if (status != KL_OK) return capi_report(status, &detail, err);
   const capi_txn *object = capi_slot_object(slot);
   status = kl_txn_rollback(object->txn, capi_detail(err, &detail));
-  transaction_end(slot, status);
+  capi_transaction_end(slot, status);
   return capi_report(status, &detail, err);
 }
