@@ -1,4 +1,5 @@
-/* core/wal/commit_record.h: the bytes of one commit inside a log batch. One codec for commit (writes) and replay (reads).
+/* core/wal/commit_record.h: the bytes of one commit inside a log batch. One codec for commit (writes) and replay
+ * (reads).
  *
  * A batch's payload is a sequence of commit records, in order of timestamp. A record holds the final images of one
  * transaction's writes: for each, keyspace id, kind, key, value. Byte table in docs/format.md. Kinds 1 (put) and 2
@@ -6,7 +7,8 @@
  * prepared transactions and their outcomes. A reader that meets a kind it does not know answers KL_E_VERSION: it never
  * guesses.
  *
- * Nothing is aligned: records and ops follow each other without gaps. Thread rules: pure functions over caller memory. */
+ * Nothing is aligned: records and ops follow each other without gaps. Thread rules: pure functions over caller memory.
+ * */
 #ifndef KL_WAL_COMMIT_RECORD_H
 #define KL_WAL_COMMIT_RECORD_H
 
@@ -50,6 +52,7 @@ void kl_commit_reader_init(kl_commit_reader *reader, kl_slice payload);
 /* Moves to the next commit; ops of the current one that were not read are skipped. */
 kl_status kl_commit_reader_next_commit(kl_commit_reader *reader, uint64_t *out_ts, uint64_t *out_ops, kl_error *err);
 kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_error *err);
-/* Both give KL_E_NOT_FOUND at the end (of the payload; of the commit) and leave err alone then: the end is no failure. */
+/* Both give KL_E_NOT_FOUND at the end (of the payload; of the commit) and leave err alone then: the end is no failure.
+ * */
 
 #endif
