@@ -8,7 +8,7 @@ target_compile_options(keel_flags INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_
 # POSIX.1-2008 and the Linux calls behind it; C11 without GNU extensions in the language itself.
 target_compile_definitions(keel_flags INTERFACE _GNU_SOURCE)
 # Assertions (core/base/assert.h) abort in debug builds, and wherever a sanitizer is looking for bugs.
-target_compile_definitions(keel_flags INTERFACE $<$<OR:$<CONFIG:Debug>,$<BOOL:${KEEL_SANITIZE}>>:KL_DEBUG=1>)
+target_compile_definitions(keel_flags INTERFACE $<$<CONFIG:Debug>:KL_DEBUG=1>)
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
@@ -18,6 +18,9 @@ find_package(Threads REQUIRED)
 target_link_libraries(keel_flags INTERFACE Threads::Threads)
 
 if(KEEL_SANITIZE)
+  if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    target_compile_definitions(keel_flags INTERFACE KL_DEBUG=1)
+  endif()
   target_compile_options(keel_flags INTERFACE -fsanitize=${KEEL_SANITIZE} -fno-omit-frame-pointer -g)
   target_link_options(keel_flags INTERFACE -fsanitize=${KEEL_SANITIZE})
   if(KEEL_SANITIZE MATCHES undefined)
