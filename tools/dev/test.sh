@@ -64,7 +64,7 @@ run_python() {
   (cd python && ../.venv/bin/python -m pytest -q tests)
 }
 run_go() {
-  unformatted=$(cd go && gofmt -l .)
+  unformatted=$(cd go && gofmt -l . | grep -v '^raw\.go$') # raw.go is as SWIG writes it
   [ -z "$unformatted" ] || { say "gofmt would change: $unformatted"; return 1; }
   (cd go && go vet ./... && go test ./...)
 }
