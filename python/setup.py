@@ -28,7 +28,7 @@ extension = Extension(
     sources=["ext/raw_wrap.c", "ext/keelpy.c", "ext/view.c", "ext/keel.c"],
     depends=["ext/keelpy.h", "ext/keel.h"],
     include_dirs=["ext"],
-    define_macros=[("Py_LIMITED_API", "0x030b0000"), ("KEEL_API", ""), ("NDEBUG", None)],
+    define_macros=[("Py_LIMITED_API", "0x030b0000"), ("KEEL_API", "")],
     py_limited_api=True,
     extra_compile_args=["-O2", "-fvisibility=hidden", "-pthread"] if unix else [],
     extra_link_args=["-pthread"] if unix else [],

@@ -11,7 +11,7 @@
 #define SWIGPYTHON
 #define SWIG_PYTHON_DIRECTOR_NO_VTABLE
 
-#define SWIG_name    "raw"
+#define SWIG_name    "_raw"
 /* -----------------------------------------------------------------------------
  *  This section contains generic SWIG labels for method/variable
  *  declarations/attributes, and other compiler dependent labels.
@@ -3233,9 +3233,9 @@ static swig_module_info swig_module = {swig_types, 12, 0, 0, 0, 0};
 #define SWIG_TypeQuery SWIG_Python_TypeQuery
 
 /*-----------------------------------------------
-              @(target):= raw.so
+              @(target):= _raw.so
   ------------------------------------------------*/
-#define SWIG_init    PyInit_raw
+#define SWIG_init    PyInit__raw
 
 
 #define SWIG_as_voidptr(a) (void *)((const void *)(a))

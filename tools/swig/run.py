@@ -38,7 +38,7 @@ class Target:
 
 
 TARGETS = (
-    Target("python", "python.i", ("-python", "-noproxy"), "raw_wrap.c", {"raw_wrap.c": "python/ext/raw_wrap.c"}),
+    Target("python", "python.i", ("-python", "-noproxy", "-module", "_raw"), "raw_wrap.c", {"raw_wrap.c": "python/ext/raw_wrap.c"}),
     Target(
         "go",
         "go.i",
