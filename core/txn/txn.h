@@ -26,7 +26,7 @@ typedef enum kl_durability {
   KL_DURABILITY_DEFAULT = 0, /* the database's */
   KL_DURABILITY_FULL = 1,    /* acknowledged = on disk */
   KL_DURABILITY_GROUP = 2,   /* acknowledged at once, on disk within the group interval */
-  KL_DURABILITY_NONE = 3     /* on disk when the system gets round to it; order is kept, nothing half-done after a crash */
+  KL_DURABILITY_NONE = 3 /* on disk when the system gets round to it; order is kept, nothing half-done after a crash */
 } kl_durability;
 
 typedef enum kl_isolation {
@@ -104,8 +104,12 @@ typedef struct kl_batch {
   uint8_t *found;                        /* get_many: 1 where the key has a value; cursor batches: all 1 */
   size_t key_capacity, value_capacity, row_capacity;
 } kl_batch;
-void kl_batch_init(kl_batch *batch, kl_allocator *allocator);
+void kl_batch_init(kl_batch *batch, kl_allocator *allocator); /* columns are NULL until the first use */
 void kl_batch_destroy(kl_batch *batch);
+/* For those who fill batches: empties it (from here on the offset columns have their first element, 0); adds one row, whose bytes
+ * are copied. KL_E_NO_MEMORY leaves the rows as they were. */
+kl_status kl_batch_start(kl_batch *batch, kl_error *err);
+kl_status kl_batch_append(kl_batch *batch, kl_slice key, kl_slice value, bool found, kl_error *err);
 /* Moves up to max_rows times (0: no bound) and collects; stops before keys + values exceed max_bytes (0: 1 MiB), but always
  * takes one row. count 0 = the end. The cursor stands on the last row taken. */
 kl_status kl_cursor_next_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err);

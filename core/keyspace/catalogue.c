@@ -1,0 +1,333 @@
+/* core/keyspace/catalogue.c: opening, creating, dropping and listing keyspaces. See keyspace.h.
+ *
+ * Two locks. `changing` is held by whoever creates or drops a keyspace, or opens one that nobody has open: it makes "look, then
+ * create" one step, and lasts as long as the commit. `table` guards the table of open keyspaces and is held for a few
+ * instructions. Order: changing, then table. */
+#include "keyspace.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "../base/assert.h"
+#include "../base/crc32c.h"
+#include "../os/thread.h"
+#include "../txn/manager.h"
+#include "record.h"
+
+enum { CATALOGUE_BUCKETS = 256 };
+
+struct kl_keyspace {
+  kl_catalogue *catalogue;
+  kl_keyspace *next;   /* in its bucket; guarded by catalogue->table */
+  uint64_t references; /* likewise */
+  _Atomic bool dropped;
+  uint32_t id;
+  uint32_t name_size;
+  uint8_t name[];
+};
+
+struct kl_catalogue {
+  kl_txn_manager *manager; /* a reference */
+  kl_allocator *allocator;
+  kl_mutex changing;
+  kl_mutex table;
+  kl_keyspace *buckets[CATALOGUE_BUCKETS]; /* open and not dropped, by name */
+};
+
+static kl_slice catalogue_next_id_key(void) {
+  static const uint8_t catalogue_next_id_bytes[1] = {CATALOGUE_NEXT_ID_KEY};
+  return kl_slice_make(catalogue_next_id_bytes, sizeof catalogue_next_id_bytes);
+}
+
+/* 1 while there is no record: no keyspace has been created yet. */
+static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *err) {
+  kl_slice value;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, NULL);
+  if (status == KL_OK) return catalogue_next_id_decode(value, out, err);
+  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  *out = KL_CATALOGUE_KEYSPACE + 1;
+  return KL_OK;
+}
+
+/* KL_E_KEYSPACE_NOT_FOUND when there is none of that name. */
+static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *out, kl_error *err) {
+  uint8_t key[CATALOGUE_NAME_KEY_MAX];
+  kl_slice value;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, NULL);
+  if (status == KL_OK) return catalogue_record_decode(value, out, err);
+  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "there is no keyspace \"%.*s\"", (int)name.size,
+                 (const char *)name.data);
+}
+
+static kl_status catalogue_begin(kl_catalogue *catalogue, bool read_only, kl_txn **out, kl_error *err) {
+  kl_txn_options options = {.read_only = read_only, .label = "keel catalogue"};
+  return kl_txn_begin(catalogue->manager, &options, out, err);
+}
+
+kl_status kl_catalogue_new(kl_txn_manager *manager, kl_allocator *allocator, kl_catalogue **out, kl_error *err) {
+  kl_catalogue *catalogue = kl_alloc(allocator, sizeof *catalogue);
+  if (catalogue == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the catalogue of keyspaces");
+  catalogue->manager = manager;
+  catalogue->allocator = allocator;
+  kl_status status = kl_mutex_init(&catalogue->changing, err);
+  if (status != KL_OK) goto no_changing;
+  status = kl_mutex_init(&catalogue->table, err);
+  if (status != KL_OK) goto no_table;
+  /* A catalogue that cannot be read is better found now than at the first name. */
+  kl_txn *txn;
+  uint32_t next_id;
+  status = catalogue_begin(catalogue, true, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_read_next_id(txn, &next_id, err);
+    kl_txn_release(txn);
+  }
+  if (status != KL_OK) goto unreadable;
+  kl_txn_manager_ref(manager);
+  *out = catalogue;
+  return KL_OK;
+unreadable:
+  kl_mutex_destroy(&catalogue->table);
+no_table:
+  kl_mutex_destroy(&catalogue->changing);
+no_changing:
+  kl_free(allocator, catalogue, sizeof *catalogue);
+  return status;
+}
+
+void kl_catalogue_free(kl_catalogue *catalogue) {
+  if (catalogue == NULL) return;
+  kl_txn_manager *manager = catalogue->manager;
+  kl_mutex_destroy(&catalogue->table);
+  kl_mutex_destroy(&catalogue->changing);
+  kl_free(catalogue->allocator, catalogue, sizeof *catalogue);
+  kl_txn_manager_unref(manager);
+}
+
+static kl_keyspace **catalogue_bucket(kl_catalogue *catalogue, kl_slice name) {
+  return &catalogue->buckets[kl_crc32c(0, name.data, name.size) % CATALOGUE_BUCKETS];
+}
+
+/* The keyspace if somebody has it open, with one more reference. */
+static kl_keyspace *catalogue_find_open(kl_catalogue *catalogue, kl_slice name) {
+  kl_mutex_lock(&catalogue->table);
+  kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
+  while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
+  if (keyspace != NULL) keyspace->references++;
+  kl_mutex_unlock(&catalogue->table);
+  return keyspace;
+}
+
+/* Under `table`. Takes it out of the table if it is there. */
+static void catalogue_unlink(kl_catalogue *catalogue, kl_keyspace *keyspace) {
+  kl_keyspace **link = catalogue_bucket(catalogue, kl_keyspace_name(keyspace));
+  while (*link != NULL && *link != keyspace) link = &(*link)->next;
+  if (*link != NULL) *link = keyspace->next;
+}
+
+static size_t catalogue_keyspace_size(size_t name_size) {
+  return sizeof(kl_keyspace) + name_size;
+}
+
+/* Puts a keyspace of that name, with one reference, into the table; its id follows. */
+static kl_keyspace *catalogue_keyspace_new(kl_catalogue *catalogue, kl_slice name) {
+  kl_keyspace *keyspace = kl_alloc(catalogue->allocator, catalogue_keyspace_size(name.size));
+  if (keyspace == NULL) return NULL;
+  keyspace->catalogue = catalogue;
+  keyspace->references = 1;
+  keyspace->name_size = (uint32_t)name.size;
+  memcpy(keyspace->name, name.data, name.size);
+  return keyspace;
+}
+
+/* In a transaction that writes: adds the record of a new keyspace. */
+static kl_status catalogue_write_new(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, catalogue_record *out,
+                                     kl_error *err) {
+  kl_status status = catalogue_read_next_id(txn, &out->id, err);
+  if (status != KL_OK) return status;
+  if (out->id == UINT32_MAX)
+    return kl_fail(err, KL_E_LIMIT, "the database has had %u keyspaces, which is the limit", out->id);
+  out->created_ns = kl_os_wall_ns(kl_txn_manager_os(catalogue->manager));
+  uint8_t key[CATALOGUE_NAME_KEY_MAX], record[CATALOGUE_RECORD_SIZE], next_id[CATALOGUE_NEXT_ID_SIZE];
+  catalogue_record_encode(out, record);
+  catalogue_next_id_encode(out->id + 1, next_id);
+  status =
+      kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), kl_slice_make(record, sizeof record), err);
+  if (status != KL_OK) return status;
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), kl_slice_make(next_id, sizeof next_id), err);
+}
+
+/* Under `changing`: finds the record, or creates it. */
+static kl_status catalogue_read_or_create(kl_catalogue *catalogue, kl_slice name, bool create, catalogue_record *out,
+                                          kl_error *err) {
+  kl_txn *txn;
+  bool writable = create && !kl_txn_manager_is_read_only(catalogue->manager);
+  kl_status status = catalogue_begin(catalogue, true, &txn, err);
+  if (status != KL_OK) return status;
+  status = catalogue_read(txn, name, out, err);
+  kl_txn_release(txn);
+  if (status != KL_E_KEYSPACE_NOT_FOUND || !create) return status;
+  if (!writable) {
+    return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND,
+                   "there is no keyspace \"%.*s\", and the database is open read-only, so it cannot be created",
+                   (int)name.size, (const char *)name.data);
+  }
+  status = catalogue_begin(catalogue, false, &txn, err);
+  if (status != KL_OK) return status;
+  status = catalogue_write_new(catalogue, txn, name, out, err);
+  if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+  kl_txn_release(txn);
+  return status;
+}
+
+kl_status kl_keyspace_open(kl_catalogue *catalogue, kl_slice name, bool create, kl_keyspace **out, kl_error *err) {
+  kl_status status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status;
+  *out = catalogue_find_open(catalogue, name);
+  if (*out != NULL) return KL_OK;
+  kl_mutex_lock(&catalogue->changing);
+  *out = catalogue_find_open(catalogue, name); /* opened while we waited? */
+  if (*out == NULL) {
+    /* The object first: once the keyspace is created, nothing can fail any more. */
+    kl_keyspace *keyspace = catalogue_keyspace_new(catalogue, name);
+    catalogue_record record;
+    if (keyspace == NULL) {
+      status = kl_fail(err, KL_E_NO_MEMORY, "no memory to open a keyspace");
+    } else {
+      status = catalogue_read_or_create(catalogue, name, create, &record, err);
+    }
+    if (status == KL_OK) {
+      keyspace->id = record.id;
+      kl_mutex_lock(&catalogue->table);
+      kl_keyspace **bucket = catalogue_bucket(catalogue, name);
+      keyspace->next = *bucket;
+      *bucket = keyspace;
+      kl_mutex_unlock(&catalogue->table);
+      *out = keyspace;
+    } else {
+      kl_free(catalogue->allocator, keyspace, catalogue_keyspace_size(name.size));
+    }
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+void kl_keyspace_release(kl_keyspace *keyspace) {
+  if (keyspace == NULL) return;
+  kl_catalogue *catalogue = keyspace->catalogue;
+  kl_mutex_lock(&catalogue->table);
+  KL_ASSERT(keyspace->references != 0);
+  bool last = --keyspace->references == 0;
+  if (last) catalogue_unlink(catalogue, keyspace);
+  kl_mutex_unlock(&catalogue->table);
+  if (last) kl_free(catalogue->allocator, keyspace, catalogue_keyspace_size(keyspace->name_size));
+}
+
+uint32_t kl_keyspace_id(const kl_keyspace *keyspace) {
+  return keyspace->id;
+}
+kl_slice kl_keyspace_name(const kl_keyspace *keyspace) {
+  return kl_slice_make(keyspace->name, keyspace->name_size);
+}
+
+kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err) {
+  /* Relaxed: it orders nothing. A write that slips through is found by validation (TXN-9). */
+  if (!atomic_load_explicit(&keyspace->dropped, memory_order_relaxed)) return KL_OK;
+  return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace \"%.*s\" has been dropped", (int)keyspace->name_size,
+                 (const char *)keyspace->name);
+}
+
+/* In a transaction that writes: takes the record away and leaves the marker. */
+static kl_status catalogue_write_drop(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, kl_error *err) {
+  catalogue_record record;
+  kl_status status = catalogue_read(txn, name, &record, err);
+  if (status != KL_OK) return status;
+  uint8_t key[CATALOGUE_NAME_KEY_MAX], marker[KL_DROP_MARKER_SIZE], value[CATALOGUE_DROP_SIZE];
+  kl_drop_marker_encode(record.id, marker);
+  catalogue_drop_encode(kl_os_wall_ns(kl_txn_manager_os(catalogue->manager)), value);
+  status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), err);
+  if (status != KL_OK) return status;
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(marker, sizeof marker),
+                    kl_slice_make(value, sizeof value), err);
+}
+
+kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err) {
+  kl_status status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status;
+  kl_txn *txn;
+  kl_mutex_lock(&catalogue->changing);
+  status = catalogue_begin(catalogue, false, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_drop(catalogue, txn, name, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  if (status == KL_OK) {
+    kl_mutex_lock(&catalogue->table);
+    kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
+    while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
+    if (keyspace != NULL) {
+      atomic_store_explicit(&keyspace->dropped, true, memory_order_relaxed);
+      catalogue_unlink(catalogue, keyspace); /* its owners keep the object; the name is free for a new keyspace */
+    }
+    kl_mutex_unlock(&catalogue->table);
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+/* Calls `visit` with every name in order. */
+static kl_status catalogue_walk(kl_catalogue *catalogue,
+                                kl_status (*visit)(void *context, kl_slice name, kl_error *err), void *context,
+                                kl_error *err) {
+  static const uint8_t catalogue_names_from[1] = {CATALOGUE_NAME_PREFIX};
+  static const uint8_t catalogue_names_to[1] = {CATALOGUE_NAME_PREFIX + 1};
+  kl_txn *txn;
+  kl_status status = catalogue_begin(catalogue, true, &txn, err);
+  if (status != KL_OK) return status;
+  kl_cursor *cursor;
+  status = kl_cursor_open(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(catalogue_names_from, 1),
+                          kl_slice_make(catalogue_names_to, 1), &cursor, err);
+  if (status == KL_OK) {
+    kl_error end;
+    while (status == KL_OK) {
+      kl_slice key, value;
+      status = kl_cursor_next(cursor, &end);
+      if (status != KL_OK) break;
+      status = kl_cursor_get(cursor, &key, &value, &end);
+      if (status != KL_OK) break;
+      status = visit(context, kl_slice_make((const uint8_t *)key.data + 1, key.size - 1), &end);
+    }
+    if (status == KL_E_NOT_FOUND) {
+      status = KL_OK;
+    } else if (err != NULL) {
+      *err = end;
+    }
+    kl_cursor_close(cursor);
+  }
+  kl_txn_release(txn);
+  return status;
+}
+
+static kl_status catalogue_visit_list(void *context, kl_slice name, kl_error *err) {
+  return kl_batch_append(context, name, kl_slice_make(NULL, 0), true, err);
+}
+
+kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err) {
+  kl_status status = kl_batch_start(batch, err);
+  if (status == KL_OK) status = catalogue_walk(catalogue, catalogue_visit_list, batch, err);
+  if (status != KL_OK) batch->count = 0;
+  return status;
+}
+
+static kl_status catalogue_visit_count(void *context, kl_slice name, kl_error *err) {
+  (void)name;
+  (void)err;
+  ++*(uint64_t *)context;
+  return KL_OK;
+}
+
+kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
+  *out_count = 0;
+  return catalogue_walk(catalogue, catalogue_visit_count, out_count, err);
+}

@@ -1,0 +1,279 @@
+/* core/txn/cursor.c: cursors over what a transaction sees. See txn.h.
+ *
+ * A cursor is a place: on a key, before the first, behind the last, or fresh. The sources under it may lag behind the
+ * transaction's writes; before it moves on or shows something, a cursor that stands on a key compares the write tree's change count
+ * with the one it saw, and looks again. The committed source never changes: it is read at the snapshot. */
+#include <string.h>
+
+#include "merge.h"
+#include "txn_private.h"
+
+enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
+
+typedef enum cursor_place { CURSOR_FRESH, CURSOR_BEFORE, CURSOR_ON, CURSOR_BEHIND } cursor_place;
+
+struct kl_cursor {
+  kl_txn *txn; /* a reference */
+  uint32_t keyspace;
+  cursor_place place;
+  kl_slice key; /* where it stands, when place is CURSOR_ON */
+  kl_slice lower, upper;
+  uint64_t changes_seen; /* of the write tree, when its source was positioned */
+  kl_merge merge;
+  kl_write_source own;
+  kl_delta_source committed;
+  size_t size;
+  uint8_t bounds[];
+};
+
+static kl_slice cursor_copy_bound(uint8_t *to, kl_slice bound) {
+  if (bound.data == NULL) return bound;
+  if (bound.size != 0) memcpy(to, bound.data, bound.size);
+  return kl_slice_make(to, bound.size);
+}
+
+kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slice upper, kl_cursor **out_cursor,
+                         kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_check_key(lower, err);
+  if (status == KL_OK) status = kl_txn_check_key(upper, err);
+  if (status == KL_OK) {
+    size_t size = sizeof(kl_cursor) + lower.size + upper.size;
+    kl_cursor *cursor = kl_alloc(&txn->manager->allocator, size);
+    if (cursor == NULL) {
+      status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a cursor");
+    } else {
+      cursor->txn = txn;
+      atomic_fetch_add_explicit(&txn->references, 1, memory_order_relaxed);
+      cursor->keyspace = keyspace;
+      cursor->size = size;
+      cursor->lower = cursor_copy_bound(cursor->bounds, lower);
+      cursor->upper = cursor_copy_bound(cursor->bounds + lower.size, upper);
+      kl_write_source_init(&cursor->own, &txn->writes, keyspace);
+      kl_delta_source_init(&cursor->committed, txn->delta, keyspace, txn->snapshot.ts);
+      kl_merge_init(&cursor->merge);
+      kl_merge_add(&cursor->merge, &cursor->own.source);
+      kl_merge_add(&cursor->merge, &cursor->committed.source);
+      *out_cursor = cursor;
+    }
+  }
+  kl_txn_leave(txn);
+  return status;
+}
+
+void kl_cursor_close(kl_cursor *cursor) {
+  if (cursor == NULL) return;
+  kl_txn *txn = cursor->txn;
+  kl_free(&txn->manager->allocator, cursor, cursor->size);
+  kl_txn_unref(txn);
+}
+
+static uint64_t cursor_changes(const kl_cursor *cursor) {
+  const kl_write_tree *tree = kl_write_set_tree(&cursor->txn->writes, cursor->keyspace);
+  return tree != NULL ? tree->changes : 0;
+}
+
+/* Takes the place that the merge has come to, moving forward or backward. */
+static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
+  const kl_source *source = cursor->merge.current;
+  bool inside = source != NULL;
+  if (inside && forward && cursor->upper.data != NULL) inside = kl_slice_compare(source->key, cursor->upper) < 0;
+  if (inside && !forward && cursor->lower.data != NULL) inside = kl_slice_compare(source->key, cursor->lower) >= 0;
+  if (!inside) {
+    cursor->place = forward ? CURSOR_BEHIND : CURSOR_BEFORE;
+    return KL_E_NOT_FOUND;
+  }
+  cursor->place = CURSOR_ON;
+  cursor->key = source->key;
+  return KL_OK;
+}
+
+static kl_status cursor_first(kl_cursor *cursor, kl_error *err) {
+  cursor->changes_seen = cursor_changes(cursor);
+  kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->merge, cursor->lower, err)
+                                                : kl_merge_first(&cursor->merge, err);
+  return status == KL_OK ? cursor_arrive(cursor, true) : status;
+}
+
+static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
+  cursor->changes_seen = cursor_changes(cursor);
+  if (cursor->upper.data == NULL) {
+    kl_status status = kl_merge_last(&cursor->merge, err);
+    return status == KL_OK ? cursor_arrive(cursor, false) : status;
+  }
+  kl_status status = kl_merge_seek_le(&cursor->merge, cursor->upper, err);
+  if (status != KL_OK) return status;
+  const kl_source *at = cursor->merge.current;
+  if (at != NULL && kl_slice_equal(at->key, cursor->upper)) { /* the upper bound is outside */
+    status = kl_merge_prev(&cursor->merge, cursor->upper, err);
+    if (status != KL_OK) return status;
+  }
+  return cursor_arrive(cursor, false);
+}
+
+static kl_status cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
+  if (cursor->lower.data != NULL && kl_slice_compare(key, cursor->lower) < 0) return cursor_first(cursor, err);
+  cursor->changes_seen = cursor_changes(cursor);
+  kl_status status = kl_merge_seek_ge(&cursor->merge, key, err);
+  return status == KL_OK ? cursor_arrive(cursor, true) : status;
+}
+
+static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
+  if (cursor->upper.data != NULL && kl_slice_compare(key, cursor->upper) >= 0) return cursor_last(cursor, err);
+  cursor->changes_seen = cursor_changes(cursor);
+  kl_status status = kl_merge_seek_le(&cursor->merge, key, err);
+  return status == KL_OK ? cursor_arrive(cursor, false) : status;
+}
+
+/* The cursor stands on a key: makes the merge stand there too, as the transaction sees it now. */
+static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
+  uint64_t changes = cursor_changes(cursor);
+  if (changes == cursor->changes_seen) return KL_OK;
+  cursor->changes_seen = changes;
+  return kl_merge_refresh(&cursor->merge, &cursor->own.source, cursor->key, err);
+}
+
+static kl_status cursor_next(kl_cursor *cursor, kl_error *err) {
+  cursor->txn->cursor_steps++;
+  if (cursor->place == CURSOR_BEHIND) return KL_E_NOT_FOUND;
+  if (cursor->place != CURSOR_ON) return cursor_first(cursor, err);
+  kl_status status = cursor_refresh(cursor, err);
+  if (status == KL_OK) status = kl_merge_next(&cursor->merge, cursor->key, err);
+  return status == KL_OK ? cursor_arrive(cursor, true) : status;
+}
+
+static kl_status cursor_prev(kl_cursor *cursor, kl_error *err) {
+  cursor->txn->cursor_steps++;
+  if (cursor->place == CURSOR_BEFORE) return KL_E_NOT_FOUND;
+  if (cursor->place != CURSOR_ON) return cursor_last(cursor, err);
+  kl_status status = cursor_refresh(cursor, err);
+  if (status == KL_OK) status = kl_merge_prev(&cursor->merge, cursor->key, err);
+  return status == KL_OK ? cursor_arrive(cursor, false) : status;
+}
+
+/* What a public move gives back: fills err for the end of the range, which the loops inside do not need. */
+static kl_status cursor_leave(kl_cursor *cursor, kl_status status, kl_error *err) {
+  kl_txn_leave(cursor->txn);
+  return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "there is no key in that direction") : status;
+}
+
+kl_status kl_cursor_first(kl_cursor *cursor, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  cursor->txn->cursor_steps++;
+  return cursor_leave(cursor, cursor_first(cursor, err), err);
+}
+
+kl_status kl_cursor_last(kl_cursor *cursor, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  cursor->txn->cursor_steps++;
+  return cursor_leave(cursor, cursor_last(cursor, err), err);
+}
+
+kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  cursor->txn->cursor_steps++;
+  status = kl_txn_check_key(key, err);
+  return cursor_leave(cursor, status == KL_OK ? cursor_seek_ge(cursor, key, err) : status, err);
+}
+
+kl_status kl_cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  cursor->txn->cursor_steps++;
+  status = kl_txn_check_key(key, err);
+  return cursor_leave(cursor, status == KL_OK ? cursor_seek_le(cursor, key, err) : status, err);
+}
+
+kl_status kl_cursor_next(kl_cursor *cursor, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  return cursor_leave(cursor, cursor_next(cursor, err), err);
+}
+
+kl_status kl_cursor_prev(kl_cursor *cursor, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  return cursor_leave(cursor, cursor_prev(cursor, err), err);
+}
+
+kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_value, kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  if (cursor->place != CURSOR_ON) {
+    status = kl_txn_not_found(err, "the cursor stands on no key");
+  } else {
+    status = cursor_refresh(cursor, err);
+  }
+  if (status == KL_OK && cursor->merge.current->kind == KL_VERSION_DELETE) {
+    status = kl_txn_not_found(err, "the transaction has deleted the key that the cursor stands on");
+  }
+  if (status == KL_OK) {
+    *out_key = cursor->merge.current->key;
+    *out_value = cursor->merge.current->value;
+  }
+  kl_txn_leave(cursor->txn);
+  return status;
+}
+
+/* Puts the cursor back on `key` after a move that shall not count. */
+static kl_status cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
+  cursor->place = place;
+  if (place != CURSOR_ON) return KL_OK;
+  cursor->key = key;
+  cursor->changes_seen = cursor_changes(cursor);
+  return kl_merge_return(&cursor->merge, forward, key, err);
+}
+
+/* Inside of the transaction: collects rows in one direction. */
+static kl_status cursor_collect(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
+                                kl_error *err) {
+  cursor_place start_place = cursor->place, place = cursor->place;
+  kl_slice start_key = cursor->key, key = cursor->key;
+  size_t bytes = 0;
+  kl_status status = KL_OK;
+  while (max_rows == 0 || batch->count < max_rows) {
+    status = forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
+    if (status != KL_OK) break;
+    const kl_source *row = cursor->merge.current;
+    size_t size = row->key.size + row->value.size;
+    if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
+      return cursor_return(cursor, place, key, forward, err);
+    }
+    status = kl_batch_append(batch, row->key, row->value, true, err);
+    if (status != KL_OK) break;
+    bytes += size;
+    place = cursor->place;
+    key = cursor->key;
+  }
+  if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
+  if (status == KL_E_NOT_FOUND) return cursor_return(cursor, place, key, forward, err);
+  if (status != KL_OK) {
+    kl_status back = cursor_return(cursor, start_place, start_key, forward, NULL);
+    if (back != KL_OK) cursor->place = CURSOR_FRESH;
+  }
+  return status;
+}
+
+static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
+                              kl_error *err) {
+  kl_status status = kl_txn_enter(cursor->txn, err);
+  if (status != KL_OK) return status;
+  if (max_bytes == 0) max_bytes = CURSOR_BATCH_BYTES;
+  status = kl_batch_start(batch, err);
+  if (status == KL_OK) status = cursor_collect(cursor, forward, max_rows, max_bytes, batch, err);
+  if (status != KL_OK) batch->count = 0;
+  kl_txn_leave(cursor->txn);
+  return status;
+}
+
+kl_status kl_cursor_next_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err) {
+  return cursor_batch(cursor, true, max_rows, max_bytes, batch, err);
+}
+
+kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err) {
+  return cursor_batch(cursor, false, max_rows, max_bytes, batch, err);
+}

@@ -1,0 +1,79 @@
+/* core/txn/manager.h: the transactional half of one open database, as its owner (core/db) and the catalogue see it.
+ *
+ * Life: kl_txn_manager_new; fill kl_txn_manager_delta from the log; kl_txn_manager_start; ...; kl_txn_manager_close; unref. The
+ * memory of a manager lives until the last transaction, cursor and view of it is gone, which may be long after close.
+ *
+ * Timestamps: 0 is no timestamp, KL_TS_EMPTY (1) is the database before its first commit; commits count up from there.
+ *
+ * Thread rules: any thread, after kl_txn_manager_start. */
+#ifndef KL_TXN_MANAGER_H
+#define KL_TXN_MANAGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../delta/delta.h"
+#include "../os/os.h"
+#include "../wal/wal.h"
+#include "txn.h"
+
+#define KL_TS_EMPTY ((uint64_t)1)
+
+typedef struct kl_txn_manager_options {
+  bool read_only;             /* transactions that write are refused with KL_E_READ_ONLY */
+  kl_durability durability;   /* what KL_DURABILITY_DEFAULT of a transaction means; DEFAULT here means FULL */
+  uint64_t group_interval_ns; /* for KL_DURABILITY_GROUP */
+  uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
+} kl_txn_manager_options;
+
+/* One reference. Nothing can be begun before kl_txn_manager_start. */
+kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, kl_txn_manager **out, kl_error *err);
+void kl_txn_manager_ref(kl_txn_manager *manager);
+void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
+
+/* Counts what is allocated through it, for kl_txn_manager_stats.memory_bytes; lives as long as the manager. */
+kl_allocator *kl_txn_manager_allocator(kl_txn_manager *manager);
+kl_os *kl_txn_manager_os(kl_txn_manager *manager);
+kl_delta *kl_txn_manager_delta(kl_txn_manager *manager);
+bool kl_txn_manager_is_read_only(const kl_txn_manager *manager);
+
+/* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are logged, NULL for
+ * a database without one; borrowed until kl_txn_manager_close. */
+void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts);
+
+/* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way. Snapshots
+ * that are being read go on. The log is not touched any more when it returns. */
+void kl_txn_manager_close(kl_txn_manager *manager);
+
+/* Everything that was acknowledged before the call is on stable storage when it returns. */
+kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err);
+
+/* KL_OK, or KL_E_POISONED with what poisoned it. One load. */
+kl_status kl_txn_manager_check(kl_txn_manager *manager, kl_error *err);
+/* From now on nothing is written any more: commits and beginnings of transactions that write get KL_E_POISONED. The first
+ * reason stays. Reads go on. */
+void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason);
+
+/* A timestamp that no live snapshot is below, and none will be: for reclamation. */
+uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager);
+
+typedef struct kl_txn_manager_stats {
+  /* Of finished transactions: what one does is added up when it ends. */
+  uint64_t commits, commits_read_only, rollbacks, conflicts, groups;
+  uint64_t gets, puts, deletes, cursor_steps;
+  uint64_t transactions_live, snapshots_live, views_live;
+  uint64_t oldest_snapshot_age_ns;
+  char oldest_snapshot_label[32];
+  uint64_t visible_ts;
+  uint64_t memory_bytes;
+  bool poisoned;
+} kl_txn_manager_stats;
+void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
+
+/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that writes
+ * to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is validated against it
+ * as if it had written it, so that a drop and a write to the dropped keyspace never both succeed unordered. */
+enum { KL_DROP_MARKER_SIZE = 5 };
+void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
+
+#endif

@@ -1,0 +1,221 @@
+/* core/txn/txn.c: the life of a transaction: begin, write, end. See txn.h. Reading is in read.c and cursor.c. */
+#include "txn.h"
+
+#include "../base/assert.h"
+#include "merge.h"
+#include "txn_private.h"
+
+static kl_status txn_check_options(const kl_txn_manager *manager, const kl_txn_options *options, kl_error *err) {
+  switch (options->isolation) {
+    case KL_ISOLATION_DEFAULT:
+    case KL_ISOLATION_SNAPSHOT:
+    /* These three get snapshot isolation, the next stronger level that exists. */
+    case KL_ISOLATION_READ_COMMITTED:
+    case KL_ISOLATION_REPEATABLE_READ:
+    case KL_ISOLATION_READ_UNCOMMITTED:
+      break;
+    case KL_ISOLATION_SERIALIZABLE:
+      return kl_fail(err, KL_E_UNSUPPORTED,
+                     "serializable isolation is stronger than what this version gives; ask for snapshot isolation");
+    default:
+      return kl_fail(err, KL_E_INVALID, "unknown isolation %d", (int)options->isolation);
+  }
+  if (options->durability > KL_DURABILITY_NONE) {
+    return kl_fail(err, KL_E_INVALID, "unknown durability %d", (int)options->durability);
+  }
+  if (!options->read_only && manager->options.read_only) {
+    return kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; begin the transaction as read-only");
+  }
+  return KL_OK;
+}
+
+kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err) {
+  static const kl_txn_options txn_default_options;
+  if (options == NULL) options = &txn_default_options;
+  if (!atomic_load_explicit(&manager->open, memory_order_acquire)) {
+    return kl_fail(err, KL_E_CLOSED, "the database is closed");
+  }
+  kl_status status = txn_check_options(manager, options, err);
+  if (status == KL_OK && !options->read_only) status = kl_txn_manager_check(manager, err);
+  if (status != KL_OK) return status;
+  kl_txn *txn = kl_alloc(&manager->allocator, sizeof *txn);
+  if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
+  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
+  if (status != KL_OK) {
+    kl_free(&manager->allocator, txn, sizeof *txn);
+    return status;
+  }
+  kl_txn_manager_ref(manager);
+  txn->manager = manager;
+  atomic_init(&txn->references, 1);
+  txn->read_only = options->read_only;
+  txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
+  txn->delta = manager->delta;
+  kl_write_set_init(&txn->writes, &manager->allocator);
+  kl_counters_add(&manager->counters, TXN_LIVE, 1);
+  *out_txn = txn;
+  return KL_OK;
+}
+
+kl_status kl_txn_enter(kl_txn *txn, kl_error *err) {
+  /* Acquire: what the thread before did. */
+  if (atomic_exchange_explicit(&txn->busy, 1, memory_order_acquire) != 0) {
+    return kl_fail(err, KL_E_CONCURRENT_USE, "another thread is using the transaction at this moment");
+  }
+  if (txn->state != KL_TXN_ACTIVE) {
+    const char *how = txn->state == KL_TXN_COMMITTED ? "committed" : "rolled back";
+    kl_txn_leave(txn);
+    return kl_fail(err, KL_E_FINISHED, "the transaction has been %s", how);
+  }
+  return KL_OK;
+}
+
+/* Gives back everything but the object itself. */
+static void txn_end(kl_txn *txn, kl_txn_state state) {
+  kl_txn_manager *manager = txn->manager;
+  kl_write_set_destroy(&txn->writes);
+  kl_snapshot_end(&txn->snapshot);
+  txn->state = state;
+  kl_counters_add(&manager->counters, TXN_LIVE, (uint64_t)0 - 1);
+  if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
+  if (txn->puts != 0) kl_counters_add(&manager->operations, TXN_PUTS, txn->puts);
+  if (txn->deletes != 0) kl_counters_add(&manager->operations, TXN_DELETES, txn->deletes);
+  if (txn->cursor_steps != 0) kl_counters_add(&manager->operations, TXN_CURSOR_STEPS, txn->cursor_steps);
+}
+
+kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  kl_txn_manager *manager = txn->manager;
+  uint64_t ts = 0;
+  unsigned counter = TXN_COMMITS_READ_ONLY;
+  if (txn->writes.count != 0) {
+    status = kl_commit_run(txn, &ts, err);
+    counter = status == KL_OK ? TXN_COMMITS : status == KL_E_CONFLICT ? TXN_CONFLICTS : TXN_ROLLBACKS;
+  }
+  kl_counters_add(&manager->counters, counter, 1);
+  if (status == KL_OK && out_ts != NULL) *out_ts = ts;
+  txn_end(txn, status == KL_OK ? KL_TXN_COMMITTED : KL_TXN_ROLLED_BACK);
+  kl_txn_leave(txn);
+  return status;
+}
+
+kl_status kl_txn_rollback(kl_txn *txn, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  kl_counters_add(&txn->manager->counters, TXN_ROLLBACKS, 1);
+  txn_end(txn, KL_TXN_ROLLED_BACK);
+  kl_txn_leave(txn);
+  return KL_OK;
+}
+
+void kl_txn_unref(kl_txn *txn) {
+  /* Release: our use ends before; acquire: the one that frees has seen all others end. */
+  if (atomic_fetch_sub_explicit(&txn->references, 1, memory_order_acq_rel) != 1) return;
+  kl_txn_manager *manager = txn->manager;
+  kl_free(&manager->allocator, txn, sizeof *txn);
+  kl_txn_manager_unref(manager);
+}
+
+void kl_txn_release(kl_txn *txn) {
+  if (txn == NULL) return;
+  kl_status status = kl_txn_rollback(txn, NULL);
+  KL_ASSERT(status == KL_OK || status == KL_E_FINISHED); /* nobody may be inside when its owner lets go of it */
+  (void)status;
+  kl_txn_unref(txn);
+}
+
+kl_txn_manager *kl_txn_get_manager(kl_txn *txn) {
+  return txn->manager;
+}
+bool kl_txn_is_read_only(const kl_txn *txn) {
+  return txn->read_only;
+}
+
+kl_status kl_txn_check_key(kl_slice key, kl_error *err) {
+  if (key.size <= KL_MAX_KEY) return KL_OK;
+  return kl_fail(err, KL_E_KEY_SIZE, "the key has %zu bytes; at most %d are possible", key.size, KL_MAX_KEY);
+}
+
+/* Before the first write to a keyspace: was it dropped before our snapshot? A drop after it is the commit's to find. */
+static kl_status txn_check_keyspace(kl_txn *txn, uint32_t keyspace, kl_error *err) {
+  if (keyspace == 0 || kl_write_set_tree(&txn->writes, keyspace) != NULL) return KL_OK;
+  uint8_t marker[KL_DROP_MARKER_SIZE];
+  kl_drop_marker_encode(keyspace, marker);
+  kl_slice value;
+  bool own;
+  if (!kl_txn_lookup(txn, 0, kl_slice_make(marker, sizeof marker), &value, &own)) return KL_OK;
+  return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace %u has been dropped", keyspace);
+}
+
+/* Inside of the transaction. */
+static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
+                           kl_error *err) {
+  if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
+  kl_status status = kl_txn_check_key(key, err);
+  if (status == KL_OK) status = txn_check_keyspace(txn, keyspace, err);
+  if (status == KL_OK) status = kl_write_set_write(&txn->writes, keyspace, key, kind, value, err);
+  return status;
+}
+
+kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  if (value.size > KL_MAX_VALUE) {
+    status =
+        kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
+  } else {
+    status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
+  }
+  if (status == KL_OK) txn->puts++;
+  kl_txn_leave(txn);
+  return status;
+}
+
+kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
+  if (status == KL_OK) txn->deletes++;
+  kl_txn_leave(txn);
+  return status;
+}
+
+/* Walks what the transaction sees and deletes it: the sources hold on to the keys while the write set grows. */
+static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
+                                 kl_error *err) {
+  kl_merge merge;
+  kl_write_source own;
+  kl_delta_source committed;
+  kl_write_source_init(&own, &txn->writes, keyspace);
+  kl_delta_source_init(&committed, txn->delta, keyspace, txn->snapshot.ts);
+  kl_merge_init(&merge);
+  kl_merge_add(&merge, &own.source);
+  kl_merge_add(&merge, &committed.source);
+  kl_status status = from.data == NULL ? kl_merge_first(&merge, err) : kl_merge_seek_ge(&merge, from, err);
+  while (status == KL_OK && merge.current != NULL) {
+    kl_slice key = merge.current->key;
+    if (to.data != NULL && kl_slice_compare(key, to) >= 0) break;
+    status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
+    if (status != KL_OK) break;
+    ++*count;
+    status = kl_merge_refresh(&merge, &own.source, key, err);
+    if (status == KL_OK) status = kl_merge_next(&merge, key, err);
+  }
+  return status;
+}
+
+kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *out_count,
+                              kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  uint64_t count = 0;
+  if (txn->read_only) status = kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
+  if (status == KL_OK) status = kl_txn_check_key(from, err);
+  if (status == KL_OK) status = kl_txn_check_key(to, err);
+  if (status == KL_OK) status = txn_delete_rows(txn, keyspace, from, to, &count, err);
+  txn->deletes += count;
+  if (out_count != NULL) *out_count = count;
+  kl_txn_leave(txn);
+  return status;
+}

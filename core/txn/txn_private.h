@@ -1,0 +1,75 @@
+/* core/txn/txn_private.h: transactions and their manager from inside; what the files of core/txn share. */
+#ifndef KL_TXN_TXN_PRIVATE_H
+#define KL_TXN_TXN_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../base/counter.h"
+#include "commit.h"
+#include "manager.h"
+#include "snapshot.h"
+#include "txn.h"
+#include "write_set.h"
+
+/* Two groups of counters, by how a transaction uses them. */
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_LIVE, TXN_VIEWS, TXN_MEMORY };
+enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
+
+struct kl_txn_manager {
+  kl_allocator allocator; /* counts, then asks os->allocator */
+  kl_os *os;
+  kl_wal *wal; /* NULL: nothing is logged */
+  kl_delta *delta;
+  kl_txn_manager_options options;
+  _Atomic uint64_t references;
+  _Atomic bool open;
+  kl_snapshot_registry snapshots;
+  kl_counters counters, operations;
+  /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
+  _Alignas(64) _Atomic uint64_t visible_ts;
+  kl_commit_pipeline pipeline;
+};
+
+typedef enum kl_txn_state { KL_TXN_ACTIVE, KL_TXN_COMMITTED, KL_TXN_ROLLED_BACK } kl_txn_state;
+
+struct kl_txn {
+  kl_txn_manager *manager; /* a reference */
+  _Atomic uint32_t busy;   /* 1 while a thread is inside */
+  _Atomic uint32_t references;
+  kl_txn_state state;
+  kl_durability durability;
+  bool read_only;
+  kl_delta *delta; /* what the snapshot reads; held by the manager */
+  kl_snapshot snapshot;
+  kl_write_set writes;
+  uint64_t gets, puts, deletes, cursor_steps;
+};
+
+/* Entry to every operation: KL_E_CONCURRENT_USE when another thread is inside, KL_E_FINISHED after the end. */
+kl_status kl_txn_enter(kl_txn *txn, kl_error *err);
+static inline void kl_txn_leave(kl_txn *txn) {
+  /* Release: the next thread that enters sees what this one did. */
+  atomic_store_explicit(&txn->busy, 0, memory_order_release);
+}
+
+/* Drops one of the references that the caller, cursors included, hold on the object. */
+void kl_txn_unref(kl_txn *txn);
+
+/* kl_fail for the commonest answer, without the cost of formatting. `text` is shorter than KL_ERROR_MESSAGE. */
+static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
+  if (err != NULL) {
+    err->code = KL_E_NOT_FOUND;
+    err->system_errno = 0;
+    memcpy(err->message, text, strlen(text) + 1);
+  }
+  return KL_E_NOT_FOUND;
+}
+
+kl_status kl_txn_check_key(kl_slice key, kl_error *err);
+/* The newest version that the transaction sees, its own writes first. False when there is none, or a delete. */
+bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own);
+
+#endif
