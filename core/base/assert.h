@@ -25,7 +25,11 @@ _Noreturn void kl_assert_failed(const char *file, int line, const char *text);
 #define KL_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0))
 #endif
 
+#ifdef __clang_analyzer__ /* see status.h */
+#define KL_BROKEN(err, ...) (kl_broken((err), __FILE__, __LINE__, __VA_ARGS__), (kl_status)KL_E_INTERNAL)
+#else
 #define KL_BROKEN(err, ...) kl_broken((err), __FILE__, __LINE__, __VA_ARGS__)
+#endif
 
 kl_status kl_broken(kl_error *err, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

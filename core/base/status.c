@@ -54,7 +54,7 @@ static void status_fill(kl_error *err, kl_status code, int system_errno, const c
   status_make_one_line(err->message);
 }
 
-kl_status kl_fail(kl_error *err, kl_status code, const char *format, ...) {
+kl_status(kl_fail)(kl_error *err, kl_status code, const char *format, ...) {
   if (err == NULL) return code;
   va_list arguments;
   va_start(arguments, format);
@@ -63,7 +63,7 @@ kl_status kl_fail(kl_error *err, kl_status code, const char *format, ...) {
   return code;
 }
 
-kl_status kl_fail_errno(kl_error *err, kl_status code, int system_errno, const char *format, ...) {
+kl_status(kl_fail_errno)(kl_error *err, kl_status code, int system_errno, const char *format, ...) {
   if (err == NULL) return code;
   va_list arguments;
   va_start(arguments, format);
