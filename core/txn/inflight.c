@@ -15,7 +15,8 @@ enum {
 #define INFLIGHT_WITHDRAWN ((uint64_t)1)
 
 uint64_t kl_inflight_hash(uint64_t seed, uint32_t keyspace, kl_slice key) {
-  uint64_t hash = kl_mix64(seed ^ keyspace) ^ (uint64_t)key.size;
+  /* Mixed before the bytes come in: the size must not be able to make up for a difference in them. */
+  uint64_t hash = kl_mix64(seed ^ ((uint64_t)keyspace << 32 | (uint64_t)(uint32_t)key.size));
   const uint8_t *bytes = key.data;
   size_t left = key.size;
   for (; left >= 8; left -= 8, bytes += 8) {
