@@ -23,9 +23,9 @@
 typedef struct kl_db kl_db;
 
 typedef struct kl_db_options {
-  bool read_only;       /* shared lock, no write of any kind, works on read-only media */
-  bool no_create;       /* KL_E_NO_FILE when absent */
-  bool must_create;     /* KL_E_EXISTS when present */
+  bool read_only;   /* shared lock, no write of any kind, works on read-only media */
+  bool no_create;   /* KL_E_NO_FILE when absent */
+  bool must_create; /* KL_E_EXISTS when present */
   kl_durability durability;
   uint64_t group_interval_ns; /* 0: 10 ms */
   uint64_t log_segment_size;  /* 0: default */
@@ -50,7 +50,8 @@ kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so f
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
 typedef struct kl_db_stats {
-  uint64_t commits, commits_read_only, rollbacks, conflicts, groups; /* groups: log batches; commits / groups = group size */
+  uint64_t commits, commits_read_only, rollbacks, conflicts,
+      groups; /* groups: log batches; commits / groups = group size */
   uint64_t gets, puts, deletes, cursor_steps;
   uint64_t transactions_live, snapshots_live, views_live;
   uint64_t oldest_snapshot_age_ns;

@@ -329,6 +329,10 @@ static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *fir
 
 /* Appends the admitted members as one batch, or a few when they are many or large. Those whose append failed have their status set. */
 static void commit_append(kl_txn_manager *manager, kl_commit_group *group, kl_commit_request *members) {
+  for (kl_commit_request *member = members; member != NULL; member = member->next) {
+    group->wants_sync = group->wants_sync || member->txn->durability == KL_DURABILITY_FULL;
+    group->wants_sync_soon = group->wants_sync_soon || member->txn->durability == KL_DURABILITY_GROUP;
+  }
   while (members != NULL && manager->wal != NULL) {
     kl_slice parts[COMMIT_PARTS];
     size_t count = 0, bytes = 0;
@@ -340,9 +344,11 @@ static void commit_append(kl_txn_manager *manager, kl_commit_group *group, kl_co
       bytes = bytes + request->record_size < COMMIT_BATCH_BYTES ? bytes + request->record_size : COMMIT_BATCH_BYTES;
       ts = request->ts;
     }
-    kl_lsn start;
     kl_error error = {0};
-    kl_status status = kl_wal_append(manager->wal, parts, count, ts, &start, &group->end, &error);
+    /* When a sync follows anyway, the log may write the batch then. */
+    kl_status status = group->wants_sync
+                           ? kl_wal_append_deferred(manager->wal, parts, count, ts, NULL, &group->end, &error)
+                           : kl_wal_append(manager->wal, parts, count, ts, NULL, &group->end, &error);
     if (status == KL_OK) {
       kl_counters_add(&manager->counters, TXN_GROUPS, 1);
     } else {
@@ -387,9 +393,6 @@ static void commit_enqueue_group(kl_txn_manager *manager, kl_commit_group *group
     member->group = group;
     group->last_ts = member->ts;
     followers += member != group->leader;
-    kl_durability durability = member->txn->durability;
-    group->wants_sync = group->wants_sync || durability == KL_DURABILITY_FULL;
-    group->wants_sync_soon = group->wants_sync_soon || durability == KL_DURABILITY_GROUP;
   }
   atomic_init(&group->pending, followers + 1);
   kl_mutex_lock(&pipeline->publishing);

@@ -1,0 +1,216 @@
+/* core/db/db.c: opening and closing. See db.h; the files are in files.c, the registry in registry.c. */
+#include "db_private.h"
+
+#include <string.h>
+
+#include "registry.h"
+
+#define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
+
+static const char db_memory_path[] = ":memory:";
+
+static kl_status db_check_options(const char *path, const kl_db_options *options, kl_error *err) {
+  if (options->durability > KL_DURABILITY_NONE) {
+    return kl_fail(err, KL_E_INVALID, "unknown durability %d", (int)options->durability);
+  }
+  if (options->no_create && options->must_create) {
+    return kl_fail(err, KL_E_INVALID, "no_create and must_create exclude each other");
+  }
+  if (options->read_only && options->must_create) {
+    return kl_fail(err, KL_E_INVALID, "read_only and must_create exclude each other");
+  }
+  size_t size = strlen(path);
+  if (size == 0) return kl_fail(err, KL_E_INVALID, "the path is empty; \":memory:\" names a database without files");
+  if (size > DB_PATH_MAX) {
+    return kl_fail(err, KL_E_INVALID, "the path has %zu bytes; at most %d are possible", size, DB_PATH_MAX);
+  }
+  return KL_OK;
+}
+
+/* An object without an engine: `busy` held, one reference, one holder. */
+static kl_status db_new(kl_os *os, const char *path, const kl_db_options *options, kl_db **out, kl_error *err) {
+  kl_db *db = kl_alloc(os->allocator, sizeof *db);
+  if (db == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database");
+  db->os = os;
+  db->path_size = strlen(path) + 1;
+  db->path = kl_alloc(os->allocator, db->path_size);
+  kl_status status = db->path == NULL ? kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database") : KL_OK;
+  if (status == KL_OK) status = kl_mutex_init(&db->busy, err);
+  if (status != KL_OK) {
+    kl_free(os->allocator, db->path, db->path_size);
+    kl_free(os->allocator, db, sizeof *db);
+    return status;
+  }
+  memcpy(db->path, path, db->path_size);
+  db->fork_count = kl_fork_count();
+  atomic_init(&db->references, 1);
+  db->holders = 1;
+  db->options = *options;
+  if (db->options.durability == KL_DURABILITY_DEFAULT) db->options.durability = KL_DURABILITY_FULL;
+  if (db->options.group_interval_ns == 0) db->options.group_interval_ns = DB_GROUP_INTERVAL_NS;
+  if (db->options.memory_limit == 0) db->options.memory_limit = kl_os_physical_memory(os) / 2;
+  kl_mutex_lock(&db->busy);
+  *out = db;
+  return KL_OK;
+}
+
+static kl_status db_open_memory(kl_db *db, kl_error *err) {
+  kl_status status = kl_db_engine_new(db, err);
+  if (status != KL_OK) return status;
+  kl_txn_manager_start(db->manager, NULL, 0);
+  status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
+  if (status != KL_OK) kl_txn_manager_unref(db->manager);
+  return status;
+}
+
+kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
+  kl_txn_manager_options options = {.read_only = db->options.read_only,
+                                    .durability = db->options.durability,
+                                    .group_interval_ns = db->options.group_interval_ns,
+                                    .memory_limit = db->options.memory_limit};
+  return kl_txn_manager_new(db->os, &options, &db->manager, err);
+}
+
+/* A second opening of an open database: what it asks for must be what is there. Creation parameters are not compared: they
+ * do not apply to a database that exists. */
+static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked, kl_error *err) {
+  const char *which = NULL;
+  if (asked->must_create) return kl_fail(err, KL_E_EXISTS, "%s exists and is open in this process", db->path);
+  if (asked->read_only != db->options.read_only) which = "read_only";
+  if (asked->durability != KL_DURABILITY_DEFAULT && asked->durability != db->options.durability) which = "durability";
+  if (asked->group_interval_ns != 0 && asked->group_interval_ns != db->options.group_interval_ns) {
+    which = "group_interval";
+  }
+  if (asked->memory_limit != 0 && asked->memory_limit != db->options.memory_limit) which = "memory_limit";
+  if (which == NULL) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "%s is open in this process with another %s; ask for the same, or close it first",
+                 db->path, which);
+}
+
+/* What the path names now. An empty file counts as none: creation replaces it. */
+static kl_status db_identify(kl_os *os, const char *path, db_identity *out, kl_error *err) {
+  kl_file_info info;
+  kl_status status = kl_os_stat(os, path, &info, err);
+  if (status != KL_OK) return status;
+  if (info.kind == KL_FILE_DIRECTORY) return kl_fail(err, KL_E_NOT_A_FILE, "%s is a directory", path);
+  if (info.kind == KL_FILE_OTHER) return kl_fail(err, KL_E_NOT_A_FILE, "%s is not a regular file", path);
+  out->known = info.kind == KL_FILE_REGULAR && info.size != 0;
+  out->device = info.device;
+  out->inode = info.inode;
+  return KL_OK;
+}
+
+/* Opens the files of `db`, which has been registered, and tells the registry how it ended. */
+static kl_status db_open_registered(kl_db *db, bool create, kl_error *err) {
+  kl_status status = kl_db_files_open(db, create, err);
+  db_identity identity;
+  if (status == KL_OK) {
+    status = db_identify(db->os, db->path, &identity, err);
+    if (status == KL_OK && !identity.known)
+      status = kl_fail(err, KL_E_IO, "%s was removed while it was opened", db->path);
+    if (status != KL_OK) {
+      kl_catalogue_free(db->catalogue);
+      kl_txn_manager_close(db->manager);
+      (void)kl_db_files_close(db, NULL); /* the first error is the one to tell */
+      kl_txn_manager_unref(db->manager);
+    }
+  }
+  if (status == KL_OK) {
+    kl_db_registry_opened(db, &identity);
+  } else {
+    kl_db_registry_remove(db);
+  }
+  return status;
+}
+
+kl_status kl_db_open(kl_os *os, const char *path, const kl_db_options *options, kl_db **out_db, kl_error *err) {
+  static const kl_db_options db_default_options;
+  if (options == NULL) options = &db_default_options;
+  kl_status status = db_check_options(path, options, err);
+  if (status != KL_OK) return status;
+  kl_db *db, *found = NULL;
+  status = db_new(os, path, options, &db, err);
+  if (status != KL_OK) return status;
+  if (strcmp(path, db_memory_path) == 0) {
+    status = db_open_memory(db, err);
+    if (status != KL_OK) {
+      kl_db_registry_remove(db);
+      return status;
+    }
+    db->state = DB_OPEN;
+    kl_mutex_unlock(&db->busy);
+    *out_db = db;
+    return KL_OK;
+  }
+  db_identity identity;
+  bool again = true;
+  while (status == KL_OK && again) {
+    status = db_identify(os, path, &identity, err);
+    if (status == KL_OK) kl_db_registry_claim(db, &identity, &found, &again);
+  }
+  if (status != KL_OK || found != NULL) {
+    kl_db_registry_remove(db); /* was not registered: just freed */
+    if (status != KL_OK) return status;
+    status = db_check_compatible(found, options, err);
+    if (status != KL_OK) {
+      (void)kl_db_release(found, NULL);
+      return status;
+    }
+    *out_db = found;
+    return KL_OK;
+  }
+  status = db_open_registered(db, !identity.known, err);
+  if (status == KL_OK) *out_db = db;
+  return status;
+}
+
+void kl_db_ref(kl_db *db) {
+  atomic_fetch_add_explicit(&db->references, 1, memory_order_relaxed);
+}
+
+static kl_status db_check_fork(const kl_db *db, kl_error *err) {
+  if (db->fork_count == kl_fork_count()) return KL_OK;
+  return kl_fail(err, KL_E_FORKED,
+                 "the database was opened before this process was forked and belongs to the parent; open it anew");
+}
+
+kl_status kl_db_release(kl_db *db, kl_error *err) {
+  if (db == NULL) return KL_OK;
+  kl_status status = db_check_fork(db, err);
+  if (status != KL_OK) return status;
+  if (!kl_db_registry_release(db)) return KL_OK;
+  kl_catalogue_free(db->catalogue);
+  kl_txn_manager_close(db->manager);
+  status = kl_db_files_close(db, err);
+  kl_txn_manager_unref(db->manager);
+  kl_db_registry_remove(db);
+  return status;
+}
+
+kl_status kl_db_check(kl_db *db, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  return status == KL_OK ? kl_txn_manager_check(db->manager, err) : status;
+}
+
+kl_txn_manager *kl_db_txn_manager(kl_db *db) {
+  return db->manager;
+}
+kl_catalogue *kl_db_catalogue(kl_db *db) {
+  return db->catalogue;
+}
+kl_allocator *kl_db_allocator(kl_db *db) {
+  return kl_txn_manager_allocator(db->manager);
+}
+
+kl_status kl_db_flush(kl_db *db, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  return status == KL_OK ? kl_txn_manager_flush(db->manager, err) : status;
+}
+
+kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  if (status != KL_OK) return status;
+  memset(out, 0, sizeof *out);
+  if (db->store != NULL) kl_store_checkpoint(db->store, out);
+  return KL_OK;
+}
