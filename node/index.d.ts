@@ -1,0 +1,3 @@
+export * from './lib/index.js';
+import * as keel from './lib/index.js';
+export default keel;

@@ -1,0 +1,21 @@
+// The ES module face of the package. There is one implementation, so that `import` and `require` in one program give
+// the same classes.
+import keel from './lib/index.js';
+
+export const {
+  Cursor,
+  Database,
+  KeelError,
+  Keyspace,
+  Range,
+  Transaction,
+  View,
+  codes,
+  feature,
+  features,
+  limits,
+  open,
+  openAsync,
+  version,
+} = keel;
+export default keel;

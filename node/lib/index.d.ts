@@ -1,0 +1,315 @@
+/// <reference types="node" />
+
+import { StatusClass, StatusSymbol } from './constants.gen.js';
+export { codes, features, limits } from './constants.gen.js';
+export type { StatusClass, StatusSymbol } from './constants.gen.js';
+
+/** What is taken for a key or a value: a string stands for its UTF-8 bytes. */
+export type Bytes = string | NodeJS.ArrayBufferView | ArrayBuffer;
+
+/** When a commit is acknowledged. `full`: on stable storage. `group`: within the group interval. `none`: when the system gets
+ * round to it. Nothing is ever half-done. */
+export type Durability = 'full' | 'group' | 'none';
+
+/** What a transaction that writes is protected from. Names of levels that do not exist get the next stronger one. */
+export type Isolation = 'serializable' | 'snapshot' | 'read_committed' | 'repeatable_read' | 'read_uncommitted';
+
+export type Row = [key: Buffer, value: Buffer];
+
+/** What every failed call throws, and every promise is rejected with. `message` is one line: what was wrong, what to do. */
+export declare class KeelError extends Error {
+  /** As in C: `KEEL_E_CONFLICT`. */
+  readonly code: StatusSymbol;
+  /** As in C: a negative number that never changes its meaning. */
+  readonly status: number;
+  readonly statusClass: StatusClass;
+  /** Whether running the whole transaction again is the right answer. `transact` does that. */
+  readonly retryable: boolean;
+  /** `errno` of the system call that failed, or 0. */
+  readonly systemErrno: number;
+  /** How many times the transaction ran, when `transact` gave up. */
+  readonly attempts?: number;
+}
+
+export interface OpenOptions {
+  /** Shared lock, never writes; works on read-only media. */
+  readOnly?: boolean;
+  /** Make the database when it is not there (default: true); otherwise KEEL_E_NO_FILE. */
+  create?: boolean;
+  /** It must not be there yet; otherwise KEEL_E_EXISTS. */
+  mustCreate?: boolean;
+  /** For transactions that do not say otherwise (default: `full`). */
+  durability?: Durability;
+  /** 4096 ... 65536, a power of two. Fixed when the database is made. */
+  pageSize?: number;
+  /** Within which commits with durability `group` reach stable storage (default: 10). */
+  groupIntervalMs?: number;
+  /** Permissions of files that are made (default: 0o600). */
+  fileMode?: number;
+  /** Bytes, a power of two. Fixed when the log is made. */
+  logSegmentSize?: number;
+  /** Most memory for recent commits, in bytes (default: half of the machine's). */
+  memoryLimit?: number;
+}
+
+export interface KeyspaceOptions {
+  /** Make it when it is not there (default: true); otherwise KEEL_E_KEYSPACE_NOT_FOUND. */
+  create?: boolean;
+}
+
+export interface BeginOptions {
+  /** Cannot write, is never validated, and never conflicts. */
+  readOnly?: boolean;
+  isolation?: Isolation;
+  durability?: Durability;
+  /** The creator's name for statistics. */
+  label?: string;
+}
+
+export interface Retry {
+  /** Which run failed: 1 is the first. */
+  attempt: number;
+  error: KeelError;
+  /** Milliseconds until the next run. */
+  delay: number;
+}
+
+export interface TransactOptions extends BeginOptions {
+  /** Most runs after the first (default: 20). */
+  retries?: number;
+  /** Called before each pause. */
+  onRetry?: (retry: Retry) => void;
+}
+
+export interface Bounds {
+  /** Keys after this one. */
+  gt?: Bytes;
+  /** This key and those after it. */
+  gte?: Bytes;
+  /** Keys before this one. */
+  lt?: Bytes;
+  /** This key and those before it. */
+  lte?: Bytes;
+  /** Keys that start with these bytes. */
+  prefix?: Bytes;
+}
+
+export interface RangeOptions extends Bounds {
+  /** From the last row to the first. */
+  reverse?: boolean;
+  /** Most rows. */
+  limit?: number;
+}
+
+/** Opens a database, and makes it when it does not exist. `:memory:` is one without files. Replays the log after a crash. */
+export declare function open(path: string | Uint8Array | URL, options?: OpenOptions): Database;
+/** As `open`, without holding up the event loop. */
+export declare function openAsync(path: string | Uint8Array | URL, options?: OpenOptions): Promise<Database>;
+/** The version of the engine that runs. */
+export declare function version(): string;
+/** Whether a feature (one of `features`) is present in this build on this machine. */
+export declare function feature(name: string): boolean;
+
+/** An open database. Each thread opens its own: a path that the process has open already gives one more handle on one engine. */
+export declare class Database {
+  private constructor();
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly closed: boolean;
+
+  /** Opens a keyspace, and makes it when it does not exist. Keep the object: opening is not free. */
+  keyspace(name: string, options?: KeyspaceOptions): Keyspace;
+  /** The names of all keyspaces, in byte order. */
+  keyspaces(): string[];
+  /** Removes a keyspace with all its rows. */
+  dropKeyspace(name: string): void;
+
+  /** Begins a transaction, to be ended with `commit` or `rollback`. */
+  begin(options?: BeginOptions): Transaction;
+  /**
+   * Runs `fn` in a transaction, commits, and gives its result; runs it again when it loses a conflict, after a random pause that
+   * grows. `fn` must be safe to repeat. When the last run loses, too, its error has `attempts`.
+   */
+  transact<T>(fn: (txn: Transaction) => T | PromiseLike<T>, options?: TransactOptions): Promise<Awaited<T>>;
+  /** As `transact`, with a plain function, and blocking: also during the pauses. */
+  transactSync<T>(fn: (txn: Transaction) => T, options?: TransactOptions): T;
+
+  stats(): Stats;
+  /** The newest checkpoint; all zero for `:memory:`. */
+  lastCheckpoint(): Checkpoint;
+  /** Settles when everything that was acknowledged so far is on stable storage, whatever its durability. */
+  flush(): Promise<void>;
+  flushSync(): void;
+  /** Ends what is open on the database (transactions are rolled back; views stay valid) and closes it. Twice is harmless. */
+  close(): Promise<void>;
+  closeSync(): void;
+  [Symbol.dispose](): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A named, ordered map of bytes. Its own methods are transactions of one operation; writes are run again on conflict. */
+export declare class Keyspace {
+  private constructor();
+  readonly name: string;
+  get(key: Bytes): Buffer | undefined;
+  has(key: Bytes): boolean;
+  getMany(keys: Iterable<Bytes>): Array<Buffer | undefined>;
+  /** Each walk over the range reads a snapshot of its own. */
+  range(options?: RangeOptions): Range;
+  put(key: Bytes, value: Bytes, options?: TransactOptions): Promise<void>;
+  putSync(key: Bytes, value: Bytes, options?: TransactOptions): void;
+  del(key: Bytes, options?: TransactOptions): Promise<void>;
+  delSync(key: Bytes, options?: TransactOptions): void;
+  /** Closes the handle; the keyspace and its rows stay. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Reads one snapshot, sees its own writes, commits atomically across keyspaces. */
+export declare class Transaction {
+  private constructor();
+  readonly readOnly: boolean;
+  /** Which run of `transact` this is: 1 for the first. */
+  readonly attempt: number;
+  /** False once it was committed, rolled back, or ended by its database's end. */
+  readonly isOpen: boolean;
+  /** Of the commit, once there is one; 0 when nothing was written. */
+  readonly timestamp: number | undefined;
+
+  get(keyspace: Keyspace, key: Bytes): Buffer | undefined;
+  has(keyspace: Keyspace, key: Bytes): boolean;
+  /** All in one call: entry i is the value of key i. */
+  getMany(keyspace: Keyspace, keys: Iterable<Bytes>): Array<Buffer | undefined>;
+  /** Pins a value, for reading parts of it, or for longer than the transaction. */
+  view(keyspace: Keyspace, key: Bytes): View | undefined;
+  range(keyspace: Keyspace, options?: RangeOptions): Range;
+  cursor(keyspace: Keyspace, bounds?: Bounds): Cursor;
+
+  put(keyspace: Keyspace, key: Bytes, value: Bytes): void;
+  /** Removes a key; an absent one is no error. */
+  del(keyspace: Keyspace, key: Bytes): void;
+  /** Removes the keys from `from` up to, not including, `to`, and says how many. Left out: from the first, to the last. */
+  delRange(keyspace: Keyspace, from?: Bytes | null, to?: Bytes | null): number;
+  /** Many writes in one call; a value of undefined or null removes the key. A Map will do. Says how many. */
+  writeMany(keyspace: Keyspace, entries: Iterable<readonly [Bytes, Bytes | null | undefined]>): number;
+
+  /** Commits without holding up the event loop, and gives the timestamp. */
+  commit(): Promise<number>;
+  commitSync(): number;
+  rollback(): void;
+  /** Rolls back what is still open. */
+  [Symbol.dispose](): void;
+}
+
+/** An iterator over rows that closes what it holds when it is at its end, or is left early. */
+export interface RowIterator<T> extends IterableIterator<T, undefined, undefined> {
+  return(): IteratorResult<T, undefined>;
+  [Symbol.iterator](): RowIterator<T>;
+  [Symbol.dispose](): void;
+}
+
+/**
+ * Rows between two bounds, in byte order of the keys; can be walked over any number of times. Rows are fetched in batches:
+ * what the transaction writes meanwhile shows up with the next batch. Rows of a batch share memory of at most about 64 KiB;
+ * copy one that is to be kept for long.
+ */
+export declare class Range {
+  private constructor();
+  [Symbol.iterator](): RowIterator<Row>;
+  entries(): RowIterator<Row>;
+  keys(): RowIterator<Buffer>;
+  values(): RowIterator<Buffer>;
+  toArray(): Row[];
+  /** The same rows; the event loop turns between two batches. */
+  [Symbol.asyncIterator](): AsyncGenerator<Row, void, undefined>;
+}
+
+/** A position that moves step by step. Each move gives the row that it reached, or undefined when there is none that way. */
+export declare class Cursor {
+  private constructor();
+  first(): Row | undefined;
+  last(): Row | undefined;
+  /** From a new cursor: the first row. */
+  next(): Row | undefined;
+  /** From a new cursor: the last row. */
+  prev(): Row | undefined;
+  /** To the key or, when it is absent, the one after it. */
+  seek(key: Bytes): Row | undefined;
+  /** To the key or, when it is absent, the one before it. */
+  seekLe(key: Bytes): Row | undefined;
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A pinned, unchanging value: valid until it is released, whatever happens to its transaction and its database. */
+export declare class View {
+  private constructor();
+  /** Bytes. */
+  readonly length: number;
+  readonly released: boolean;
+  /** A copy of the whole. */
+  toBuffer(): Buffer;
+  /** A copy of a part; positions as in `Buffer.subarray`. */
+  slice(start?: number, end?: number): Buffer;
+  /** Copies into `target` as `Buffer.copy` does, and says how many bytes. */
+  copy(target: NodeJS.ArrayBufferView, targetStart?: number, sourceStart?: number, sourceEnd?: number): number;
+  release(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Counters of one engine since it was opened. */
+export interface Stats {
+  /** A failed write or sync has ended all further writing. */
+  poisoned: boolean;
+  commits: number;
+  commitsReadOnly: number;
+  rollbacks: number;
+  conflicts: number;
+  /** Log batches; commits / groups is the mean group size. */
+  groups: number;
+  gets: number;
+  puts: number;
+  deletes: number;
+  cursorSteps: number;
+  transactionsLive: number;
+  snapshotsLive: number;
+  viewsLive: number;
+  oldestSnapshotAgeNs: number;
+  visibleTimestamp: number;
+  keyspaces: number;
+  deltaKeys: number;
+  deltaVersions: number;
+  deltaBytes: number;
+  logStart: number;
+  logTail: number;
+  logDurable: number;
+  logFileBytes: number;
+  logSegments: number;
+  logSegmentsRecycled: number;
+  logAppends: number;
+  logAppendedBytes: number;
+  logSyncs: number;
+  logSyncsShared: number;
+  logSyncNsTotal: number;
+  logSyncNsMax: number;
+  /** The log writes with O_DSYNC; otherwise it uses fdatasync. */
+  logUsesDsync: boolean;
+  recoveryBatches: number;
+  recoveryBytes: number;
+  recoveryNs: number;
+  memoryBytes: number;
+  memoryLimit: number;
+}
+
+export interface Checkpoint {
+  /** Recovery needs the log; otherwise everything is in the database file. */
+  logNeeded: boolean;
+  /** 1 at creation, one more with each checkpoint. */
+  sequence: number;
+  /** Commits up to this timestamp are in the tree. */
+  timestamp: number;
+  /** Where replay of the log starts. */
+  logPosition: number;
+  /** When it was written: nanoseconds since 1970 UTC. */
+  wallTimeNs: bigint;
+}

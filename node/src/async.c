@@ -1,0 +1,184 @@
+/* node/src/async.c: the calls that wait for a disk, as promises.
+ *
+ * open_async, close_async, flush_async and commit_async run the same ABI functions as their synchronous namesakes on a
+ * thread of Node's pool, and settle a promise on the environment's thread. SWIG wraps calls that return; these
+ * are written by hand.
+ *
+ * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands it over
+ * and back. The pool thread touches the job's own fields and the ABI only, never JavaScript. When an environment ends
+ * while jobs run (a worker is terminated), Node first waits for them and calls kn_job_done with an environment in which no
+ * JavaScript can run: the promise stays unsettled, since nobody is left to hear it, and what the job opened is closed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "addon.h"
+
+typedef enum kn_job_kind { KN_JOB_OPEN, KN_JOB_CLOSE, KN_JOB_FLUSH, KN_JOB_COMMIT } kn_job_kind;
+
+typedef struct kn_job {
+  kn_job_kind kind;
+  kn_state *state;
+  napi_async_work work;
+  napi_deferred deferred;
+  uint64_t handle; /* what the call is about */
+  keel_options options;
+  kn_bytes path;
+  uint64_t result; /* the opened database, or the commit's timestamp */
+  keel_status status;
+  keel_error error;
+} kn_job;
+
+static void kn_job_free(kn_job *job) {
+  kn_bytes_free(&job->path);
+  kn_state_unref(job->state);
+  free(job);
+}
+
+/* On a pool thread. */
+static void kn_job_run(napi_env env, void *data) {
+  kn_job *job = data;
+  (void)env;
+  switch (job->kind) {
+    case KN_JOB_OPEN:
+      job->status = keel_open(job->path.data, &job->options, &job->result, &job->error);
+      break;
+    case KN_JOB_CLOSE:
+      job->status = keel_close(job->handle, &job->error);
+      break;
+    case KN_JOB_FLUSH:
+      job->status = keel_flush(job->handle, &job->error);
+      break;
+    case KN_JOB_COMMIT:
+      job->status = keel_commit(job->handle, &job->result, &job->error);
+      break;
+  }
+}
+
+static void kn_job_settle(napi_env env, kn_job *job) {
+  napi_value value = NULL;
+  if (job->status != KEEL_OK) {
+    value = kn_error_new(env, &job->error);
+    if (value != NULL) (void)napi_reject_deferred(env, job->deferred, value);
+    return;
+  }
+  if (job->kind == KN_JOB_OPEN || job->kind == KN_JOB_COMMIT) {
+    value = kn_number_out(env, job->result);
+  } else {
+    (void)napi_get_undefined(env, &value);
+  }
+  if (value != NULL) (void)napi_resolve_deferred(env, job->deferred, value);
+}
+
+/* On the environment's thread again. */
+static void kn_job_done(napi_env env, napi_status cancelled, void *data) {
+  kn_job *job = data;
+  if (cancelled != napi_ok) { /* it never ran: only an environment that ends cancels */
+    job->status = KEEL_E_CANCELLED;
+    job->error = (keel_error){.code = KEEL_E_CANCELLED, .message = "the environment is ending; the call was not made"};
+  } else if (job->kind == KN_JOB_OPEN && job->status == KEEL_OK) {
+    if (!kn_keep(job->state, KN_DB, job->result)) {
+      job->status = KEEL_E_NO_MEMORY;
+      job->error =
+          (keel_error){.code = KEEL_E_NO_MEMORY, .message = "out of memory for a handle; the database is closed"};
+    }
+  } else if (job->kind == KN_JOB_COMMIT || job->kind == KN_JOB_CLOSE) {
+    kn_ended(job->state, job->handle, job->status);
+  }
+  kn_job_settle(env, job);
+  (void)napi_delete_async_work(env, job->work);
+  kn_job_free(job);
+}
+
+static kn_job *kn_job_new(napi_env env, kn_job_kind kind) {
+  kn_state *state = kn_state_of(env);
+  kn_job *job = state == NULL ? NULL : calloc(1, sizeof *job);
+  if (job == NULL) {
+    kn_throw_no_memory(env);
+    return NULL;
+  }
+  kn_state_ref(state);
+  job->kind = kind;
+  job->state = state;
+  return job;
+}
+
+/* Queues the job and returns its promise; frees it when that fails, with an exception pending. */
+static napi_value kn_job_start(napi_env env, kn_job *job) {
+  napi_value name = NULL, promise = NULL;
+  bool made = napi_create_string_utf8(env, "keel", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+              napi_create_async_work(env, NULL, name, kn_job_run, kn_job_done, job, &job->work) == napi_ok;
+  if (made && napi_create_promise(env, &job->deferred, &promise) == napi_ok) {
+    if (napi_queue_async_work(env, job->work) == napi_ok) return promise;
+    job->status = KEEL_E_CLOSED;
+    job->error = (keel_error){.code = KEEL_E_CLOSED, .message = "the environment is ending"};
+    kn_job_settle(env, job); /* a deferred must not be left behind */
+  }
+  if (made) (void)napi_delete_async_work(env, job->work);
+  kn_job_free(job);
+  return promise;
+}
+
+/* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit): promise of a database,
+ * with the arguments of the raw open. */
+static napi_value kn_open_async(napi_env env, napi_callback_info info) {
+  static const char *const names[] = {"flags",    "durability",     "pageSize",   "groupIntervalMs",
+                                      "fileMode", "logSegmentSize", "memoryLimit"};
+  enum { NUMBERS = 7, NARROW = 5 };
+  napi_value arguments[1 + NUMBERS];
+  uint64_t numbers[NUMBERS];
+  size_t given = 1 + NUMBERS;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  for (size_t i = 0; i < NUMBERS; i++) {
+    if (!kn_number_in(env, arguments[1 + i], names[i], i < NARROW ? UINT32_MAX : UINT64_MAX, &numbers[i])) return NULL;
+  }
+  kn_job *job = kn_job_new(env, KN_JOB_OPEN);
+  if (job == NULL) return NULL;
+  kn_bytes_clear(&job->path);
+  if (!kn_text_in(env, arguments[0], "path", false, &job->path)) {
+    kn_job_free(job);
+    return NULL;
+  }
+  job->options.struct_size = (uint32_t)sizeof job->options;
+  job->options.flags = (uint32_t)numbers[0];
+  job->options.durability = (uint32_t)numbers[1];
+  job->options.page_size = (uint32_t)numbers[2];
+  job->options.group_interval_ms = (uint32_t)numbers[3];
+  job->options.file_mode = (uint32_t)numbers[4];
+  job->options.log_segment_size = numbers[5];
+  job->options.memory_limit = numbers[6];
+  return kn_job_start(env, job);
+}
+
+static napi_value kn_handle_async(napi_env env, napi_callback_info info, kn_job_kind kind) {
+  napi_value handle = NULL;
+  size_t given = 1;
+  if (napi_get_cb_info(env, info, &given, &handle, NULL, NULL) != napi_ok) return NULL;
+  kn_job *job = kn_job_new(env, kind);
+  if (job == NULL) return NULL;
+  job->handle = kn_handle_in(env, handle);
+  return kn_job_start(env, job);
+}
+
+/* close_async(db), flush_async(db): promises of nothing. */
+static napi_value kn_close_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_CLOSE);
+}
+
+static napi_value kn_flush_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_FLUSH);
+}
+
+/* commit_async(txn): promise of the commit's timestamp. */
+static napi_value kn_commit_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_COMMIT);
+}
+
+bool kn_async_register(napi_env env, napi_value exports) {
+  static const napi_property_descriptor functions[] = {
+      {"open_async", NULL, kn_open_async, NULL, NULL, NULL, napi_default, NULL},
+      {"close_async", NULL, kn_close_async, NULL, NULL, NULL, napi_default, NULL},
+      {"flush_async", NULL, kn_flush_async, NULL, NULL, NULL, napi_default, NULL},
+      {"commit_async", NULL, kn_commit_async, NULL, NULL, NULL, napi_default, NULL},
+  };
+  return napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions) == napi_ok;
+}

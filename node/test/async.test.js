@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { openAsync } from 'keel';
+
+import { asyncCode, code, file, openHandles, text } from './support.js';
+
+/** Counts the turns of the event loop until `stop()`. */
+function turns() {
+  let counted = 0;
+  let running = true;
+  const count = () => {
+    counted++;
+    if (running) setImmediate(count);
+  };
+  setImmediate(count);
+  return { get counted() { return counted; }, stop() { running = false; } };
+}
+
+test('the event loop turns between durable commits that are awaited one by one', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  const loop = turns();
+  const commits = 200;
+  for (let i = 0; i < commits; i++) await rows.put(String(i), 'value');
+  const counted = loop.counted;
+  loop.stop();
+  // A commit ends in the polling phase of a turn, so that two commits one after the other are at least a turn apart.
+  assert.ok(counted >= commits - 1, `${counted} turns in ${commits} commits`);
+  assert.equal(rows.range().toArray().length, commits);
+});
+
+test('the event loop turns while many durable commits are under way at once', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  const loop = turns();
+  const order = [];
+  const commits = Array.from({ length: 300 }, async (_, i) => {
+    const txn = db.begin();
+    txn.put(rows, String(i), 'value');
+    const committing = txn.commit();
+    order.push(`start ${i}`);
+    assert.ok((await committing) > 0);
+    order.push('end');
+    return loop.counted;
+  });
+  assert.equal(order.length, 300);
+  assert.ok(order.every((event) => event.startsWith('start')), 'no commit ended before all had begun');
+  const ends = await Promise.all(commits);
+  loop.stop();
+  assert.ok(new Set(ends).size > 1, 'all commits ended in one turn of the event loop');
+  assert.equal(rows.range().toArray().length, 300);
+  assert.equal(db.stats().transactionsLive, 0);
+});
+
+test('timestamps of commits that were awaited ascend', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  let last = 0;
+  for (let i = 0; i < 20; i++) {
+    const txn = db.begin();
+    txn.put(rows, 'k', String(i));
+    const timestamp = await txn.commit();
+    assert.ok(timestamp > last);
+    assert.equal(txn.timestamp, timestamp);
+    last = timestamp;
+  }
+});
+
+test('a transaction that is being committed answers with an error, and the commit goes on', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  const before = openHandles();
+  const txn = db.begin();
+  txn.put(rows, 'k', 'v');
+  const cursor = txn.cursor(rows);
+  const walk = txn.range(rows).keys();
+  walk.next();
+  const committing = txn.commit();
+  assert.equal(txn.isOpen, false);
+  const calls = [
+    () => txn.get(rows, 'k'),
+    () => txn.put(rows, 'k', 'w'),
+    () => txn.rollback(),
+    () => txn.commitSync(),
+    () => cursor.first(),
+    () => txn.range(rows).toArray(),
+  ];
+  for (const call of calls) assert.equal(code(call), 'KEEL_E_CONCURRENT_USE', String(call));
+  assert.equal(await asyncCode(txn.commit()), 'KEEL_E_CONCURRENT_USE');
+  if (Symbol.dispose) txn[Symbol.dispose]();
+  assert.ok((await committing) > 0);
+  assert.equal(text(rows.get('k')), 'v');
+  cursor.close();
+  walk.return();
+  assert.equal(openHandles(), before);
+});
+
+test('conflicts come out of asynchronous commits', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  const [one, two] = [db.begin(), db.begin()];
+  one.put(rows, 'k', '1');
+  two.put(rows, 'k', '2');
+  const results = await Promise.allSettled([one.commit(), two.commit()]);
+  assert.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  assert.equal(results.find(({ reason }) => reason).reason.code, 'KEEL_E_CONFLICT');
+});
+
+test('a database that closes under commits, flushes and opens', async (t) => {
+  const db = file(t);
+  const rows = db.keyspace('rows');
+  const commits = Array.from({ length: 20 }, (_, i) => {
+    const txn = db.begin();
+    txn.put(rows, String(i), 'v');
+    return txn.commit();
+  });
+  const flushing = db.flush();
+  const others = [openAsync(db.path), openAsync(db.path)];
+  const closing = db.close();
+  await Promise.all([...commits, flushing, closing]);
+  for (const other of await Promise.all(others)) {
+    assert.equal(other.keyspace('rows').range().toArray().length, 20);
+    await other.close();
+  }
+});
+
+test('read-only transactions commit without a turn through the pool', async (t) => {
+  const db = file(t);
+  const txn = db.begin({ readOnly: true });
+  let settled = false;
+  void txn.commit().then(() => (settled = true));
+  await null;
+  await null;
+  assert.equal(settled, true);
+});
