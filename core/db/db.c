@@ -128,7 +128,7 @@ kl_status kl_db_open(kl_os *os, const char *path, const kl_db_options *options, 
   if (options == NULL) options = &db_default_options;
   kl_status status = db_check_options(path, options, err);
   if (status != KL_OK) return status;
-  kl_db *db, *found = NULL;
+  kl_db *db = NULL, *found = NULL;
   status = db_new(os, path, options, &db, err);
   if (status != KL_OK) return status;
   if (strcmp(path, db_memory_path) == 0) {
