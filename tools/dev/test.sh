@@ -64,7 +64,8 @@ run_python() {
   (cd python && ../.venv/bin/python -m pytest -q tests)
 }
 run_go() {
-  unformatted=$(cd go && gofmt -l . | grep -v '^raw\.go$') # raw.go is as SWIG writes it
+  # gofmt lies beside the go that is used, which need not be on the PATH. raw.go is as SWIG writes it.
+  unformatted=$(cd go && "$(go env GOROOT)/bin/gofmt" -l . | grep -v '^raw\.go$')
   [ -z "$unformatted" ] || { say "gofmt would change: $unformatted"; return 1; }
   (cd go && go vet ./... && go test ./...)
 }
