@@ -135,43 +135,28 @@ static kl_lsn wal_space_existing(const kl_wal *wal, uint32_t index) {
 }
 
 void wal_space_settle(kl_wal *wal) {
-  uint64_t sequence = wal->tail / wal->data_size, lowest = sequence;
+  uint64_t sequence = wal->tail / wal->data_size, lowest = sequence, next = sequence;
   uint32_t i;
   while (lowest != 0 && wal_space_has(wal, lowest - 1, NULL)) lowest--;
-  /* Segments that were prepared behind the tail are prepared again when they are needed: that their headers can be read
-   * does not say that they are on stable storage (WAL-10). */
-  wal_space_drop(wal, wal_space_find(wal, sequence + 1), wal->segment_count);
+  while (wal_space_has(wal, next, NULL)) next++;
+  wal_space_drop(wal, wal_space_find(wal, next), wal->segment_count);
   wal_space_drop(wal, 0, wal_space_find(wal, lowest));
   wal->start = lowest * wal->data_size;
   if (wal->start < wal->header.first_lsn) wal->start = wal->header.first_lsn;
   wal->ready = wal->tail;
-  if (!wal_space_has(wal, sequence, &i)) return;
-  kl_lsn prepared = wal->prewrite ? wal_space_existing(wal, i) : (sequence + 1) * wal->data_size;
-  if (prepared > wal->ready) wal->ready = prepared;
-}
-
-static kl_status wal_space_write_header(kl_wal *wal, const wal_segment *segment, kl_error *err) {
-  uint8_t block[WAL_PAGE];
-  wal_segment_header header = {.sequence = segment->sequence, .assignment = segment->assignment};
-  memcpy(header.database_id, wal->header.database_id, WAL_ID_SIZE);
-  wal_segment_header_encode(&header, block);
-  kl_slice part = kl_slice_make(block, sizeof block);
-  return kl_os_write(wal->os, wal->file, &part, 1, wal_space_slot_offset(wal, segment->slot), err);
-}
-
-kl_status wal_space_rewrite_headers(kl_wal *wal, uint64_t first, uint64_t last, kl_error *err) {
-  kl_status status = KL_OK;
-  for (uint32_t i = wal_space_find(wal, first); i < wal->segment_count && status == KL_OK; i++) {
-    if (wal->segments[i].sequence > last) break;
-    status = wal_space_write_header(wal, &wal->segments[i], err);
+  for (uint64_t s = sequence; wal_space_has(wal, s, &i); s++) {
+    kl_lsn end = (s + 1) * wal->data_size, existing = wal->prewrite ? wal_space_existing(wal, i) : end;
+    if (existing > wal->ready) wal->ready = existing;
+    if (existing < end) break;
   }
-  return status;
 }
 
 /* Finds the slot of a segment, or gives it one and writes its header: a free slot, or a new one at the end of the file.
  * Called with the role `extending`; the lock is not held. */
 static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error *err) {
-  uint32_t from_free = UINT32_MAX;
+  uint8_t block[WAL_PAGE];
+  wal_segment_header header = {.sequence = sequence};
+  uint32_t index, from_free = UINT32_MAX;
   kl_mutex_lock(&wal->lock);
   if (wal_space_has(wal, sequence, NULL)) {
     kl_mutex_unlock(&wal->lock);
@@ -182,10 +167,10 @@ static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error
     kl_mutex_unlock(&wal->lock);
     return status;
   }
-  wal_segment segment = {.sequence = sequence, .slot = wal->slot_count};
+  uint32_t slot = wal->slot_count;
   for (uint32_t i = 0; i < wal->free_count; i++) { /* the lowest, so that the end of the file tends to be free */
-    if (wal->free_slots[i] < segment.slot) {
-      segment.slot = wal->free_slots[i];
+    if (wal->free_slots[i] < slot) {
+      slot = wal->free_slots[i];
       from_free = i;
     }
   }
@@ -195,20 +180,24 @@ static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error
   } else {
     wal->slot_count++;
   }
-  segment.assignment = wal->next_assignment++; /* never used twice, also when the write below fails half-way (WAL-7) */
+  header.assignment = wal->next_assignment++; /* never used twice, also when the write below fails half-way (WAL-7) */
   kl_mutex_unlock(&wal->lock);
 
-  status = wal_space_write_header(wal, &segment, err);
+  memcpy(header.database_id, wal->header.database_id, WAL_ID_SIZE);
+  wal_segment_header_encode(&header, block);
+  kl_slice part = kl_slice_make(block, sizeof block);
+  uint64_t offset = wal_space_slot_offset(wal, slot);
+  status = kl_os_write(wal->os, wal->file, &part, 1, offset, err);
 
   kl_mutex_lock(&wal->lock);
   wal->dirty = true;
   if (status == KL_OK) {
-    uint64_t end = wal_space_slot_offset(wal, segment.slot) + WAL_SEGMENT_HEADER;
-    wal_space_insert(wal, wal_space_find(wal, sequence), segment);
-    if (wal->file_bytes < end) wal->file_bytes = end;
+    index = wal_space_find(wal, sequence);
+    wal_space_insert(wal, index, (wal_segment){sequence, header.assignment, slot});
+    if (wal->file_bytes < offset + sizeof block) wal->file_bytes = offset + sizeof block;
     if (from_free != UINT32_MAX) wal->recycled++;
   } else {
-    wal_space_give_back(wal, segment.slot);
+    wal_space_give_back(wal, slot);
   }
   kl_mutex_unlock(&wal->lock);
   return status;

@@ -49,8 +49,6 @@ kl_os *kl_sim_os(kl_sim *sim);
 /* Operations so far. Run a workload once without faults to learn how many there are; then crash at each. */
 uint64_t kl_sim_operations(const kl_sim *sim);
 void kl_sim_inject(kl_sim *sim, kl_sim_fault fault, uint64_t at_operation); /* replaces an earlier injection */
-bool kl_sim_fault_waits(
-    const kl_sim *sim); /* true until what was injected has struck for the first time, or is taken back */
 void kl_sim_give_space(kl_sim *sim);
 /* Fails the n-th allocation from now on (1 is the next), once; 0 switches it off. */
 void kl_sim_fail_allocation(kl_sim *sim, uint64_t n);

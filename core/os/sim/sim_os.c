@@ -31,11 +31,6 @@ static kl_sim_node *sim_file_node(const kl_sim *sim, const kl_file *file) {
   return sim->nodes[file->node];
 }
 
-static int sim_no_space(kl_sim *sim) {
-  sim->struck = true;
-  return ENOSPC;
-}
-
 /* ---- names ---- */
 
 static uint32_t sim_lookup(const kl_sim *sim, const char *path, bool *out_directory) {
@@ -54,7 +49,7 @@ static int sim_open_node(kl_sim *sim, const char *path, uint32_t flags, const kl
   if (node != KL_SIM_NONE && create && (flags & KL_OPEN_EXCLUSIVE) != 0) return EEXIST;
   if (node == KL_SIM_NONE) {
     if (!create) return ENOENT;
-    if (sim->full) return sim_no_space(sim);
+    if (sim->full) return ENOSPC;
     if (!kl_sim_names_intern(&sim->names, path, &name) || !kl_sim_node_new(sim, &node) ||
         !kl_sim_names_change(&sim->names, sim->operations, KL_SIM_NONE, name, node)) {
       return kl_sim_exhaust(sim);
@@ -242,7 +237,6 @@ static kl_status sim_read(kl_os *os, kl_file *file, void *buffer, size_t size, u
     transfer.budget = kl_rng_below(&sim->fault_rng, size);
   }
   kl_status status = kl_transfer_read(sim_raw_read, &transfer, file->path, buffer, size, offset, out_read, err);
-  if (status != KL_OK && sim->crashed) status = sim_fail(sim, EIO, file->path, "cannot read", err);
   kl_mutex_unlock(&sim->mutex);
   return status;
 }
@@ -269,11 +263,6 @@ static int64_t sim_raw_write(void *context, const kl_slice *parts, size_t count,
   return kl_sim_node_sync_range(node, offset, (uint64_t)take) ? take : -kl_sim_exhaust(sim);
 }
 
-/* How much of what could be stored a failing write has stored: often nothing. */
-static uint64_t sim_write_part(kl_sim *sim, uint64_t most) {
-  return kl_rng_below(&sim->fault_rng, 3) == 0 ? 0 : kl_rng_below(&sim->fault_rng, most);
-}
-
 /* How much of a write is stored before it fails, if it does. */
 static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t size) {
   kl_sim *sim = transfer->sim;
@@ -282,7 +271,7 @@ static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t siz
     /* All of it is on its way when the power goes; restart decides what arrives. */
   } else if (verdict->error != 0) {
     bool starts = verdict->error == EIO && !sim->crashed && !sim_file_is_dead(sim, transfer->file);
-    transfer->budget = starts ? sim_write_part(sim, size) : 0;
+    transfer->budget = starts ? kl_rng_below(&sim->fault_rng, size) : 0;
     transfer->after_budget = verdict->error;
   } else if (offset > KL_SIM_FILE_MAX || size > KL_SIM_FILE_MAX - offset) {
     transfer->budget = 0;
@@ -292,8 +281,8 @@ static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t siz
     uint64_t end = offset + size, fits = end < image->size ? end : image->size;
     fits = fits > offset ? kl_sim_image_first_hole(image, offset, fits) - offset : 0;
     if (fits < size) {
-      transfer->budget = sim_write_part(sim, fits + 1);
-      transfer->after_budget = sim_no_space(sim);
+      transfer->budget = kl_rng_below(&sim->fault_rng, fits + 1);
+      transfer->after_budget = ENOSPC;
     }
   } else if (verdict->short_call) {
     transfer->budget = kl_rng_below(&sim->fault_rng, size);
@@ -316,8 +305,10 @@ static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size
   sim_transfer transfer = {sim, file, sim_file_step(sim, file, KL_SIM_CALL_WRITE, syncs), UINT64_MAX, EINTR};
   sim_write_plan(&transfer, offset, size);
   status = kl_transfer_write(sim_raw_write, &transfer, file->path, parts, count, offset, err);
-  if (transfer.verdict.crash) kl_sim_crash(sim);
-  if (sim->crashed) status = sim_fail(sim, EIO, file->path, "cannot write", err);
+  if (transfer.verdict.crash) {
+    kl_sim_crash(sim);
+    status = sim_fail(sim, EIO, file->path, "cannot write", err);
+  }
   kl_mutex_unlock(&sim->mutex);
   return status;
 }
@@ -368,9 +359,7 @@ static int sim_set_size(kl_sim *sim, kl_file *file, bool allocate, uint64_t offs
   uint64_t end = offset + size;
   int error = end > KL_SIM_FILE_MAX ? EFBIG : 0;
   /* A truncation that grows makes a hole, which takes no space. */
-  if (error == 0 && allocate && sim->full && kl_sim_image_first_hole(&node->current, offset, end) < end) {
-    error = sim_no_space(sim);
-  }
+  if (error == 0 && allocate && sim->full && kl_sim_image_first_hole(&node->current, offset, end) < end) error = ENOSPC;
   if (error == 0) {
     bool ok = allocate ? kl_sim_node_allocate(node, sim->operations, offset, size)
                        : kl_sim_node_resize(node, sim->operations, offset);

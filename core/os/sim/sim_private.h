@@ -71,7 +71,6 @@ typedef struct kl_sim_node {
   kl_sim_image current; /* what reads see */
   kl_sim_image durable; /* what survives whatever happens */
   kl_sim_changes pending;
-  uint64_t last_write; /* the operation of the youngest write, durable or not */
 } kl_sim_node;
 
 /* The first `limit` bytes of the parts. All-zero ones take no memory: *out is NULL then. */
@@ -175,7 +174,6 @@ struct kl_sim {
   uint64_t operations;
   kl_sim_fault fault;
   uint64_t fault_at;
-  bool struck; /* the fault, one that lasts, has had an effect */
   bool crashed, full, exhausted;
   uint64_t boots; /* restarts so far */
 
