@@ -233,6 +233,14 @@ static kl_status store_load(kl_store *store, kl_error *err) {
   return KL_OK;
 }
 
+/* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
+ * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
+ * byte (a torn write of equal bytes changes nothing), before anything is built on it. */
+static kl_status store_confirm(kl_store *store, kl_error *err) {
+  kl_status status = store_write_superblock(store, &store->newest, err);
+  return status == KL_OK ? kl_os_sync(store->os, store->file, false, err) : status;
+}
+
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
                         kl_error *err) {
   kl_file_info info;
@@ -252,6 +260,7 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
     status = kl_os_lock(os, store->file, options->read_only ? KL_LOCK_SHARED : KL_LOCK_EXCLUSIVE, err);
   }
   if (status == KL_OK) status = store_load(store, err);
+  if (status == KL_OK && !options->read_only) status = store_confirm(store, err);
   if (status != KL_OK) {
     store_destroy(store);
     return status;

@@ -11,8 +11,9 @@
 
 struct kl_wal_reader {
   kl_wal *wal;
-  kl_lsn position; /* end of the last batch */
-  kl_lsn known_durable;
+  kl_lsn position;      /* end of the last batch */
+  kl_lsn known_durable; /* what kl_wal_reader_expect said */
+  kl_lsn claimed;       /* the highest that the batches read claim to be durable; never below where reading began */
   uint64_t incarnation; /* of the last batch */
   bool begun;           /* a batch was read: before that, any gap is right */
   uint8_t *window;      /* bytes [window_start, window_start + window_size) of the log */
@@ -52,7 +53,7 @@ kl_status kl_wal_reader_new(kl_wal *wal, kl_lsn from, kl_wal_reader **out_reader
     return kl_fail(err, KL_E_NO_MEMORY, "no memory to read log '%s'", wal->path);
   }
   reader->wal = wal;
-  reader->position = from;
+  reader->position = reader->claimed = from;
   reader->window = window;
   *out_reader = reader;
   return KL_OK;
@@ -169,6 +170,7 @@ static wal_reader_finding wal_reader_try(kl_wal_reader *reader, kl_lsn lsn, kl_l
   if (bytes == NULL || kl_crc32c(0, bytes, (size_t)header.payload_size) != header.payload_crc) return WAL_FOUND_NONE;
   *out = (kl_wal_batch){lsn, end, header.ts, kl_slice_make(bytes, (size_t)header.payload_size)};
   reader->incarnation = header.incarnation;
+  if (header.durable_lsn > reader->claimed) reader->claimed = header.durable_lsn;
   return WAL_FOUND;
 }
 
@@ -193,6 +195,8 @@ static kl_status wal_reader_end(kl_wal_reader *reader, kl_error *err) {
     kl_mutex_lock(&wal->lock);
     wal->scanned = true;
     wal->scanned_end = position;
+    wal->scanned_durable = reader->claimed;
+    if (wal->scanned_durable < reader->known_durable) wal->scanned_durable = reader->known_durable;
     kl_mutex_unlock(&wal->lock);
   }
   return status;

@@ -94,14 +94,40 @@ kl_status wal_recover_judge(kl_wal *wal, kl_lsn end, kl_lsn known_durable, kl_er
   return evidence.found ? wal_recover_damaged(wal, end, evidence.claims, "a later batch", err) : KL_E_NOT_FOUND;
 }
 
-/* WAL-5. The order matters: first all that was read becomes durable (after a mere process crash it may be in the page
- * cache only), because the header, once it names `end` as the start of a new life, vouches for it. Then the copies of
- * the header one after the other, so that one is intact at any time. */
+/* WAL-10: that bytes can be read does not say that they are on stable storage, nor that a sync would put them there:
+ * after a failed sync the kernel shows pages that it will not write again. So what is not known to be durable is
+ * written once more, byte for byte, before the next sync vouches for it. */
+static kl_status wal_recover_rewrite(kl_wal *wal, kl_lsn from, kl_lsn end, kl_error *err) {
+  uint8_t *chunk = kl_alloc(wal->os->allocator, WAL_RECOVER_CHUNK);
+  if (chunk == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to recover log '%s'", wal->path);
+  uint64_t first = (from + wal->data_size - 1) / wal->data_size;
+  kl_status status = wal_space_rewrite_headers(wal, first, end / wal->data_size, err);
+  while (status == KL_OK && from < end) {
+    size_t want = end - from < WAL_RECOVER_CHUNK ? (size_t)(end - from) : WAL_RECOVER_CHUNK, got = 0;
+    status = wal_space_read(wal, from, chunk, want, &got, err);
+    if (status == KL_OK && got != want) {
+      status = kl_fail(err, KL_E_IO, "log '%s' became shorter while it was recovered", wal->path);
+    }
+    kl_slice part = kl_slice_make(chunk, want);
+    if (status == KL_OK) status = wal_space_write(wal, wal->file, from, &part, 1, err);
+    from += want;
+  }
+  kl_free(wal->os->allocator, chunk, WAL_RECOVER_CHUNK);
+  return status;
+}
+
+/* WAL-5. The order matters: first all that was read becomes durable, because the header, once it names `end` as the
+ * start of a new life, vouches for it. Then the copies of the header one after the other, so that one is intact at any
+ * time. */
 static kl_status wal_recover_begin_life(kl_wal *wal, kl_lsn end, kl_error *err) {
   wal_header header = wal->header;
+  kl_lsn durable = wal->scanned_durable;
+  if (durable < header.incarnation_start) durable = header.incarnation_start;
+  durable = wal_align_up(durable, WAL_SYNC_BLOCK); /* what follows it begins there (WAL-3) */
   header.incarnation++;
   header.incarnation_start = end;
-  kl_status status = kl_os_sync(wal->os, wal->file, false, err);
+  kl_status status = wal_recover_rewrite(wal, durable, end, err);
+  if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, false, err);
   for (unsigned copy = 0; copy < 2 && status == KL_OK; copy++) {
     status = wal_store_header(wal, &header, copy, err);
     if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, true, err);

@@ -135,28 +135,43 @@ static kl_lsn wal_space_existing(const kl_wal *wal, uint32_t index) {
 }
 
 void wal_space_settle(kl_wal *wal) {
-  uint64_t sequence = wal->tail / wal->data_size, lowest = sequence, next = sequence;
+  uint64_t sequence = wal->tail / wal->data_size, lowest = sequence;
   uint32_t i;
   while (lowest != 0 && wal_space_has(wal, lowest - 1, NULL)) lowest--;
-  while (wal_space_has(wal, next, NULL)) next++;
-  wal_space_drop(wal, wal_space_find(wal, next), wal->segment_count);
+  /* Segments that were prepared behind the tail are prepared again when they are needed: that their headers can be read
+   * does not say that they are on stable storage (WAL-10). */
+  wal_space_drop(wal, wal_space_find(wal, sequence + 1), wal->segment_count);
   wal_space_drop(wal, 0, wal_space_find(wal, lowest));
   wal->start = lowest * wal->data_size;
   if (wal->start < wal->header.first_lsn) wal->start = wal->header.first_lsn;
   wal->ready = wal->tail;
-  for (uint64_t s = sequence; wal_space_has(wal, s, &i); s++) {
-    kl_lsn end = (s + 1) * wal->data_size, existing = wal->prewrite ? wal_space_existing(wal, i) : end;
-    if (existing > wal->ready) wal->ready = existing;
-    if (existing < end) break;
+  if (!wal_space_has(wal, sequence, &i)) return;
+  kl_lsn prepared = wal->prewrite ? wal_space_existing(wal, i) : (sequence + 1) * wal->data_size;
+  if (prepared > wal->ready) wal->ready = prepared;
+}
+
+static kl_status wal_space_write_header(kl_wal *wal, const wal_segment *segment, kl_error *err) {
+  uint8_t block[WAL_PAGE];
+  wal_segment_header header = {.sequence = segment->sequence, .assignment = segment->assignment};
+  memcpy(header.database_id, wal->header.database_id, WAL_ID_SIZE);
+  wal_segment_header_encode(&header, block);
+  kl_slice part = kl_slice_make(block, sizeof block);
+  return kl_os_write(wal->os, wal->file, &part, 1, wal_space_slot_offset(wal, segment->slot), err);
+}
+
+kl_status wal_space_rewrite_headers(kl_wal *wal, uint64_t first, uint64_t last, kl_error *err) {
+  kl_status status = KL_OK;
+  for (uint32_t i = wal_space_find(wal, first); i < wal->segment_count && status == KL_OK; i++) {
+    if (wal->segments[i].sequence > last) break;
+    status = wal_space_write_header(wal, &wal->segments[i], err);
   }
+  return status;
 }
 
 /* Finds the slot of a segment, or gives it one and writes its header: a free slot, or a new one at the end of the file.
  * Called with the role `extending`; the lock is not held. */
 static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error *err) {
-  uint8_t block[WAL_PAGE];
-  wal_segment_header header = {.sequence = sequence};
-  uint32_t index, from_free = UINT32_MAX;
+  uint32_t from_free = UINT32_MAX;
   kl_mutex_lock(&wal->lock);
   if (wal_space_has(wal, sequence, NULL)) {
     kl_mutex_unlock(&wal->lock);
@@ -167,10 +182,10 @@ static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error
     kl_mutex_unlock(&wal->lock);
     return status;
   }
-  uint32_t slot = wal->slot_count;
+  wal_segment segment = {.sequence = sequence, .slot = wal->slot_count};
   for (uint32_t i = 0; i < wal->free_count; i++) { /* the lowest, so that the end of the file tends to be free */
-    if (wal->free_slots[i] < slot) {
-      slot = wal->free_slots[i];
+    if (wal->free_slots[i] < segment.slot) {
+      segment.slot = wal->free_slots[i];
       from_free = i;
     }
   }
@@ -180,24 +195,20 @@ static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error
   } else {
     wal->slot_count++;
   }
-  header.assignment = wal->next_assignment++; /* never used twice, also when the write below fails half-way (WAL-7) */
+  segment.assignment = wal->next_assignment++; /* never used twice, also when the write below fails half-way (WAL-7) */
   kl_mutex_unlock(&wal->lock);
 
-  memcpy(header.database_id, wal->header.database_id, WAL_ID_SIZE);
-  wal_segment_header_encode(&header, block);
-  kl_slice part = kl_slice_make(block, sizeof block);
-  uint64_t offset = wal_space_slot_offset(wal, slot);
-  status = kl_os_write(wal->os, wal->file, &part, 1, offset, err);
+  status = wal_space_write_header(wal, &segment, err);
 
   kl_mutex_lock(&wal->lock);
   wal->dirty = true;
   if (status == KL_OK) {
-    index = wal_space_find(wal, sequence);
-    wal_space_insert(wal, index, (wal_segment){sequence, header.assignment, slot});
-    if (wal->file_bytes < offset + sizeof block) wal->file_bytes = offset + sizeof block;
+    uint64_t end = wal_space_slot_offset(wal, segment.slot) + WAL_SEGMENT_HEADER;
+    wal_space_insert(wal, wal_space_find(wal, sequence), segment);
+    if (wal->file_bytes < end) wal->file_bytes = end;
     if (from_free != UINT32_MAX) wal->recycled++;
   } else {
-    wal_space_give_back(wal, slot);
+    wal_space_give_back(wal, segment.slot);
   }
   kl_mutex_unlock(&wal->lock);
   return status;
@@ -362,7 +373,13 @@ kl_status kl_wal_release(kl_wal *wal, kl_lsn lsn, kl_error *err) {
 kl_status wal_space_write(kl_wal *wal, kl_file *file, kl_lsn lsn, const kl_slice *parts, size_t count, kl_error *err) {
   kl_slice out[WAL_PARTS_MAX];
   size_t part = 0, used = 0; /* bytes of parts[part] that are written */
-  while (part < count) {
+  for (;;) {
+    while (part < count &&
+           parts[part].size == used) { /* also empty ones: behind the last byte there may be no segment */
+      part++;
+      used = 0;
+    }
+    if (part == count) return KL_OK;
     uint64_t offset, run, gathered = 0;
     size_t n = 0;
     kl_mutex_lock(&wal->lock);
@@ -380,7 +397,6 @@ kl_status wal_space_write(kl_wal *wal, kl_file *file, kl_lsn lsn, const kl_slice
         used = 0;
       }
     }
-    if (n == 0) break;
     kl_status status = kl_os_write(wal->os, file, out, n, offset, err);
     if (status != KL_OK) return status;
     kl_mutex_lock(&wal->lock);
@@ -388,7 +404,6 @@ kl_status wal_space_write(kl_wal *wal, kl_file *file, kl_lsn lsn, const kl_slice
     kl_mutex_unlock(&wal->lock);
     lsn += gathered;
   }
-  return KL_OK;
 }
 
 kl_status wal_space_read(kl_wal *wal, kl_lsn lsn, void *buffer, size_t size, size_t *out_read, kl_error *err) {

@@ -76,6 +76,7 @@ struct kl_wal {
   bool running; /* false: opened for reading; appends come after kl_wal_recover_end */
   bool scanned; /* a reader came to the end, at scanned_end */
   kl_lsn scanned_end;
+  kl_lsn scanned_durable; /* what of that is known to be on stable storage, not in the page cache only */
   bool poisoned;
   kl_error first_error;
 
@@ -124,8 +125,11 @@ uint64_t wal_space_slot_offset(const kl_wal *wal, uint32_t slot);
 kl_status wal_space_ensure(kl_wal *wal, kl_lsn need, bool large, kl_error *err);
 /* The lock is not held; the caller has the role `extending`. */
 kl_status wal_space_extend(kl_wal *wal, kl_lsn need, bool large, kl_error *err);
-/* The lock is held: the log ends at wal->tail; forget what is not connected with it, set start and ready. */
+/* The lock is held: the log ends at wal->tail; forgets what is not connected with it, sets start and ready. */
 void wal_space_settle(kl_wal *wal);
+/* Writes the headers of the segments `first` ... `last` that have a slot once more. Only in recovery: nobody else is
+ * there. */
+kl_status wal_space_rewrite_headers(kl_wal *wal, uint64_t first, uint64_t last, kl_error *err);
 /* Writes parts at lsn on, over segment ends, through `file`. The lock is not held. */
 kl_status wal_space_write(kl_wal *wal, kl_file *file, kl_lsn lsn, const kl_slice *parts, size_t count, kl_error *err);
 /* Reads up to size bytes; *out_read < size where the log's file ends. The lock is not held. */
