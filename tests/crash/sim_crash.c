@@ -176,7 +176,7 @@ static uint64_t crash_count(const crash_options *options, uint64_t seed) {
   char reason[512] = "";
   kl_status status = workload_run(&work, &error);
   bool good = status == KL_OK && work.failure[0] == '\0';
-  if (!good) snprintf(reason, sizeof reason, "%s%s", error.message, work.failure);
+  if (!good) snprintf(reason, sizeof reason, "%s", status != KL_OK ? error.message : work.failure);
   uint64_t count = options->allocations ? kl_sim_allocations(sim) : kl_sim_operations(sim);
   if (good) good = crash_check_open(&work, reason, sizeof reason);
   if (!good) crash_report(options, seed, 0, 0, "without any fault", reason);
