@@ -4,9 +4,10 @@
 const { constants, limits } = require('./constants.gen.js');
 const { invalid } = require('./options.js');
 
-/** A string (as UTF-8) or anything that holds bytes, as a Buffer; views share their memory. */
+/** A string (as UTF-8) or anything that holds bytes, as a Uint8Array; views share their memory. */
 function bytesOf(value, name) {
   if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  if (value instanceof Uint8Array) return value;
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (value instanceof ArrayBuffer) return Buffer.from(value);
   throw invalid(`${name}: expected a string, Buffer, TypedArray, DataView or ArrayBuffer`);

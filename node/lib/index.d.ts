@@ -11,7 +11,8 @@ export type Bytes = string | NodeJS.ArrayBufferView | ArrayBuffer;
  * round to it. Nothing is ever half-done. */
 export type Durability = 'full' | 'group' | 'none';
 
-/** What a transaction that writes is protected from. Names of levels that do not exist get the next stronger one. */
+/** What a transaction that writes is protected from. A level that this version does not have is given as the next stronger one,
+ * or refused with KEEL_E_UNSUPPORTED; never weaker. */
 export type Isolation = 'serializable' | 'snapshot' | 'read_committed' | 'repeatable_read' | 'read_uncommitted';
 
 export type Row = [key: Buffer, value: Buffer];
