@@ -168,6 +168,10 @@ static bool kill_check_all(kill_loop *loop, keel_db db) {
   if (good) keel_get_copy(txn, keyspaces[2], "n", 1, &counter, sizeof counter, &size, NULL);
   if (good && counter != sum) good = kill_fail(loop, "the shared counter is not the sum of the commits", counter, sum);
   if (txn != 0) keel_rollback(txn, NULL);
+  /* An open keyspace would keep the engine, and its lock, beyond keel_close. */
+  for (int i = 0; i < 3; i++) {
+    if (keyspaces[i] != 0) keel_keyspace_close(keyspaces[i], NULL);
+  }
   return good;
 }
 
