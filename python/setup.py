@@ -30,7 +30,7 @@ extension = Extension(
     include_dirs=["ext"],
     define_macros=[("Py_LIMITED_API", "0x030b0000"), ("KEEL_API", "")],
     py_limited_api=True,
-    extra_compile_args=["-O2", "-fvisibility=hidden", "-pthread"] if unix else [],
+    extra_compile_args=["-O2", "-fno-strict-aliasing", "-fvisibility=hidden", "-pthread"] if unix else [],
     extra_link_args=["-pthread"] if unix else [],
 )
 

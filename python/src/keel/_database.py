@@ -274,7 +274,7 @@ def open(
     read_only: bool = False,
     create: bool = True,
     exist_ok: bool = True,
-    durability: Durability = "full",
+    durability: Durability | None = None,
     group_interval_ms: int | None = None,
     page_size: int | None = None,
     file_mode: int | None = None,
@@ -286,14 +286,15 @@ def open(
     read_only          shared lock, never writes; works on read-only media
     create             make it when it is not there (else `NoFileError`, a `FileNotFoundError`)
     exist_ok           when false, it must not be there yet (`ExistsError`, a `FileExistsError`)
-    durability         "full": a commit that returned is on stable storage. "group": within `group_interval_ms` (10).
-                       "none": when the system gets round to it. Nothing is ever half-done.
+    durability         "full" (the default): a commit that returned is on stable storage. "group": within
+                       `group_interval_ms` (10). "none": when the system gets round to it. Nothing is ever half-done.
     page_size          4096 ... 65536, a power of two; fixed when the database is made
     file_mode          permissions of new files (0o600)
     log_segment_size   bytes, a power of two; fixed when the log is made
     memory_limit       most memory for recent commits, in bytes (half of the machine's)
 
-    A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine.
+    A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine; options of the
+    second that are given must be those of the first.
     """
     flags = 0
     flags |= _gen.OPEN_READ_ONLY if read_only else 0
