@@ -111,25 +111,25 @@ PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size
   char small[KEELPY_SMALL_VALUE];
   keel_error err;
   size_t size = 0;
-  err.message[0] = '\0';
-  err.system_errno = 0;
-  keel_status status = keel_get_copy(txn, keyspace, key, key_size, small, sizeof small, &size, &err);
+  /* Without a keel_error first: nobody wants the text of "not found" or "does not fit", and writing it takes time. */
+  keel_status status = keel_get_copy(txn, keyspace, key, key_size, small, sizeof small, &size, NULL);
   if (status == KEEL_OK) return PyBytes_FromStringAndSize(small, (Py_ssize_t)size);
+  if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
   /* A loop, because another thread may put a longer value through the same transaction between two calls. */
-  while (status == KEEL_E_BUFFER_SIZE) {
-    size_t capacity = size;
+  for (;;) {
+    size_t capacity = status == KEEL_E_BUFFER_SIZE ? size : 0;
     PyObject *value = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)capacity);
     if (value == NULL) return NULL;
+    err.message[0] = '\0';
+    err.system_errno = 0;
     status = keel_get_copy(txn, keyspace, key, key_size, PyBytes_AsString(value), capacity, &size, &err);
     if (status == KEEL_OK && size == capacity) return value;
-    if (status == KEEL_OK) {
-      PyObject *shorter = PyBytes_FromStringAndSize(PyBytes_AsString(value), (Py_ssize_t)size);
-      Py_DECREF(value);
-      return shorter;
-    }
+    PyObject *shorter = status == KEEL_OK ? PyBytes_FromStringAndSize(PyBytes_AsString(value), (Py_ssize_t)size) : NULL;
     Py_DECREF(value);
+    if (status == KEEL_OK) return shorter;
+    if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
+    if (status != KEEL_E_BUFFER_SIZE) break;
   }
-  if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
   keelpy_raise(status, &err);
   return NULL;
 }
@@ -139,8 +139,11 @@ PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key,
   size_t size = 0;
   err.message[0] = '\0';
   err.system_errno = 0;
-  /* Asks for the size only, so nothing is copied. */
-  keel_status status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, &err);
+  /* Asks for the size only, so nothing is copied; and without a keel_error first, as in keelpy_get. */
+  keel_status status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, NULL);
+  if (status != KEEL_OK && status != KEEL_E_BUFFER_SIZE && status != KEEL_E_NOT_FOUND) {
+    status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, &err);
+  }
   if (status == KEEL_OK || status == KEEL_E_BUFFER_SIZE) Py_RETURN_TRUE;
   if (status == KEEL_E_NOT_FOUND) Py_RETURN_FALSE;
   keelpy_raise(status, &err);

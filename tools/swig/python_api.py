@@ -43,6 +43,12 @@ STATUS_BUILTINS = {
 }
 
 ERROR_BASE = '''
+def _fill_os_error(error: BaseException, message: str, system_errno: int) -> None:
+    if isinstance(error, OSError):
+        error.errno = system_errno or None
+        error.strerror = message
+
+
 class Error(Exception):
     """Every error of Keel. `str(error)` is one line: what was wrong and what to do."""
 
@@ -65,9 +71,7 @@ class Error(Exception):
         self.message = message
         self.system_errno = system_errno
         self.attempts = 0
-        if isinstance(self, OSError):
-            self.errno = system_errno or None
-            self.strerror = message
+        _fill_os_error(self, message, system_errno)
 
     def __str__(self) -> str:
         return self.message

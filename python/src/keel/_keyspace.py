@@ -302,6 +302,21 @@ class Keyspace(_Rows):
     def _write(self, operation: Callable[[TransactionKeyspace], Result]) -> Result:
         return self._db.transact(lambda txn: operation(TransactionKeyspace(txn, self)))
 
+    def _write_one(self, operation: Callable[..., None], *arguments: ReadableBuffer) -> None:
+        """One raw operation in a transaction: `_write` for the case that nearly always goes well at once."""
+        txn = _raw.begin(self._db._open_handle(), 0, 0, 0, None)
+        try:
+            operation(txn, self._handle, *arguments)
+        except BaseException:
+            _raw.rollback(txn)
+            raise
+        try:
+            _raw.commit(txn)
+        except Error as error:
+            if not error.retryable:
+                raise
+            self._db.transact(lambda again: operation(again._handle, self._handle, *arguments))
+
     @overload
     def get(self, key: ReadableBuffer) -> bytes | None: ...
     @overload
@@ -317,10 +332,10 @@ class Keyspace(_Rows):
         return view
 
     def put(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
-        self._write(lambda rows: rows.put(key, value))
+        self._write_one(_raw.put, key, value)
 
     def delete(self, key: ReadableBuffer) -> None:
-        self._write(lambda rows: rows.delete(key))
+        self._write_one(_raw.delete, key)
 
     def __delitem__(self, key: ReadableBuffer) -> None:
         self._write(lambda rows: rows.__delitem__(key))
