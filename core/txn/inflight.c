@@ -49,6 +49,7 @@ static kl_inflight_entry *inflight_slot(kl_inflight_entry *entries, size_t capac
 }
 
 bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
+  if (table->newest <= visible && table->capacity > INFLIGHT_KEPT_SLOTS) kl_inflight_destroy(table);
   if (table->used + count <= table->capacity / 2) return true;
   size_t live = 0;
   for (size_t i = 0; i < table->capacity; i++) live += table->entries[i].ts > visible;
@@ -80,6 +81,7 @@ void kl_inflight_add(kl_inflight *table, uint64_t hash, uint64_t ts) {
   if (entry->ts == 0) table->used++;
   entry->hash = hash;
   entry->ts = ts;
+  if (ts > table->newest) table->newest = ts;
 }
 
 uint64_t kl_inflight_find(const kl_inflight *table, uint64_t hash) {

@@ -29,6 +29,7 @@ typedef struct kl_inflight {
   kl_inflight_entry *entries;
   size_t capacity; /* power of two, or 0 */
   size_t used;     /* slots with ts != 0 */
+  uint64_t newest; /* timestamp of all entries; once it is visible, all of them are stale */
 } kl_inflight;
 
 uint64_t kl_inflight_hash(uint64_t seed, uint32_t keyspace, kl_slice key);

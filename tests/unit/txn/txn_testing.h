@@ -2,6 +2,7 @@
 #ifndef KEEL_TESTS_TXN_TESTING_H
 #define KEEL_TESTS_TXN_TESTING_H
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
