@@ -37,7 +37,7 @@ static kl_status capi_cursor_read_options(const keel_cursor_options *in, capi_cu
       capi_read_struct("keel_cursor_options", in, CAPI_CURSOR_OPTIONS_FIRST_SIZE, &options, sizeof options, err);
   if (status != KL_OK) return status;
   kl_slice prefix;
-  status = capi_check_flags("keel_cursor_options.flags", options.flags, 0, err);
+  status = capi_check_flags("keel_cursor_options.flags", options.flags, CAPI_CURSOR_OPTIONS_FLAGS_MAX, err);
   if (status != KL_OK) return status;
   status = capi_bound("keel_cursor_options.lower", options.lower, options.lower_size, &out->lower, err);
   if (status != KL_OK) return status;

@@ -4,8 +4,6 @@
 #include "layout.gen.h"
 #include "objects.h"
 
-enum { CAPI_DATABASE_GROUP_INTERVAL_MAX_MS = 60000, CAPI_DATABASE_FILE_MODE_MAX = 0777 };
-
 static kl_status capi_database_destroy(capi_object *self, kl_error *err) {
   capi_db *db = (capi_db *)self;
   kl_status status = kl_db_release(db->engine, err);
@@ -24,15 +22,16 @@ static kl_status capi_database_check_options(const keel_options *options, kl_err
   }
   status = capi_check_choice("keel_options.durability", options->durability, CAPI_DURABILITY_MAX, err);
   if (status != KL_OK) return status;
-  status = capi_check_power("keel_options.page_size", options->page_size, 4096, 65536, err);
+  status = capi_check_power("keel_options.page_size", options->page_size, CAPI_OPTIONS_PAGE_SIZE_MIN,
+                            CAPI_OPTIONS_PAGE_SIZE_MAX, err);
   if (status != KL_OK) return status;
   status = capi_check_choice("keel_options.group_interval_ms", options->group_interval_ms,
-                             CAPI_DATABASE_GROUP_INTERVAL_MAX_MS, err);
+                             CAPI_OPTIONS_GROUP_INTERVAL_MS_MAX, err);
   if (status != KL_OK) return status;
-  status = capi_check_choice("keel_options.file_mode", options->file_mode, CAPI_DATABASE_FILE_MODE_MAX, err);
+  status = capi_check_choice("keel_options.file_mode", options->file_mode, CAPI_OPTIONS_FILE_MODE_MAX, err);
   if (status != KL_OK) return status;
-  return capi_check_power("keel_options.log_segment_size", options->log_segment_size, UINT64_C(1) << 16,
-                          UINT64_C(1) << 30, err);
+  return capi_check_power("keel_options.log_segment_size", options->log_segment_size, CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN,
+                          CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX, err);
 }
 
 static kl_status capi_database_read_options(const keel_options *in, kl_db_options *out, kl_error *err) {

@@ -24,7 +24,7 @@ kl_status capi_publish(capi_kind kind, capi_object *object, uint64_t *out_handle
 /* Finds `handle` among the lent pins of the transaction, or pins it and lends it in place of another. */
 static kl_status capi_objects_lend(capi_txn *txn, keel_keyspace handle, capi_keyspace **out_keyspace, kl_error *err) {
   capi_lent *lent = &txn->lent[capi_handle_slot(handle) % CAPI_LENT];
-  if (lent->handle != handle || !capi_is_open(lent->slot, handle)) {
+  if (lent->slot == NULL || lent->handle != handle || !capi_is_open(lent->slot, handle)) {
     capi_slot *slot;
     kl_status status = capi_enter_shared(CAPI_KEYSPACE, handle, &slot, err);
     if (status != KL_OK) return status;

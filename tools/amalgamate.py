@@ -43,6 +43,11 @@ PREAMBLE = """\
 #endif
 #define KEEL_BUILDING 1
 
+#if defined(__clang__)
+/* Inline functions of internal headers that nothing calls here: clang tells them from those of a real header. */
+#pragma clang diagnostic ignored "-Wunused-function"
+#endif
+
 """
 
 # Every system header comes first, so that only our own names become hidden.

@@ -138,7 +138,10 @@ class Field:
     array: str = ""
     unit: str = ""
     enum: Enum | None = None
+    minimum: int | None = None
     maximum: int | None = None
+    max_error: str = "E_INVALID"
+    power_of_two: bool = False
 
     @property
     def declaration(self) -> str:
@@ -397,18 +400,38 @@ class _Reader:
                 fields.append(Field("struct_size", "uint32_t", f"`sizeof(keel_{m['name']})`, as the initialiser sets it.",
                                     m["since"]))
             for f in m["fields"]:
-                self.take(f, "field", ("name", "type", "doc"), ("array", "unit", "enum", "since", "max"))
+                self.take(f, "field", ("name", "type", "doc"), ("array", "unit", "enum", "since", "min", "max",
+                                                                       "max_error", "power_of_two", "unbounded"))
                 if f["type"] not in SCALARS:
                     raise self.fail(f, f"field '{f['name']}': unknown type '{f['type']}' (known: {', '.join(SCALARS)})")
                 enum = next((e for e in enums if e.name == f.get("enum")), None)
                 if "enum" in f and enum is None:
                     raise self.fail(f, f"field '{f['name']}': unknown enum '{f['enum']}'")
                 fields.append(Field(f["name"], f["type"], _words(f["doc"]), f.get("since", m["since"]), f.get("array", ""),
-                                    f.get("unit", ""), enum, f.get("max")))
+                                    f.get("unit", ""), enum, f.get("min"), self.bound(f, top), f.get("max_error", "E_INVALID"),
+                                    bool(f.get("power_of_two", False))))
+                if fields[-1].power_of_two and (fields[-1].minimum is None or fields[-1].maximum is None):
+                    raise self.fail(f, f"field '{f['name']}': a power of two needs 'min' and 'max'")
+                if m["direction"] == "in" and enum is None and fields[-1].maximum is None and not self.unbounded(f):
+                    raise self.fail(f, f"field '{f['name']}' of an option struct needs 'enum', 'max', or 'unbounded: true'")
             result.append(Struct(m["name"], m["direction"], _words(m["doc"]), m["since"], fields))
             self.no_padding(m, result[-1])
         self.unique(result, "struct", top)
         return result
+
+    def bound(self, f: _Map, top: _Map) -> int | None:
+        """The highest value of a field: a number, or the name of a limit."""
+        if isinstance(f.get("max"), str):
+            limit = next((m for m in top["limits"] if m["name"] == f["max"]), None)
+            if limit is None:
+                raise self.fail(f, f"field '{f['name']}': 'max' is no limit: {f['max']}")
+            return int(limit["value"])
+        return f.get("max")
+
+    @staticmethod
+    def unbounded(f: _Map) -> bool:
+        """Whether every value is allowed: said so, or a pointer whose size is a field of its own."""
+        return bool(f.get("unbounded", False)) or f["type"] == "const void *"
 
     def no_padding(self, m: _Map, struct: Struct) -> None:
         """Holes between fields would be bytes that no rule about struct_size covers."""

@@ -30,6 +30,7 @@ OUTPUTS = (
     Output("go/constants_gen.go", "constants_gen.go.j2"),
     Output("node/lib/constants.gen.js", "constants.gen.js.j2"),
     Output("node/lib/constants.gen.d.ts", "constants.gen.d.ts.j2"),
+    Output("tests/abi/abuse.gen.c", "abuse.gen.c.j2"),
     Output("docs/reference/c.md", "c.md.j2"),
     Output("docs/reference/errors.md", "errors.md.j2"),
 )
@@ -159,13 +160,18 @@ def go_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
+def arguments(function: model.Function, err: str) -> str:
+    """What a call passes when each variable is named as its parameter."""
+    return ", ".join([part.name for part in function.parts[:-1]] + [err])
+
+
 def environment() -> jinja2.Environment:
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), trim_blocks=True,
                              lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                              autoescape=False)
     env.filters.update(plain=plain, wrap=wrap, block_comment=block_comment, prototype=prototype, init_macro=init_macro,
                        function_comment=function_comment, quoted=python_string, go_name=go_name, paragraphs=paragraphs,
-                       thread_rule=thread_rule, param_rows=param_rows, error_rows=error_rows)
+                       thread_rule=thread_rule, arguments=arguments, param_rows=param_rows, error_rows=error_rows)
     return env
 
 
