@@ -27,6 +27,11 @@ struct KnBytes : kn_bytes {
   }
 %}
 
+/* SWIG's own registration makes node-addon-api allocate something for each function, and never free it: once per worker. */
+%fragment("jsnapi_register_global_function", "templates") %{
+  exports.Set("$jsname", Napi::Function::New<$jswrapper>(env, "$jsname"));
+%}
+
 /* JavaScript has one thread and no lock to let go: calls that must not hold up the event loop are in node/src/async.c. */
 %define KEEL_BLOCKING(function)
 %enddef

@@ -7,11 +7,11 @@
 //   node scripts/build.js --if-needed   builds unless the binary is there and its inputs are what they were
 //   node scripts/build.js --sanitize=address|thread|undefined --out=FILE    for tests; $KEEL_NODE_BINARY loads it
 //   node scripts/build.js --engine=FOLDER    with the keel.c and keel.h of another folder
+//   node scripts/build.js --pack        builds if needed, and puts the engine's source into deps/, for the package
 
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
@@ -21,7 +21,7 @@ import platform from '../lib/target.js';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const run = promisify(execFile);
 const { values: options } = parseArgs({
-  options: { 'if-needed': { type: 'boolean' }, sanitize: { type: 'string' }, out: { type: 'string' }, engine: { type: 'string' } },
+  options: { 'if-needed': { type: 'boolean' }, sanitize: { type: 'string' }, out: { type: 'string' }, engine: { type: 'string' }, pack: { type: 'boolean' } },
 });
 
 const cc = process.env.CC || 'cc';
@@ -53,29 +53,45 @@ function sources(folder) {
   ];
 }
 
-/** The include folders of Node-API and of its C++ face. npm runs `prepare` of a local folder without its development
- * dependencies, so they may have to be fetched first; package-lock.json pins them. */
-function headers() {
-  const require = createRequire(path.join(root, 'package.json'));
-  const find = () => {
-    const api = path.join(path.dirname(require.resolve('node-api-headers/package.json')), 'include');
-    const addon = path.dirname(require.resolve('node-addon-api/package.json'));
-    return [api, addon];
+const ownHeaders = path.join(root, 'build', 'headers');
+
+/** Fetches the development dependencies: as package-lock.json pins them or, in a published package, which has none, the two
+ * that are needed here in the versions that package.json names. */
+function fetchHeaders() {
+  const { devDependencies: versions } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const wanted = ['node-api-headers', 'node-addon-api'].map((name) => `${name}@${versions[name]}`);
+  const locked = fs.existsSync(path.join(root, 'package-lock.json'));
+  const args = locked ? ['ci', '--include=dev'] : ['install', '--prefix', ownHeaders, '--no-save', ...wanted];
+  args.push('--ignore-scripts', '--no-audit', '--no-fund');
+  const how = {
+    cwd: root,
+    env: { ...process.env, NODE_ENV: 'development', npm_config_global: 'false', npm_config_location: 'project' },
+    stdio: 'pipe',
   };
-  try {
-    return find();
-  } catch {
-    const npm = process.env.npm_execpath;
-    const args = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'];
-    const environment = { ...process.env, NODE_ENV: 'development', npm_config_global: 'false', npm_config_location: 'project' };
-    try {
-      if (npm) execFileSync(process.execPath, [npm, ...args], { cwd: root, env: environment, stdio: 'pipe' });
-      else execFileSync('npm', args, { cwd: root, env: environment, stdio: 'pipe', shell: process.platform === 'win32' });
-      return find();
-    } catch (error) {
-      return stop(`node-api-headers and node-addon-api are needed to build; \`npm ci\` in ${root} failed:\n${error.stderr ?? error}`);
+  if (!locked) fs.mkdirSync(ownHeaders, { recursive: true });
+  const npm = process.env.npm_execpath;
+  if (npm) execFileSync(process.execPath, [npm, ...args], how);
+  else execFileSync('npm', args, { ...how, shell: process.platform === 'win32' });
+}
+
+/** The include folders of Node-API and of its C++ face. npm runs `prepare` of a local folder without its development
+ * dependencies, so they may have to be fetched first. */
+function headers() {
+  const find = () => {
+    for (const modules of [root, ownHeaders].map((folder) => path.join(folder, 'node_modules'))) {
+      const found = [path.join(modules, 'node-api-headers', 'include'), path.join(modules, 'node-addon-api')];
+      if (found.every((folder) => fs.existsSync(folder))) return found;
     }
+    return undefined;
+  };
+  const present = find();
+  if (present) return present;
+  try {
+    fetchHeaders();
+  } catch (error) {
+    return stop(`node-api-headers and node-addon-api are needed to build, and npm could not get them:\n${error.stderr ?? error}`);
   }
+  return find() ?? stop('npm did not put node-api-headers and node-addon-api where they were expected');
 }
 
 function flags() {
@@ -120,7 +136,12 @@ async function build() {
   const how = flags();
   const stamp = `${output}.inputs`;
   const inputs = fingerprint([...files, path.join(folder, 'keel.h'), path.join(root, 'src', 'addon.h')], how);
-  if (options['if-needed'] && fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === inputs) return;
+  if (options.pack) {
+    fs.mkdirSync(path.join(root, 'deps'), { recursive: true });
+    for (const name of ['keel.c', 'keel.h']) fs.copyFileSync(path.join(folder, name), path.join(root, 'deps', name));
+  }
+  const lazy = options['if-needed'] || options.pack;
+  if (lazy && fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === inputs) return;
   const includes = [folder, path.join(root, 'src'), ...headers()];
   fs.mkdirSync(work, { recursive: true });
   fs.mkdirSync(path.dirname(output), { recursive: true });

@@ -194,6 +194,8 @@ static void kn_environment_ends(void *arg) {
     kn_cached_env = NULL;
     kn_cached_state = NULL;
   }
+  if (state->error_class != NULL) (void)napi_delete_reference(state->env, state->error_class);
+  state->error_class = NULL;
   kn_close_kept(state);
   if (state->batch != 0) (void)keel_batch_free(state->batch, NULL);
   state->batch = 0;

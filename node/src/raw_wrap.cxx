@@ -3602,223 +3602,37 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
 
 
   /* create and register namespace objects */
-  // jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("version", _wrap_version);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("version_number", _wrap_version_number);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("feature", _wrap_feature);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("status_name", _wrap_status_name);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("status_class", _wrap_status_class);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("status_is_retryable", _wrap_status_is_retryable);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("close", _wrap_close);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("flush", _wrap_flush);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("last_checkpoint", _wrap_last_checkpoint);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("get_stats", _wrap_get_stats);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("keyspace_close", _wrap_keyspace_close);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("keyspace_drop", _wrap_keyspace_drop);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("commit", _wrap_commit);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("rollback", _wrap_rollback);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("get_view", _wrap_get_view);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("view_release", _wrap_view_release);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("put", _wrap_put);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("del", _wrap_del);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("del_range", _wrap_del_range);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("write_batch", _wrap_write_batch);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_close", _wrap_cursor_close);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_first", _wrap_cursor_first);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_last", _wrap_cursor_last);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_next", _wrap_cursor_next);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_prev", _wrap_cursor_prev);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_seek", _wrap_cursor_seek);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_seek_le", _wrap_cursor_seek_le);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("open", _wrap_open);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("keyspace_open", _wrap_keyspace_open);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("begin", _wrap_begin);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
-// jsnapi_register_global_function
-do {
-  Napi::PropertyDescriptor pd = Napi::PropertyDescriptor::Function("cursor_open", _wrap_cursor_open);
-  NAPI_CHECK_MAYBE(exports.DefineProperties({
-    pd
-  }));
-} while (0);
+  exports.Set("version", Napi::Function::New<_wrap_version>(env, "version"));
+exports.Set("version_number", Napi::Function::New<_wrap_version_number>(env, "version_number"));
+exports.Set("feature", Napi::Function::New<_wrap_feature>(env, "feature"));
+exports.Set("status_name", Napi::Function::New<_wrap_status_name>(env, "status_name"));
+exports.Set("status_class", Napi::Function::New<_wrap_status_class>(env, "status_class"));
+exports.Set("status_is_retryable", Napi::Function::New<_wrap_status_is_retryable>(env, "status_is_retryable"));
+exports.Set("close", Napi::Function::New<_wrap_close>(env, "close"));
+exports.Set("flush", Napi::Function::New<_wrap_flush>(env, "flush"));
+exports.Set("last_checkpoint", Napi::Function::New<_wrap_last_checkpoint>(env, "last_checkpoint"));
+exports.Set("get_stats", Napi::Function::New<_wrap_get_stats>(env, "get_stats"));
+exports.Set("keyspace_close", Napi::Function::New<_wrap_keyspace_close>(env, "keyspace_close"));
+exports.Set("keyspace_drop", Napi::Function::New<_wrap_keyspace_drop>(env, "keyspace_drop"));
+exports.Set("commit", Napi::Function::New<_wrap_commit>(env, "commit"));
+exports.Set("rollback", Napi::Function::New<_wrap_rollback>(env, "rollback"));
+exports.Set("get_view", Napi::Function::New<_wrap_get_view>(env, "get_view"));
+exports.Set("view_release", Napi::Function::New<_wrap_view_release>(env, "view_release"));
+exports.Set("put", Napi::Function::New<_wrap_put>(env, "put"));
+exports.Set("del", Napi::Function::New<_wrap_del>(env, "del"));
+exports.Set("del_range", Napi::Function::New<_wrap_del_range>(env, "del_range"));
+exports.Set("write_batch", Napi::Function::New<_wrap_write_batch>(env, "write_batch"));
+exports.Set("cursor_close", Napi::Function::New<_wrap_cursor_close>(env, "cursor_close"));
+exports.Set("cursor_first", Napi::Function::New<_wrap_cursor_first>(env, "cursor_first"));
+exports.Set("cursor_last", Napi::Function::New<_wrap_cursor_last>(env, "cursor_last"));
+exports.Set("cursor_next", Napi::Function::New<_wrap_cursor_next>(env, "cursor_next"));
+exports.Set("cursor_prev", Napi::Function::New<_wrap_cursor_prev>(env, "cursor_prev"));
+exports.Set("cursor_seek", Napi::Function::New<_wrap_cursor_seek>(env, "cursor_seek"));
+exports.Set("cursor_seek_le", Napi::Function::New<_wrap_cursor_seek_le>(env, "cursor_seek_le"));
+exports.Set("open", Napi::Function::New<_wrap_open>(env, "open"));
+exports.Set("keyspace_open", Napi::Function::New<_wrap_keyspace_open>(env, "keyspace_open"));
+exports.Set("begin", Napi::Function::New<_wrap_begin>(env, "begin"));
+exports.Set("cursor_open", Napi::Function::New<_wrap_cursor_open>(env, "cursor_open"));
 
 
   return exports;
