@@ -1,90 +1,29 @@
-/* core/delta/delta.c: the delta as a lock-free skip list.
- *
- * W. Pugh's skip list (CACM 33(6), 1990) with insertion by compare-and-swap from the bottom level up (K. Fraser,
- * "Practical lock-freedom", 2004, chapter 4.3). Nothing is ever removed, so there are no marked pointers and no
- * reclamation. A key is in the map from the moment its node is linked on level 0; the higher levels are only shortcuts. */
+/* core/delta/delta.c: the face of the delta: life, keyspaces, and cursors over trees. See delta.h and README.md. */
 #include "delta.h"
 
 #include <stdatomic.h>
 
 #include "../base/assert.h"
 #include "../base/counter.h"
-#include "../base/endian.h"
-#include "../base/rng.h"
-#include "version.h"
+#include "tree.h"
 
-enum { SKIPLIST_LEVELS = 14 }; /* 4^14 nodes before a search slows down */
+/* The trees are found by keyspace in a radix tree of four bits a level, from the lowest bits, because the catalogue gives ids in
+ * sequence. A slot is NULL, a tree, or (lowest bit set) a further table; it only ever goes in that order. */
+enum { DELTA_FAN = 16, DELTA_FAN_BITS = 4 };
 
-typedef struct skiplist_node skiplist_node;
-struct skiplist_node {
-  uint64_t head; /* the key's first eight bytes as a number, so that most comparisons stay in this node */
-  uint32_t keyspace;
-  uint32_t levels;
-  delta_entry *entry; /* in the same block, after the tower */
-  _Atomic(skiplist_node *) next[];
-};
+typedef struct delta_table {
+  _Atomic uintptr_t slot[DELTA_FAN];
+} delta_table;
 
-enum { SKIPLIST_KEYS, SKIPLIST_VERSIONS };
+enum { DELTA_COUNT_KEYS, DELTA_COUNT_VERSIONS };
 
 struct kl_delta {
   kl_counters counters;
+  delta_table trees;
   kl_allocator *allocator;
   kl_shared_arena *arena;
   _Atomic uint64_t references;
-  _Atomic uint32_t levels; /* the tallest tower so far: where a search begins */
-  _Atomic(skiplist_node *) start[SKIPLIST_LEVELS];
 };
-
-typedef struct skiplist_place {
-  _Atomic(skiplist_node *) *link[SKIPLIST_LEVELS]; /* per level: the last link before the key */
-} skiplist_place;
-
-static uint64_t skiplist_head(kl_slice key) {
-  unsigned char bytes[8] = {0};
-  if (key.size != 0) memcpy(bytes, key.data, key.size < 8 ? key.size : 8);
-  return kl_load_u64_be(bytes);
-}
-
-static int skiplist_compare(const skiplist_node *node, uint32_t keyspace, uint64_t head, kl_slice key) {
-  if (node->keyspace != keyspace) return node->keyspace < keyspace ? -1 : 1;
-  if (node->head != head) return node->head < head ? -1 : 1;
-  return kl_slice_compare(delta_entry_key(node->entry), key);
-}
-
-/* Finds the key's place: *out_after (nullable) is the first node behind it. Returns the last node before it, NULL when
- * there is none. With `equal` a node of that very key counts as before. The two are neighbours at one moment: reading
- * the next node of the result later could give one that was inserted between it and the key. */
-static skiplist_node *skiplist_find(kl_delta *delta, uint32_t keyspace, kl_slice key, bool equal,
-                                    skiplist_node **out_after, skiplist_place *place) {
-  uint64_t head = skiplist_head(key);
-  skiplist_node *before = NULL;
-  skiplist_node *after = NULL; /* known to lie behind the key: met one level higher */
-  uint32_t level = atomic_load_explicit(&delta->levels, memory_order_relaxed);
-  if (place != NULL) {
-    for (uint32_t i = level; i < SKIPLIST_LEVELS; i++) place->link[i] = &delta->start[i];
-  }
-  while (level-- > 0) {
-    _Atomic(skiplist_node *) *link = before == NULL ? &delta->start[level] : &before->next[level];
-    /* Acquire: pairs with the release that linked the node; its key is visible. */
-    skiplist_node *node = atomic_load_explicit(link, memory_order_acquire);
-    while (node != NULL && node != after && skiplist_compare(node, keyspace, head, key) < (equal ? 1 : 0)) {
-      before = node;
-      link = &node->next[level];
-      node = atomic_load_explicit(link, memory_order_acquire);
-    }
-    after = node;
-    if (place != NULL) place->link[level] = link;
-  }
-  if (out_after != NULL) *out_after = after;
-  return before;
-}
-
-/* The node of the key, NULL when there is none. */
-static skiplist_node *skiplist_get(kl_delta *delta, uint32_t keyspace, kl_slice key, skiplist_place *place) {
-  skiplist_node *node = NULL;
-  skiplist_find(delta, keyspace, key, false, &node, place);
-  return node != NULL && skiplist_compare(node, keyspace, skiplist_head(key), key) == 0 ? node : NULL;
-}
 
 kl_status kl_delta_new(kl_allocator *allocator, kl_delta **out_delta, kl_error *err) {
   kl_delta *delta = kl_alloc_aligned(allocator, sizeof *delta, _Alignof(kl_delta));
@@ -101,103 +40,119 @@ kl_status kl_delta_new(kl_allocator *allocator, kl_delta **out_delta, kl_error *
 }
 
 void kl_delta_ref(kl_delta *delta) {
-  atomic_fetch_add_explicit(&delta->references, 1, memory_order_relaxed);
+  /* Relaxed: the caller has a reference already. */
+  uint64_t before = atomic_fetch_add_explicit(&delta->references, 1, memory_order_relaxed);
+  KL_ASSERT(before != 0);
+  (void)before;
 }
 
 void kl_delta_unref(kl_delta *delta) {
   if (delta == NULL) return;
   /* Release: our use of the delta ends before; acquire: the one that frees has seen all others end. */
-  if (atomic_fetch_sub_explicit(&delta->references, 1, memory_order_acq_rel) != 1) return;
+  uint64_t before = atomic_fetch_sub_explicit(&delta->references, 1, memory_order_acq_rel);
+  KL_ASSERT(before != 0);
+  if (before != 1) return;
   kl_shared_arena_free(delta->arena);
   kl_free(delta->allocator, delta, sizeof *delta);
 }
 
-static skiplist_node *skiplist_node_new(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version) {
-  /* A level with probability 1/4 each. The arena's addresses differ, so mixing one gives the coin tosses. */
-  uint32_t hint = kl_thread_hint();
-  uint64_t count = atomic_load_explicit(
-      &delta->counters.shard[hint & (KL_COUNTERS_SHARDS - 1)].value[SKIPLIST_VERSIONS], memory_order_relaxed);
-  uint64_t toss = kl_mix64((uint64_t)(uintptr_t)delta ^ (count << 20) ^ hint);
-  uint32_t levels = 1;
-  while (levels < SKIPLIST_LEVELS && (toss & 3) == 0) {
-    levels++;
-    toss >>= 2;
-  }
-  size_t tower = sizeof(skiplist_node) + levels * sizeof(_Atomic(skiplist_node *));
-  skiplist_node *node = kl_shared_arena_alloc(delta->arena, hint, tower + delta_entry_bytes(key, version), 8);
-  if (node == NULL) return NULL;
-  node->head = skiplist_head(key);
-  node->keyspace = keyspace;
-  node->levels = levels;
-  node->entry = (delta_entry *)(void *)((char *)node + tower);
-  delta_entry_fill(node->entry, key, version);
-  return node;
+/* --- keyspaces ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t delta_table_index(uint32_t keyspace, unsigned depth) {
+  return keyspace >> (DELTA_FAN_BITS * depth) & (DELTA_FAN - 1);
 }
 
-/* Links a node on every level of its tower. A node with the same key that another thread has linked is returned. */
-static skiplist_node *skiplist_link(kl_delta *delta, skiplist_node *node, skiplist_place *place) {
-  kl_slice key = delta_entry_key(node->entry);
-  for (uint32_t level = 0; level < node->levels; level++) {
-    _Atomic(skiplist_node *) *link = place->link[level];
-    skiplist_node *next = atomic_load_explicit(link, memory_order_acquire);
-    for (;;) {
-      while (next != NULL) {
-        int order = skiplist_compare(next, node->keyspace, node->head, key);
-        if (order == 0) return next; /* only on level 0: a node is linked there before it is on higher ones */
-        if (order > 0) break;
-        link = &next->next[level];
-        next = atomic_load_explicit(link, memory_order_acquire);
-      }
-      atomic_store_explicit(&node->next[level], next, memory_order_relaxed);
-      /* Release publishes the node; acquire on failure, because we then read the node that came first. */
-      if (atomic_compare_exchange_weak_explicit(link, &next, node, memory_order_release, memory_order_acquire)) break;
+static delta_tree *delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
+  const delta_table *table = &delta->trees;
+  for (unsigned depth = 0;; depth++) {
+    /* Acquire: pairs with the release that stored the slot; the tree or table is visible. */
+    uintptr_t slot = atomic_load_explicit(&table->slot[delta_table_index(keyspace, depth)], memory_order_acquire);
+    if ((slot & 1) == 0) {
+      delta_tree *tree = (delta_tree *)slot;
+      return tree != NULL && tree->keyspace == keyspace ? tree : NULL;
     }
+    table = (const delta_table *)(slot - 1);
   }
-  uint32_t levels = atomic_load_explicit(&delta->levels, memory_order_relaxed);
-  while (levels < node->levels && !atomic_compare_exchange_weak_explicit(&delta->levels, &levels, node->levels,
-                                                                         memory_order_relaxed, memory_order_relaxed)) {
-  }
-  return node;
 }
+
+/* The same, and makes the tree when there is none; NULL: no memory. */
+static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
+  delta_tree *made = NULL;
+  delta_table *table = &delta->trees;
+  unsigned depth = 0;
+  for (;;) {
+    _Atomic uintptr_t *slot = &table->slot[delta_table_index(keyspace, depth)];
+    uintptr_t there = atomic_load_explicit(slot, memory_order_acquire);
+    if ((there & 1) != 0) {
+      table = (delta_table *)(there - 1);
+      depth++;
+      continue;
+    }
+    delta_tree *tree = (delta_tree *)there;
+    if (tree != NULL && tree->keyspace == keyspace) return tree;
+    uintptr_t wanted;
+    if (tree == NULL) {
+      if (made == NULL) made = delta_tree_new(delta->arena, keyspace);
+      wanted = (uintptr_t)made;
+    } else { /* another keyspace: both go one table further */
+      delta_table *further = kl_shared_arena_alloc(delta->arena, kl_thread_hint(), sizeof *further, 16);
+      if (further != NULL) {
+        atomic_store_explicit(&further->slot[delta_table_index(tree->keyspace, depth + 1)], there,
+                              memory_order_relaxed);
+      }
+      wanted = further != NULL ? (uintptr_t)further + 1 : 0;
+    }
+    if (wanted == 0) return NULL;
+    /* Release publishes the tree or table. On failure another thread was faster, and we look again at what it made. */
+    atomic_compare_exchange_strong_explicit(slot, &there, wanted, memory_order_release, memory_order_relaxed);
+  }
+}
+
+/* --- versions ------------------------------------------------------------------------------------------------------- */
 
 kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
   kl_status status = delta_version_check(key, version, err);
   if (status != KL_OK) return status;
-  skiplist_place place;
-  skiplist_node *found = skiplist_get(delta, keyspace, key, &place);
-  delta_version *fresh = NULL;
-  if (found == NULL) {
-    skiplist_node *node = skiplist_node_new(delta, keyspace, key, version);
-    if (node == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a key in the delta");
-    skiplist_node *winner = skiplist_link(delta, node, &place);
-    if (winner == node) {
-      kl_counters_add(&delta->counters, SKIPLIST_KEYS, 1);
-      kl_counters_add(&delta->counters, SKIPLIST_VERSIONS, 1);
-      return KL_OK;
-    }
-    found = winner; /* another thread was first with this key; our version is as good in its chain */
-    fresh = delta_entry_own_version(node->entry);
-  } else {
-    fresh = kl_shared_arena_alloc(delta->arena, kl_thread_hint(), delta_version_bytes(version), 8);
-    if (fresh == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a version in the delta");
-    delta_version_fill(fresh, version);
-  }
-  if (delta_entry_link(found->entry, fresh)) kl_counters_add(&delta->counters, SKIPLIST_VERSIONS, 1);
+  delta_tree *tree = delta_find_tree(delta, keyspace);
+  if (tree == NULL) tree = delta_make_tree(delta, keyspace);
+  if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
+  bool new_key, new_version;
+  status = delta_tree_insert(tree, delta->arena, key, version, &new_key, &new_version, err);
+  if (status != KL_OK) return status;
+  if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
+  if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
   return KL_OK;
 }
 
+static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
+                                               uint64_t read_ts) {
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  const delta_entry *entry = tree != NULL ? delta_tree_find(tree, key) : NULL;
+  return entry != NULL ? delta_entry_visible(entry, read_ts) : NULL;
+}
+
 bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t read_ts, kl_version *out_version) {
-  skiplist_node *node = skiplist_get(delta, keyspace, key, NULL);
-  const delta_version *version = node != NULL ? delta_entry_visible(node->entry, read_ts) : NULL;
+  const delta_version *version = delta_find_version(delta, keyspace, key, read_ts);
   if (version == NULL) return false;
   delta_version_export(version, out_version);
   return true;
 }
 
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key) {
-  skiplist_node *node = skiplist_get(delta, keyspace, key, NULL);
-  return node != NULL ? delta_entry_visible(node->entry, UINT64_MAX)->ts : 0;
+  const delta_version *version = delta_find_version(delta, keyspace, key, UINT64_MAX);
+  return version != NULL ? version->ts : 0;
 }
+
+void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats) {
+  out_stats->keys = kl_counters_sum(&delta->counters, DELTA_COUNT_KEYS);
+  out_stats->versions = kl_counters_sum(&delta->counters, DELTA_COUNT_VERSIONS);
+  out_stats->bytes = sizeof *delta + kl_shared_arena_bytes(delta->arena);
+}
+
+/* --- cursors -------------------------------------------------------------------------------------------------------- */
+
+/* cursor->state: the leaf, the slot in it, the entry, the tree. */
+enum { DELTA_STATE_LEAF, DELTA_STATE_INDEX, DELTA_STATE_ENTRY, DELTA_STATE_TREE };
 
 void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
   memset(cursor, 0, sizeof *cursor);
@@ -206,69 +161,66 @@ void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t key
   cursor->read_ts = read_ts;
 }
 
-/* Stands on the first node from `node` on, in the given direction, that has a version to show. */
-static void skiplist_settle(kl_delta_cursor *cursor, skiplist_node *node, bool forward) {
-  kl_delta *delta = cursor->delta;
-  cursor->valid = false;
-  while (node != NULL && node->keyspace == cursor->keyspace) {
-    const delta_version *version = delta_entry_visible(node->entry, cursor->read_ts);
+/* The cursor's tree; NULL while nothing was ever inserted into the keyspace. */
+static const delta_tree *delta_cursor_tree(kl_delta_cursor *cursor) {
+  if (cursor->state[DELTA_STATE_TREE] == NULL) {
+    cursor->state[DELTA_STATE_TREE] = delta_find_tree(cursor->delta, cursor->keyspace);
+  }
+  return cursor->state[DELTA_STATE_TREE];
+}
+
+/* Stands on the first place from `place` on, in the given direction, that has a version to show. */
+static void delta_cursor_settle(kl_delta_cursor *cursor, const delta_tree *tree, delta_place place, bool forward) {
+  while (place.entry != NULL) {
+    const delta_version *version = delta_entry_visible(place.entry, cursor->read_ts);
     if (version != NULL) {
-      cursor->state[0] = node;
-      cursor->key = delta_entry_key(node->entry);
+      cursor->state[DELTA_STATE_LEAF] = (void *)(uintptr_t)place.leaf;
+      cursor->state[DELTA_STATE_INDEX] = (void *)(uintptr_t)place.index;
+      cursor->state[DELTA_STATE_ENTRY] = place.entry;
+      cursor->key = delta_entry_key(place.entry);
       delta_version_export(version, &cursor->version);
       cursor->valid = true;
       return;
     }
-    node = forward ? atomic_load_explicit(&node->next[0], memory_order_acquire)
-                   : skiplist_find(delta, cursor->keyspace, delta_entry_key(node->entry), false, NULL, NULL);
+    place = forward ? delta_tree_next(place) : delta_tree_prev(tree, place);
   }
+  cursor->valid = false;
+}
+
+static delta_place delta_cursor_place(const kl_delta_cursor *cursor) {
+  return (delta_place){cursor->state[DELTA_STATE_LEAF], (unsigned)(uintptr_t)cursor->state[DELTA_STATE_INDEX],
+                       cursor->state[DELTA_STATE_ENTRY]};
 }
 
 void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key) {
-  skiplist_node *node = NULL;
-  skiplist_find(cursor->delta, cursor->keyspace, key, false, &node, NULL);
-  skiplist_settle(cursor, node, true);
+  const delta_tree *tree = delta_cursor_tree(cursor);
+  cursor->valid = false;
+  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_ge(tree, key), true);
 }
 
 void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key) {
-  skiplist_settle(cursor, skiplist_find(cursor->delta, cursor->keyspace, key, true, NULL, NULL), false);
+  const delta_tree *tree = delta_cursor_tree(cursor);
+  cursor->valid = false;
+  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_before(tree, key, true), false);
 }
 
 void kl_delta_cursor_first(kl_delta_cursor *cursor) {
-  kl_delta_cursor_seek_ge(cursor, kl_slice_make(NULL, 0));
+  kl_delta_cursor_seek_ge(cursor, kl_slice_make("", 0));
 }
 
 void kl_delta_cursor_last(kl_delta_cursor *cursor) {
-  skiplist_node *node = NULL;
-  if (cursor->keyspace == UINT32_MAX) { /* the last of all: along the top of the towers */
-    uint32_t level = atomic_load_explicit(&cursor->delta->levels, memory_order_relaxed);
-    while (level-- > 0) {
-      for (;;) {
-        skiplist_node *next = atomic_load_explicit(node == NULL ? &cursor->delta->start[level] : &node->next[level],
-                                                   memory_order_acquire);
-        if (next == NULL) break;
-        node = next;
-      }
-    }
-  } else {
-    node = skiplist_find(cursor->delta, cursor->keyspace + 1, kl_slice_make(NULL, 0), false, NULL, NULL);
-  }
-  skiplist_settle(cursor, node, false);
+  const delta_tree *tree = delta_cursor_tree(cursor);
+  cursor->valid = false;
+  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_last(tree), false);
 }
 
 void kl_delta_cursor_next(kl_delta_cursor *cursor) {
   if (!cursor->valid) return;
-  const skiplist_node *node = cursor->state[0];
-  skiplist_settle(cursor, atomic_load_explicit(&node->next[0], memory_order_acquire), true);
+  delta_cursor_settle(cursor, cursor->state[DELTA_STATE_TREE], delta_tree_next(delta_cursor_place(cursor)), true);
 }
 
 void kl_delta_cursor_prev(kl_delta_cursor *cursor) {
   if (!cursor->valid) return;
-  skiplist_settle(cursor, skiplist_find(cursor->delta, cursor->keyspace, cursor->key, false, NULL, NULL), false);
-}
-
-void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats) {
-  out_stats->keys = kl_counters_sum(&delta->counters, SKIPLIST_KEYS);
-  out_stats->versions = kl_counters_sum(&delta->counters, SKIPLIST_VERSIONS);
-  out_stats->bytes = sizeof *delta + kl_shared_arena_bytes(delta->arena);
+  const delta_tree *tree = cursor->state[DELTA_STATE_TREE];
+  delta_cursor_settle(cursor, tree, delta_tree_prev(tree, delta_cursor_place(cursor)), false);
 }
