@@ -25,7 +25,7 @@ for name, origin in BROUGHT.items():
 unix = sys.platform != "win32"
 extension = Extension(
     "keel._raw",
-    sources=["ext/raw_wrap.c", "ext/keelpy.c", "ext/view.c", "ext/keel.c"],
+    sources=["ext/raw_wrap.c", "ext/keelpy.c", "ext/hot.c", "ext/view.c", "ext/keel.c"],
     depends=["ext/keelpy.h", "ext/keel.h"],
     include_dirs=["ext"],
     define_macros=[("Py_LIMITED_API", "0x030b0000"), ("KEEL_API", "")],

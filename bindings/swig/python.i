@@ -130,7 +130,8 @@
 KEELPY_RECORD(keel_stats, out_stats, KEEL_STATS_FIELDS)
 KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 
-/* --- what is lent in C is copied or pinned in one call here --- */
+/* --- what is lent in C is copied or pinned in one call; get, contains and put are python/ext/hot.c --- */
+%ignore keel_put;
 %ignore keel_get;
 %ignore keel_get_copy;
 %ignore keel_get_view;
@@ -151,8 +152,6 @@ KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %rename("%(strip:[keelpy_])s", regextarget=1) "^keelpy_";
 %typemap(in, numinputs=0, noblock=1) PyObject *module "$1 = self;"
 
-PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
-PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
 PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);

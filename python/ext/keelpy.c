@@ -102,53 +102,7 @@ PyObject *keelpy_tuple(const uint64_t *values, size_t count) {
   return tuple;
 }
 
-/* --- point reads --- */
-
-/* Values up to this size are fetched with one call; larger ones cost a second call that knows the size. */
-enum { KEELPY_SMALL_VALUE = 2048 };
-
-PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size) {
-  char small[KEELPY_SMALL_VALUE];
-  keel_error err;
-  size_t size = 0;
-  /* Without a keel_error first: nobody wants the text of "not found" or "does not fit", and writing it takes time. */
-  keel_status status = keel_get_copy(txn, keyspace, key, key_size, small, sizeof small, &size, NULL);
-  if (status == KEEL_OK) return PyBytes_FromStringAndSize(small, (Py_ssize_t)size);
-  if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
-  /* A loop, because another thread may put a longer value through the same transaction between two calls. */
-  for (;;) {
-    size_t capacity = status == KEEL_E_BUFFER_SIZE ? size : 0;
-    PyObject *value = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)capacity);
-    if (value == NULL) return NULL;
-    err.message[0] = '\0';
-    err.system_errno = 0;
-    status = keel_get_copy(txn, keyspace, key, key_size, PyBytes_AsString(value), capacity, &size, &err);
-    if (status == KEEL_OK && size == capacity) return value;
-    PyObject *shorter = status == KEEL_OK ? PyBytes_FromStringAndSize(PyBytes_AsString(value), (Py_ssize_t)size) : NULL;
-    Py_DECREF(value);
-    if (status == KEEL_OK) return shorter;
-    if (status == KEEL_E_NOT_FOUND) Py_RETURN_NONE;
-    if (status != KEEL_E_BUFFER_SIZE) break;
-  }
-  keelpy_raise(status, &err);
-  return NULL;
-}
-
-PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size) {
-  keel_error err;
-  size_t size = 0;
-  err.message[0] = '\0';
-  err.system_errno = 0;
-  /* Asks for the size only, so nothing is copied; and without a keel_error first, as in keelpy_get. */
-  keel_status status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, NULL);
-  if (status != KEEL_OK && status != KEEL_E_BUFFER_SIZE && status != KEEL_E_NOT_FOUND) {
-    status = keel_get_copy(txn, keyspace, key, key_size, NULL, 0, &size, &err);
-  }
-  if (status == KEEL_OK || status == KEEL_E_BUFFER_SIZE) Py_RETURN_TRUE;
-  if (status == KEEL_E_NOT_FOUND) Py_RETURN_FALSE;
-  keelpy_raise(status, &err);
-  return NULL;
-}
+/* --- views --- */
 
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size) {
   keel_error err;
@@ -423,5 +377,6 @@ PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *oper
 }
 
 int keelpy_init(PyObject *module) {
+  if (keelpy_hot_init(module) != 0) return -1;
   return keelpy_view_init(module);
 }

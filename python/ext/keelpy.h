@@ -47,10 +47,6 @@ static inline void keelpy_buffer_release(keelpy_buffer *buffer) {
 /* A tuple of numbers: the fields of an out struct. */
 PyObject *keelpy_tuple(const uint64_t *values, size_t count);
 
-/* The value as bytes, or None when the key has none. */
-PyObject *keelpy_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
-/* Whether the key has a value, as a bool. */
-PyObject *keelpy_contains(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 /* A View of the value, or None. */
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 /* A list with one bytes or None for each key of an iterable. */
@@ -65,8 +61,9 @@ PyObject *keelpy_cursor_rows(keel_cursor cursor, size_t max_rows, size_t max_byt
 /* The names of the keyspaces, a list of bytes. */
 PyObject *keelpy_keyspace_list(keel_db db);
 
-/* Adds the View type to the module. 0 or -1. */
+/* Adds to the module what SWIG does not: the View type, and get, contains and put (hot.c). 0 or -1. */
 int keelpy_init(PyObject *module);
+int keelpy_hot_init(PyObject *module);
 
 /* A View that owns `view` (releases it, also on failure). */
 PyObject *keelpy_view_new(PyObject *module, keel_view view);

@@ -3760,68 +3760,6 @@ SWIG_AsVal_unsigned_SS_int (PyObject * obj, unsigned int *val)
 #ifdef __cplusplus
 extern "C" {
 #endif
-SWIGINTERN PyObject *_wrap_get(PyObject *self, PyObject *args) {
-  PyObject *resultobj = 0;
-  keel_txn arg1 ;
-  keel_keyspace arg2 ;
-  void *arg3 = 0 ;
-  size_t arg4 ;
-  keelpy_buffer buffer3 ;
-  PyObject *swig_obj[3] ;
-  PyObject *result = 0 ;
-
-  buffer3.held = 0;
-  (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "get", 3, 3, swig_obj)) SWIG_fail;
-  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
-  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
-  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
-  arg3 = (void *)buffer3.data;
-  arg4 = buffer3.size;
-  result = (PyObject *)keelpy_get(arg1,arg2,(void const *)arg3,arg4);
-  resultobj = result;
-  if (!resultobj) SWIG_fail;
-  keelpy_buffer_release(&buffer3);
-  return resultobj;
-fail:
-  keelpy_buffer_release(&buffer3);
-  return NULL;
-}
-
-
-SWIGINTERN PyObject *_wrap_contains(PyObject *self, PyObject *args) {
-  PyObject *resultobj = 0;
-  keel_txn arg1 ;
-  keel_keyspace arg2 ;
-  void *arg3 = 0 ;
-  size_t arg4 ;
-  keelpy_buffer buffer3 ;
-  PyObject *swig_obj[3] ;
-  PyObject *result = 0 ;
-
-  buffer3.held = 0;
-  (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "contains", 3, 3, swig_obj)) SWIG_fail;
-  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
-  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
-  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
-  arg3 = (void *)buffer3.data;
-  arg4 = buffer3.size;
-  result = (PyObject *)keelpy_contains(arg1,arg2,(void const *)arg3,arg4);
-  resultobj = result;
-  if (!resultobj) SWIG_fail;
-  keelpy_buffer_release(&buffer3);
-  return resultobj;
-fail:
-  keelpy_buffer_release(&buffer3);
-  return NULL;
-}
-
-
 SWIGINTERN PyObject *_wrap_get_view(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   PyObject *arg1 = 0 ;
@@ -4422,57 +4360,6 @@ SWIGINTERN PyObject *_wrap_rollback(PyObject *self, PyObject *args) {
   if (!resultobj) resultobj = SWIG_Py_Void();
   return resultobj;
 fail:
-  return NULL;
-}
-
-
-SWIGINTERN PyObject *_wrap_put(PyObject *self, PyObject *args) {
-  PyObject *resultobj = 0;
-  keel_txn arg1 ;
-  keel_keyspace arg2 ;
-  void *arg3 = 0 ;
-  size_t arg4 ;
-  void *arg5 = 0 ;
-  size_t arg6 ;
-  keel_error *arg7 = 0 ;
-  keelpy_buffer buffer3 ;
-  keelpy_buffer buffer5 ;
-  keel_error error7 ;
-  PyObject *swig_obj[4] ;
-  keel_status result;
-
-  buffer3.held = 0;
-  buffer5.held = 0;
-  error7.code = 0;
-  error7.system_errno = 0;
-  error7.message[0] = 0;
-  arg7 = &error7;
-  (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "put", 4, 4, swig_obj)) SWIG_fail;
-  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
-  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
-  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
-  arg3 = (void *)buffer3.data;
-  arg4 = buffer3.size;
-  if (keelpy_buffer_get(swig_obj[3], "value", &buffer5) != 0) SWIG_fail;
-  arg5 = (void *)buffer5.data;
-  arg6 = buffer5.size;
-  result = (keel_status)keel_put(arg1,arg2,(void const *)arg3,arg4,(void const *)arg5,arg6,arg7);
-
-  if (result != KEEL_OK) {
-    Py_CLEAR(resultobj);
-    keelpy_raise(result, arg7);
-    SWIG_fail;
-  }
-  if (!resultobj) resultobj = SWIG_Py_Void();
-  keelpy_buffer_release(&buffer3);
-  keelpy_buffer_release(&buffer5);
-  return resultobj;
-fail:
-  keelpy_buffer_release(&buffer3);
-  keelpy_buffer_release(&buffer5);
   return NULL;
 }
 
@@ -5114,8 +5001,6 @@ fail:
 
 
 static PyMethodDef SwigMethods[] = {
-	 { "get", _wrap_get, METH_VARARGS, NULL},
-	 { "contains", _wrap_contains, METH_VARARGS, NULL},
 	 { "get_view", _wrap_get_view, METH_VARARGS, NULL},
 	 { "get_many", _wrap_get_many, METH_VARARGS, NULL},
 	 { "write_many", _wrap_write_many, METH_VARARGS, NULL},
@@ -5135,7 +5020,6 @@ static PyMethodDef SwigMethods[] = {
 	 { "keyspace_drop", _wrap_keyspace_drop, METH_VARARGS, NULL},
 	 { "commit", _wrap_commit, METH_O, NULL},
 	 { "rollback", _wrap_rollback, METH_O, NULL},
-	 { "put", _wrap_put, METH_VARARGS, NULL},
 	 { "delete", _wrap_delete, METH_VARARGS, NULL},
 	 { "delete_range", _wrap_delete_range, METH_VARARGS, NULL},
 	 { "cursor_close", _wrap_cursor_close, METH_O, NULL},

@@ -143,7 +143,7 @@ def named_tuples(api: model.Api) -> str:
 # What python.i renames, and what it replaces by a function of python/ext (or leaves out: batches are made and freed inside).
 RENAMED = {"del": "delete", "del_range": "delete_range"}
 REPLACED = (
-    "get", "get_copy", "get_view", "view_data", "view_release", "get_many", "write_batch", "cursor_get",
+    "get", "get_copy", "get_view", "view_data", "view_release", "get_many", "put", "write_batch", "cursor_get",
     "cursor_next_batch", "cursor_prev_batch", "keyspace_list", "batch_new", "batch_free", "batch_data",
 )
 FLAT = ("open", "keyspace_open", "begin", "cursor_open")
@@ -151,6 +151,7 @@ EXTENSION = '''
 def get(txn: int, keyspace: int, key: ReadableBuffer, /) -> bytes | None: ...
 def get_view(txn: int, keyspace: int, key: ReadableBuffer, /) -> View | None: ...
 def contains(txn: int, keyspace: int, key: ReadableBuffer, /) -> bool: ...
+def put(txn: int, keyspace: int, key: ReadableBuffer, value: ReadableBuffer, /) -> None: ...
 def get_many(txn: int, keyspace: int, keys: Iterable[ReadableBuffer], /) -> list[bytes | None]: ...
 def write_many(
     txn: int, keyspace: int, operations: Iterable[tuple[ReadableBuffer, ReadableBuffer | None]], /
