@@ -41,6 +41,7 @@ static bool wal_append_buffered(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint8
   wal_buffer *buffer = &wal->active;
   kl_lsn start = buffer->size != 0 ? buffer->start : lsn;
   if (!wal_append_buffer_reserve(wal, end - start)) return false;
+  if (buffer->size == 0) buffer->follows = wal->tail;
   uint8_t *out = buffer->data + buffer->size;
   size_t gap = (size_t)(lsn - start) - buffer->size;
   memset(out, 0, gap);

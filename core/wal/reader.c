@@ -79,8 +79,8 @@ void kl_wal_reader_free(kl_wal_reader *reader) {
 static kl_lsn wal_reader_limit(kl_wal *wal) {
   kl_mutex_lock(&wal->lock);
   kl_lsn limit = wal->running ? wal->tail : UINT64_MAX;
-  if (wal->active.size != 0 && wal->active.start < limit) limit = wal->active.start;
-  if (wal->busy.size != 0 && wal->busy.start < limit) limit = wal->busy.start;
+  if (wal->active.size != 0 && wal->active.follows < limit) limit = wal->active.follows;
+  if (wal->busy.size != 0 && wal->busy.follows < limit) limit = wal->busy.follows;
   kl_mutex_unlock(&wal->lock);
   return limit;
 }

@@ -126,11 +126,17 @@ void wal_space_free(kl_wal *wal) {
   kl_free(wal->os->allocator, wal->free_slots, wal->free_capacity * sizeof *wal->free_slots);
 }
 
-/* The LSN up to which the segment at `index` exists in the file. */
-static kl_lsn wal_space_existing(const kl_wal *wal, uint32_t index) {
+/* Something was written up to this place of the file. The lock is held. */
+static void wal_space_note_written(kl_wal *wal, uint64_t end) {
+  if (wal->prepared_bytes < end) wal->prepared_bytes = end;
+  if (wal->file_bytes < end) wal->file_bytes = end;
+}
+
+/* The LSN up to which the segment at `index` is prepared. */
+static kl_lsn wal_space_prepared(const kl_wal *wal, uint32_t index) {
   uint64_t data = wal_space_slot_offset(wal, wal->segments[index].slot) + WAL_SEGMENT_HEADER;
   kl_lsn first = wal->segments[index].sequence * wal->data_size;
-  uint64_t there = wal->file_bytes > data ? wal->file_bytes - data : 0;
+  uint64_t there = wal->prepared_bytes > data ? wal->prepared_bytes - data : 0;
   return first + (there < wal->data_size ? there / WAL_PAGE * WAL_PAGE : wal->data_size);
 }
 
@@ -146,7 +152,13 @@ void wal_space_settle(kl_wal *wal) {
   if (wal->start < wal->header.first_lsn) wal->start = wal->header.first_lsn;
   wal->ready = wal->tail;
   if (!wal_space_has(wal, sequence, &i)) return;
-  kl_lsn prepared = wal->prewrite ? wal_space_existing(wal, i) : (sequence + 1) * wal->data_size;
+  uint32_t slot = wal->segments[i].slot;
+  if (slot != 0 && slot == wal->slot_count - 1) {
+    /* How much of its reserved space was written is not known any more. */
+    uint64_t inside = wal_space_slot_offset(wal, slot) + WAL_SEGMENT_HEADER + wal->tail % wal->data_size;
+    wal->prepared_bytes = wal_align_up(inside, WAL_PAGE);
+  }
+  kl_lsn prepared = wal->prewrite ? wal_space_prepared(wal, i) : (sequence + 1) * wal->data_size;
   if (prepared > wal->ready) wal->ready = prepared;
 }
 
@@ -205,7 +217,7 @@ static kl_status wal_space_open_segment(kl_wal *wal, uint64_t sequence, kl_error
   if (status == KL_OK) {
     uint64_t end = wal_space_slot_offset(wal, segment.slot) + WAL_SEGMENT_HEADER;
     wal_space_insert(wal, wal_space_find(wal, sequence), segment);
-    if (wal->file_bytes < end) wal->file_bytes = end;
+    wal_space_note_written(wal, end);
     if (from_free != UINT32_MAX) wal->recycled++;
   } else {
     wal_space_give_back(wal, segment.slot);
@@ -231,28 +243,51 @@ static kl_status wal_space_write_zeros(kl_wal *wal, uint64_t from, uint64_t to, 
   return KL_OK;
 }
 
-/* Makes the open segment `sequence` exist in the file up to the LSN `upto` or its end; *out_upto: as far as it does
- * now, which may be more. `zeros`: written, not only allocated. */
+/* Reserves the space of [from, to). Where a slot comes into use its whole space is reserved, so that a log with
+ * released segments never waits for room in the middle of one; but the first slot, all that a small database has, and
+ * any slot on a disk that is nearly full, get just what is needed. *out_end: up to where it was reserved. */
+static kl_status wal_space_reserve_file(kl_wal *wal, uint64_t from, uint64_t to, uint64_t slot_end, uint64_t *out_end,
+                                        kl_error *err) {
+  bool first_slot = slot_end == wal_space_slot_offset(wal, 1);
+  *out_end = first_slot ? to : slot_end;
+  kl_status status = kl_os_allocate(wal->os, wal->file, from, *out_end - from, err);
+  if (status == KL_E_DISK_FULL && *out_end != to) {
+    *out_end = to;
+    status = kl_os_allocate(wal->os, wal->file, from, to - from, err);
+  }
+  return status;
+}
+
+/* Prepares the open segment `sequence` up to the LSN `upto` or its end; *out_upto: as far as it is prepared now, which
+ * may be more. `zeros`: its bytes are written, not only reserved. */
 static kl_status wal_space_grow_segment(kl_wal *wal, uint64_t sequence, kl_lsn upto, bool zeros, kl_lsn *out_upto,
                                         kl_error *err) {
   uint32_t index;
   kl_mutex_lock(&wal->lock);
   bool there = wal_space_has(wal, sequence, &index);
-  kl_lsn existing = there ? wal_space_existing(wal, index) : 0;
-  uint64_t data = there ? wal_space_slot_offset(wal, wal->segments[index].slot) + WAL_SEGMENT_HEADER : 0;
+  kl_lsn prepared = there ? wal_space_prepared(wal, index) : 0;
+  /* Whole pages are counted, but the file may end inside one (without prewriting it ends where the last batch does): what
+   * lies below `ready` is in use and is never overwritten with zeros. */
+  if (there && wal->ready > prepared && wal->ready / wal->data_size == sequence) prepared = wal->ready;
+  uint64_t slot = there ? wal_space_slot_offset(wal, wal->segments[index].slot) : 0, file_bytes = wal->file_bytes;
   kl_mutex_unlock(&wal->lock);
   if (!there) return KL_BROKEN(err, "WAL-6: segment %" PRIu64 " lost its slot while it was extended", sequence);
   kl_lsn first = sequence * wal->data_size, end = first + wal->data_size;
   if (upto > end) upto = end;
-  *out_upto = existing;
-  if (upto <= existing) return KL_OK;
+  *out_upto = prepared;
+  if (upto <= prepared) return KL_OK;
   upto = first + wal_align_up(upto - first, WAL_PAGE); /* data_size is a multiple of a page */
-  uint64_t from = data + (existing - first), to = data + (upto - first);
-  kl_status status = kl_os_allocate(wal->os, wal->file, from, to - from, err);
+  uint64_t data = slot + WAL_SEGMENT_HEADER, from = data + (prepared - first), to = data + (upto - first),
+           reserved = to;
+  kl_status status = KL_OK;
+  if (to > file_bytes) status = wal_space_reserve_file(wal, from, to, slot + wal->segment_size, &reserved, err);
   if (status == KL_OK && zeros) status = wal_space_write_zeros(wal, from, to, err);
   kl_mutex_lock(&wal->lock);
   wal->dirty = true;
-  if (status == KL_OK && wal->file_bytes < to) wal->file_bytes = to;
+  if (status == KL_OK) {
+    wal_space_note_written(wal, to);
+    if (wal->file_bytes < reserved) wal->file_bytes = reserved;
+  }
   kl_mutex_unlock(&wal->lock);
   if (status == KL_OK) *out_upto = upto;
   return status;
@@ -283,11 +318,12 @@ static kl_status wal_space_extend_to(kl_wal *wal, kl_lsn need, bool large, kl_er
   return status;
 }
 
-/* Gives slots at the end of the file that are free back to the file system, except `keep`. The lock is held (let go
- * meanwhile), as is the role `extending`: nobody grows the file while it shrinks. */
-static void wal_space_shrink(kl_wal *wal, uint32_t keep) {
+/* Gives free slots at the end of the file back to the file system, but keeps at least `keep_free` free ones and
+ * `keep_slots` in all. The lock is held (let go meanwhile), as is the role `extending`: nobody grows the file while it
+ * shrinks. */
+static void wal_space_shrink(kl_wal *wal, uint32_t keep_free, uint32_t keep_slots) {
   uint32_t slots = wal->slot_count;
-  for (uint32_t i = 0; wal->free_count > keep && i < wal->free_count;) {
+  for (uint32_t i = 0; wal->free_count > keep_free && wal->slot_count > keep_slots && i < wal->free_count;) {
     if (wal->free_slots[i] != wal->slot_count - 1) {
       i++;
       continue;
@@ -299,6 +335,7 @@ static void wal_space_shrink(kl_wal *wal, uint32_t keep) {
   uint64_t bytes = wal_space_slot_offset(wal, wal->slot_count);
   if (wal->slot_count == slots || wal->file_bytes <= bytes) return;
   wal->file_bytes = bytes;
+  if (wal->prepared_bytes > bytes) wal->prepared_bytes = bytes;
   kl_mutex_unlock(&wal->lock);
   (void)kl_os_truncate(wal->os, wal->file, bytes, NULL); /* a failure leaves bytes that nobody refers to */
   kl_mutex_lock(&wal->lock);
@@ -308,6 +345,7 @@ kl_status wal_space_extend(kl_wal *wal, kl_lsn need, bool large, kl_error *err) 
   kl_error cause = {0};
   kl_mutex_lock(&wal->lock);
   kl_lsn ahead = wal->ready + wal->step;
+  uint32_t slots_before = wal->slot_count;
   kl_mutex_unlock(&wal->lock);
   /* A step at a time, so that syncs stay rare; with the disk nearly full, just what is needed. */
   kl_status status = wal_space_extend_to(wal, large || ahead < need ? need : ahead, large, &cause);
@@ -316,11 +354,11 @@ kl_status wal_space_extend(kl_wal *wal, kl_lsn need, bool large, kl_error *err) 
   if (status == KL_OK) {
     if (!large && wal->step < WAL_STEP_MAX) wal->step *= 2;
   } else if (status == KL_E_DISK_FULL) {
-    /* What was prepared in vain is given back: the host may need the room more. */
+    /* What was added in vain is given back: the host may need the room more. */
     wal->step = WAL_STEP_MIN;
     uint64_t unused = (wal->ready + wal->data_size - 1) / wal->data_size;
     wal_space_drop(wal, wal_space_find(wal, unused), wal->segment_count);
-    wal_space_shrink(wal, 0);
+    wal_space_shrink(wal, 0, slots_before);
   } else if (status != KL_E_NO_MEMORY && status != KL_E_POISONED) {
     wal_poison(wal, &cause);
   }
@@ -361,7 +399,7 @@ kl_status kl_wal_release(kl_wal *wal, kl_lsn lsn, kl_error *err) {
     if (!wal->extending) {
       /* After one huge transaction the log does not stay huge: more is not kept than is likely to be used soon. */
       wal->extending = true;
-      wal_space_shrink(wal, wal->segment_count + 2);
+      wal_space_shrink(wal, wal->segment_count + 2, 0);
       wal->extending = false;
       kl_cond_broadcast(&wal->changed);
     }
@@ -400,7 +438,7 @@ kl_status wal_space_write(kl_wal *wal, kl_file *file, kl_lsn lsn, const kl_slice
     kl_status status = kl_os_write(wal->os, file, out, n, offset, err);
     if (status != KL_OK) return status;
     kl_mutex_lock(&wal->lock);
-    if (wal->file_bytes < offset + gathered) wal->file_bytes = offset + gathered;
+    wal_space_note_written(wal, offset + gathered);
     kl_mutex_unlock(&wal->lock);
     lsn += gathered;
   }

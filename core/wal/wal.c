@@ -90,7 +90,7 @@ static void wal_open_dsync(kl_wal *wal) {
 }
 
 static kl_status wal_write_new_file(kl_wal *wal, kl_error *err) {
-  wal->file_bytes = WAL_SEGMENTS_OFFSET;
+  wal->file_bytes = wal->prepared_bytes = WAL_SEGMENTS_OFFSET;
   kl_status status = wal_store_header(wal, &wal->header, 0, err);
   if (status == KL_OK) status = wal_store_header(wal, &wal->header, 1, err);
   if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, false, err);
@@ -154,6 +154,7 @@ static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_
     status = got == sizeof block ? wal_header_decode(block, &header) : KL_E_FORMAT;
     if (status == KL_OK && (!found || header.incarnation > best.incarnation)) {
       best = header;
+      wal->header_copy = copy;
       found = true;
     }
     if (status == KL_E_VERSION || (status == KL_E_CORRUPT && verdict == KL_E_FORMAT)) verdict = status;
@@ -200,6 +201,7 @@ kl_status kl_wal_open(kl_os *os, const char *path, const kl_wal_options *options
   if (status != KL_OK) wal->file = NULL;
   if (status == KL_OK) status = wal_load_header(wal, options->database_id, err);
   if (status == KL_OK) status = kl_os_size(os, wal->file, &wal->file_bytes, err);
+  wal->prepared_bytes = wal->file_bytes;
   if (status == KL_OK) status = wal_space_load(wal, err);
   if (status != KL_OK) {
     wal_destroy(wal);

@@ -47,6 +47,7 @@ typedef struct wal_buffer {
   uint8_t *data;
   size_t capacity, size;
   kl_lsn start;
+  kl_lsn follows; /* end of the batch before: below that all is in the file */
 } wal_buffer;
 
 typedef enum wal_method { WAL_FDATASYNC = 0, WAL_DSYNC = 1 } wal_method;
@@ -68,6 +69,7 @@ struct kl_wal {
   uint32_t seed;                    /* of batch checksums */
   uint64_t segment_size, data_size; /* with and without the segment's header */
   wal_header header;                /* changes in kl_wal_recover_end only, before threads start */
+  unsigned header_copy;             /* the copy that `header` was read from: the other one is overwritten first */
 
   kl_mutex lock;
   kl_cond changed; /* a role was given back, a position moved, the log was poisoned */
@@ -96,8 +98,9 @@ struct kl_wal {
   uint32_t free_count, free_capacity;
   uint32_t slot_count;
   uint64_t next_assignment;
-  uint64_t file_bytes; /* bytes of the file that exist */
-  uint64_t step;       /* size of the next growth */
+  uint64_t file_bytes;     /* bytes that the file has */
+  uint64_t prepared_bytes; /* of those, how many were written; the rest is reserved space at the end */
+  uint64_t step;           /* size of the next growth */
 
   wal_buffer active, busy; /* appends go into active; a sync round swaps them and writes busy */
   wal_probe probe;
