@@ -17,7 +17,7 @@
 #include "fuzz.h"
 #include "tests/support/seed.h"
 
-enum { REPLAY_MUTANTS = 400, REPLAY_CUTS = 200, REPLAY_PATH = 4096, REPLAY_LARGEST = 1 << 20 };
+enum { REPLAY_MUTANTS = 150, REPLAY_CUTS = 64, REPLAY_PATH = 4096, REPLAY_LARGEST = 1 << 20 };
 
 static struct {
   kl_rng rng;

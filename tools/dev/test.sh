@@ -90,7 +90,7 @@ if wants tools; then suite tools run_tools; fi
 if wants debug; then suite debug run_ctest debug -LE crash; fi
 if wants release; then suite release run_ctest release; fi
 if wants asan; then suite asan run_ctest asan -LE crash; fi
-if wants tsan; then suite tsan run_ctest tsan -LE crash; fi
+if wants tsan; then suite tsan run_ctest tsan -LE "crash|fuzz"; fi
 if wants tidy; then suite tidy check_tidy; fi
 if wants fuzz; then suite fuzz run_fuzz; fi
 if wants python; then suite python run_python; fi
