@@ -81,6 +81,7 @@ static void wal_space_give_back(kl_wal *wal, uint32_t slot) {
 
 /* Removes segments [from, to) of the table; their slots become free. */
 static void wal_space_drop(kl_wal *wal, uint32_t from, uint32_t to) {
+  if (from == to) return; /* there may be no table yet */
   for (uint32_t i = from; i < to; i++) wal_space_give_back(wal, wal->segments[i].slot);
   memmove(wal->segments + from, wal->segments + to, (wal->segment_count - to) * sizeof *wal->segments);
   wal->segment_count -= to - from;
@@ -266,7 +267,7 @@ static kl_status wal_space_grow_segment(kl_wal *wal, uint64_t sequence, kl_lsn u
   kl_mutex_lock(&wal->lock);
   bool there = wal_space_has(wal, sequence, &index);
   kl_lsn prepared = there ? wal_space_prepared(wal, index) : 0;
-  /* Whole pages are counted, but the file may end inside one (without prewriting it ends where the last batch does): what
+  /* Whole pages are counted, but the file may end inside one (when something cut it): what
    * lies below `ready` is in use and is never overwritten with zeros. */
   if (there && wal->ready > prepared && wal->ready / wal->data_size == sequence) prepared = wal->ready;
   uint64_t slot = there ? wal_space_slot_offset(wal, wal->segments[index].slot) : 0, file_bytes = wal->file_bytes;
