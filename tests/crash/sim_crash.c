@@ -15,7 +15,7 @@ typedef struct crash_options {
   uint64_t seed, points, steps;
   uint64_t only_at, only_choice; /* replay one point */
   kl_sim_fault fault;
-  bool only, all_faults, allocations;
+  bool only, all_faults, allocations, recovery; /* recovery: a second crash at each operation of the recovery */
 } crash_options;
 
 typedef struct crash_tally {
@@ -27,12 +27,15 @@ static workload_history crash_history; /* large, hence not on the stack; one poi
 static const char *const crash_fault_names[] = {"none",        "crash",     "io-error",  "sync-fails",
                                                 "sync-broken", "disk-full", "short-read"};
 
+static const char *crash_fault_name(const crash_options *options) {
+  return options->recovery ? "recovery" : options->allocations ? "allocation" : crash_fault_names[options->fault];
+}
+
 static void crash_report(const crash_options *options, uint64_t seed, uint64_t at, uint64_t choice, const char *what,
                          const char *reason) {
   printf("FAILED %s: %s\n  repeat: crash_sim --seed %llu --steps %llu --fault %s --at %llu --choice %llu\n", what,
-         reason, (unsigned long long)seed, (unsigned long long)options->steps,
-         options->allocations ? "allocation" : crash_fault_names[options->fault], (unsigned long long)at,
-         (unsigned long long)choice);
+         reason, (unsigned long long)seed, (unsigned long long)options->steps, crash_fault_name(options),
+         (unsigned long long)at, (unsigned long long)choice);
   fflush(stdout);
 }
 
@@ -99,6 +102,7 @@ static bool crash_recover(kl_sim *sim, const workload_history *history, uint64_t
   kl_error error = {0};
   kl_db *db = NULL;
   kl_sim_restart(sim, choice);
+  kl_sim_set_garbage(sim, false);
   if (choice % 3 == 1) {
     kl_sim_inject(sim, KL_SIM_FAULT_CRASH, kl_sim_operations(sim) + 1 + choice / 3 % 24);
     if (workload_open(sim, &db, NULL) == KL_OK) kl_db_release(db, NULL);
@@ -135,6 +139,10 @@ static bool crash_point(const crash_options *options, uint64_t seed, uint64_t at
   }
   workload work = {.seed = seed, .steps = (uint32_t)options->steps, .sim = sim, .history = &crash_history};
   work.go_on_after_errors = options->allocations || options->fault != KL_SIM_FAULT_CRASH;
+  /* A device that loses the whole 512-byte sector it is writing is survived (WAL-3), except while recovery writes the end
+   * of the log once more (WAL-10): hence no recovery in such a run, and a sound device afterwards. */
+  work.never_reopen = choice % 4 == 2;
+  kl_sim_set_garbage(sim, work.never_reopen);
   kl_error error = {0};
   kl_status status = workload_run(&work, &error);
   kl_sim_fail_allocation(sim, 0);
@@ -185,10 +193,66 @@ static uint64_t crash_count(const crash_options *options, uint64_t seed) {
   return good ? count : 0;
 }
 
+/* Ends the workload in one of three ways and leaves the machine as it then is: the power failed at operation `at`; or the
+ * program was killed after some of its steps, with the page cache alive; or a sync failed at `at` and the program ended. */
+static kl_sim *crash_leave_behind(const crash_options *options, uint64_t seed, uint64_t at) {
+  kl_sim *sim = NULL, *left = NULL;
+  if (kl_sim_new(seed, &sim, NULL) != KL_OK) return NULL;
+  workload work = {.seed = seed, .steps = (uint32_t)options->steps, .sim = sim, .history = &crash_history};
+  if (at % 3 == 0) kl_sim_inject(sim, KL_SIM_FAULT_CRASH, at);
+  if (at % 3 == 1) work.steps = (uint32_t)(at % options->steps);
+  if (at % 3 == 2) kl_sim_inject(sim, KL_SIM_FAULT_SYNC_FAILS, at);
+  (void)workload_run(&work, NULL);
+  if (at % 3 == 0) {
+    kl_sim_restart(sim, at);
+  } else {
+    kl_sim_inject(sim, KL_SIM_FAULT_NONE, 0);
+  }
+  /* The copy has no file open and still everything that is pending: what a program leaves that is no more. */
+  (void)kl_sim_clone(sim, &left);
+  if (work.db != NULL) kl_db_release(work.db, NULL);
+  kl_sim_free(sim);
+  return left;
+}
+
+/* Ends a workload somehow, and then, from copies of what it left, has the power fail at each operation of the recovery. */
+static void crash_recovery_points(const crash_options *options, uint64_t seed, uint64_t at, crash_tally *tally) {
+  char reason[512] = "";
+  kl_sim *sim = crash_leave_behind(options, seed, at);
+  bool more = sim != NULL, good = more;
+  for (uint64_t during = 1; more && good; during++) {
+    kl_sim *copy = NULL;
+    kl_db *db = NULL;
+    kl_error error = {0};
+    if (kl_sim_clone(sim, &copy) != KL_OK) break;
+    kl_sim_inject(copy, KL_SIM_FAULT_CRASH, kl_sim_operations(copy) + during);
+    if (workload_open(copy, &db, NULL) == KL_OK) kl_db_release(db, NULL);
+    more = kl_sim_crashed(copy);
+    kl_sim_restart(copy, at + during);
+    db = NULL;
+    good = workload_open(copy, &db, &error) == KL_OK;
+    if (!good) {
+      snprintf(reason, sizeof reason, "at operation %llu of it: %.400s", (unsigned long long)during, error.message);
+    }
+    if (good) {
+      good =
+          crash_match(db, &crash_history, crash_history.durable, crash_history.attempted, reason, sizeof reason) >= 0;
+    }
+    if (db != NULL) kl_db_release(db, NULL);
+    kl_sim_free(copy);
+    tally->points++;
+    tally->recovered_again++;
+  }
+  kl_sim_free(sim);
+  if (!good) crash_report(options, seed, at, 0, "power failure during recovery", reason);
+  tally->failed += !good;
+}
+
 /* Seeds one after the other, every point of each, until `points` are done. */
 static void crash_campaign(const crash_options *options, crash_tally *tally) {
   uint64_t goal = tally->points + options->points;
-  uint64_t stride = options->fault == KL_SIM_FAULT_CRASH && !options->allocations ? 1 : 3;
+  bool every = options->fault == KL_SIM_FAULT_CRASH && !options->allocations;
+  uint64_t stride = options->recovery ? 7 : every ? 1 : 3;
   uint64_t seeds = 0, failed_before = tally->failed, points_before = tally->points;
   for (uint64_t seed = options->seed; tally->points < goal && tally->failed < failed_before + 5; seed++, seeds++) {
     uint64_t count = crash_count(options, seed);
@@ -197,12 +261,15 @@ static void crash_campaign(const crash_options *options, crash_tally *tally) {
       continue;
     }
     for (uint64_t at = 1 + seed % stride; at <= count && tally->points < goal; at += stride) {
-      crash_point(options, seed, at, at * 7 + seed, tally);
+      if (options->recovery) {
+        crash_recovery_points(options, seed, at, tally);
+      } else {
+        crash_point(options, seed, at, at * 7 + seed, tally);
+      }
       if (tally->failed >= failed_before + 5) break;
     }
   }
-  printf("%-12s %8llu points of %llu seeds, %llu failed\n",
-         options->allocations ? "allocation" : crash_fault_names[options->fault],
+  printf("%-12s %8llu points of %llu seeds, %llu failed\n", crash_fault_name(options),
          (unsigned long long)(tally->points - points_before), (unsigned long long)seeds,
          (unsigned long long)(tally->failed - failed_before));
   fflush(stdout);
@@ -211,10 +278,11 @@ static void crash_campaign(const crash_options *options, crash_tally *tally) {
 static void crash_usage(void) {
   puts(
       "crash_sim: crash and fail the engine at every operation of the simulated machine\n"
-      "  --points N   crash points (default 10500); the other faults get a sixth of it each\n"
+      "  --points N   crash points (default 20000); the other faults get a sixth of it each\n"
       "  --seed S     first seed (default 1, or KEEL_TEST_SEED)\n"
       "  --steps N    transactions per workload (default 40)\n"
-      "  --fault F    only this one: crash io-error sync-fails sync-broken disk-full short-read allocation\n"
+      "  --fault F    only this one: crash io-error sync-fails sync-broken disk-full short-read\n"
+      "               allocation, recovery (a second crash at each operation of the recovery)\n"
       "  --at K       with --seed and --fault: only operation K, settled as --choice C says\n"
       "  --choice C");
 }
@@ -222,7 +290,8 @@ static void crash_usage(void) {
 static bool crash_parse_fault(crash_options *options, const char *name) {
   options->all_faults = false;
   options->allocations = strcmp(name, "allocation") == 0;
-  if (options->allocations) return true;
+  options->recovery = strcmp(name, "recovery") == 0;
+  if (options->allocations || options->recovery) return true;
   for (size_t i = 1; i < sizeof crash_fault_names / sizeof *crash_fault_names; i++) {
     options->fault = (kl_sim_fault)i;
     if (strcmp(name, crash_fault_names[i]) == 0) return true;
@@ -270,19 +339,24 @@ static int crash_parse(crash_options *options, int argc, char **argv) {
 int main(int argc, char **argv) {
   const char *seed = getenv("KEEL_TEST_SEED");
   crash_options options = {.seed = seed != NULL ? strtoull(seed, NULL, 10) : 1,
-                           .points = 10500,
+                           .points = 20000,
                            .steps = 40,
                            .fault = KL_SIM_FAULT_CRASH,
                            .all_faults = true};
   int done = crash_parse(&options, argc, argv);
   if (done >= 0) return done;
   crash_tally tally = {0};
-  if (options.only) {
+  if (options.only && options.recovery) {
+    crash_recovery_points(&options, options.seed, options.only_at, &tally);
+  } else if (options.only) {
     crash_point(&options, options.seed, options.only_at, options.only_choice, &tally);
   } else {
     crash_campaign(&options, &tally);
     uint64_t sixth = options.points / 6;
     options.points = sixth;
+    options.recovery = options.all_faults;
+    if (options.all_faults) crash_campaign(&options, &tally);
+    options.recovery = false;
     for (int fault = KL_SIM_FAULT_IO_ERROR; options.all_faults && fault <= KL_SIM_FAULT_SHORT_READ; fault++) {
       options.fault = (kl_sim_fault)fault;
       crash_campaign(&options, &tally);

@@ -242,7 +242,7 @@ static kl_status workload_step(workload *work, kl_rng *rng, kl_error *err) {
     if (status == KL_OK) history->durable = history->acknowledged;
     return status;
   }
-  if (kind < 8) {
+  if (kind < 8 && !work->never_reopen) {
     kl_status status = kl_db_release(work->db, err);
     work->db = NULL;
     /* A clean close syncs what was acknowledged with durability `group`; `none` promises nothing, so `durable` stays. */
