@@ -257,6 +257,7 @@ static void crash_campaign(const crash_options *options, crash_tally *tally) {
   for (uint64_t seed = options->seed; tally->points < goal && tally->failed < failed_before + 5; seed++, seeds++) {
     uint64_t count = crash_count(options, seed);
     if (count == 0) {
+      tally->points++;
       tally->failed++;
       continue;
     }
@@ -278,7 +279,7 @@ static void crash_campaign(const crash_options *options, crash_tally *tally) {
 static void crash_usage(void) {
   puts(
       "crash_sim: crash and fail the engine at every operation of the simulated machine\n"
-      "  --points N   crash points (default 20000); the other faults get a sixth of it each\n"
+      "  --points N   crash points (default 20000); recovery gets half of it, each other fault a sixth\n"
       "  --seed S     first seed (default 1, or KEEL_TEST_SEED)\n"
       "  --steps N    transactions per workload (default 40)\n"
       "  --fault F    only this one: crash io-error sync-fails sync-broken disk-full short-read\n"
@@ -353,10 +354,11 @@ int main(int argc, char **argv) {
   } else {
     crash_campaign(&options, &tally);
     uint64_t sixth = options.points / 6;
-    options.points = sixth;
+    options.points /= 2;
     options.recovery = options.all_faults;
     if (options.all_faults) crash_campaign(&options, &tally);
     options.recovery = false;
+    options.points = sixth;
     for (int fault = KL_SIM_FAULT_IO_ERROR; options.all_faults && fault <= KL_SIM_FAULT_SHORT_READ; fault++) {
       options.fault = (kl_sim_fault)fault;
       crash_campaign(&options, &tally);
