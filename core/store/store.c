@@ -235,10 +235,12 @@ static kl_status store_load(kl_store *store, kl_error *err) {
 
 /* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
  * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
- * byte (a torn write of equal bytes changes nothing), before anything is built on it. */
+ * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
+ * the file and its log, which a creation may have left unsynced. */
 static kl_status store_confirm(kl_store *store, kl_error *err) {
   kl_status status = store_write_superblock(store, &store->newest, err);
-  return status == KL_OK ? kl_os_sync(store->os, store->file, false, err) : status;
+  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
+  return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
 }
 
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
