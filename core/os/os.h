@@ -73,8 +73,8 @@ struct kl_os {
   kl_status (*allocate)(kl_os *, kl_file *, uint64_t offset, uint64_t size, kl_error *);
   /* Advisory whole-file lock of this kl_file, never waits: KL_E_LOCKED when another process, or another kl_file of
    * this one, holds a lock that excludes it. Exclusive needs KL_OPEN_WRITE (KL_E_INVALID). A second call changes the
-   * mode; when that fails the first lock may be lost. Ends with close, or with the process that opened the file, even if
-   * a forked child lives on. */
+   * mode; when that fails the first lock may be lost. Ends with close, or with the process that opened the file, even
+   * if a forked child lives on. */
   kl_status (*lock)(kl_os *, kl_file *, kl_lock_mode, kl_error *);
 
   kl_status (*stat)(kl_os *, const char *path, kl_file_info *out, kl_error *); /* absent is KL_OK + KL_FILE_ABSENT */

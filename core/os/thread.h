@@ -48,7 +48,8 @@ void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
 /* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
  * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.
  * Kept by a pthread_atfork child handler, which also closes the child's copies of locked files, so that a child cannot
- * hold the parent's lock. Not seen: vfork, posix_spawn, raw clone and _Fork, after which POSIX allows little but exec. */
+ * hold the parent's lock. Not seen: vfork, posix_spawn, raw clone and _Fork, after which POSIX allows little but
+ * exec. */
 uint64_t kl_fork_count(void);
 
 #endif

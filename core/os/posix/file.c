@@ -29,8 +29,8 @@ static int posix_open_flags(uint32_t flags) {
   return system;
 }
 
-/* Opens a descriptor above 2. A host may have closed its standard streams; were a database to get their numbers, the
- * host's next message would be written into it. */
+/* Opens a descriptor above 2 (OS-5). A host may have closed its standard streams; were a database to get their numbers,
+ * the host's next message would be written into it. */
 static int posix_open_fd(const char *path, int flags, mode_t mode) {
   int fd;
   do {
@@ -97,9 +97,9 @@ static int posix_file_ofd_lock(int fd, short type) {
 #endif
 }
 
-/* Locks (F_RDLCK, F_WRLCK) or unlocks (F_UNLCK) the open file description; 0 or an errno. Where the kernel has no such
- * locks over byte ranges (EINVAL), flock has the same semantics. A kernel gives every process the same answer, so that
- * two processes never use different kinds. */
+/* Locks (F_RDLCK, F_WRLCK) or unlocks (F_UNLCK) the open file description (OS-3); 0 or an errno. Where the kernel has
+ * no such locks over byte ranges (EINVAL), flock has the same semantics. A kernel gives every process the same answer,
+ * so that two processes never use different kinds. */
 static int posix_file_set_lock(int fd, short type) {
   int failed;
   do {
@@ -182,8 +182,8 @@ kl_status kl_posix_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err)
   int result;
   kl_status status = posix_file_check(file, err);
   if (status != KL_OK) return status;
-  /* Only EINTR is repeated: nothing was tried then. After any other failure the kernel may have marked the pages clean,
-   * and a second sync would promise what is not so; the caller has to hear of the first. */
+  /* OS-2: only EINTR is repeated, for nothing was tried then. After any other failure the kernel may have marked the
+   * pages clean, and a second sync would promise what is not so; the caller has to hear of the first. */
   do {
     result = data_only ? fdatasync(file->fd) : fsync(file->fd);
   } while (result != 0 && errno == EINTR);

@@ -110,8 +110,8 @@ static void *posix_thread_main(void *argument) {
   return NULL;
 }
 
-/* Everything that a host may handle goes to the host's own threads. Faults of the CPU stay open: they hit the thread
- * that made them, and a blocked one would kill the process past the host's crash reporter. */
+/* OS-6: everything that a host may handle goes to the host's own threads. Faults of the CPU stay open: they hit the
+ * thread that made them, and a blocked one would kill the process past the host's crash reporter. */
 static void posix_thread_signals(sigset_t *out) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
   (void)sigfillset(out);

@@ -73,6 +73,7 @@ kl_status kl_sim_clone(const kl_sim *sim, kl_sim **out_sim) {
   clone->fault = from->fault;
   clone->fault_at = from->fault_at;
   clone->crashed = from->crashed;
+  clone->struck = from->struck;
   clone->full = from->full;
   clone->exhausted = from->exhausted;
   clone->boots = from->boots;
@@ -134,11 +135,18 @@ int kl_sim_exhaust(kl_sim *sim) {
   return ENOMEM;
 }
 
-/* A fault that waits for a call of its kind, once: true spends it. */
+/* Whether a fault that lasts strikes a call that is of its kind. */
+static bool sim_fault_strikes(kl_sim *sim, kl_sim_fault fault, bool fits) {
+  bool strikes = sim->fault == fault && sim->operations >= sim->fault_at && fits;
+  if (strikes) sim->struck = true;
+  return strikes;
+}
+
+/* Likewise for one that strikes once. */
 static bool sim_fault_spend(kl_sim *sim, kl_sim_fault fault, bool fits) {
-  if (sim->fault != fault || sim->operations < sim->fault_at || !fits) return false;
-  sim->fault = KL_SIM_FAULT_NONE;
-  return true;
+  bool strikes = sim_fault_strikes(sim, fault, fits);
+  if (strikes) sim->fault = KL_SIM_FAULT_NONE;
+  return strikes;
 }
 
 kl_sim_verdict kl_sim_step(kl_sim *sim, kl_sim_call call, bool syncs) {
@@ -150,16 +158,15 @@ kl_sim_verdict kl_sim_step(kl_sim *sim, kl_sim_call call, bool syncs) {
   bool changes = call == KL_SIM_CALL_WRITE || call == KL_SIM_CALL_CHANGE;
   sim->operations++;
   sim->clock_ns += syncs ? SIM_SYNC_NS : SIM_CALL_NS;
-  if (sim->operations < sim->fault_at) return verdict;
   if (sim_fault_spend(sim, KL_SIM_FAULT_IO_ERROR, true)) verdict.error = EIO;
   if (sim_fault_spend(sim, KL_SIM_FAULT_CRASH, true)) {
     verdict.crash = true;
     verdict.error = EIO;
   }
-  if (sim->fault == KL_SIM_FAULT_READ_ONLY && changes) verdict.error = EROFS;
-  if (sim->fault == KL_SIM_FAULT_DISK_FULL) sim->full = true;
+  if (sim_fault_strikes(sim, KL_SIM_FAULT_READ_ONLY, changes)) verdict.error = EROFS;
+  if (sim->fault == KL_SIM_FAULT_DISK_FULL && sim->operations >= sim->fault_at) sim->full = true;
   verdict.sync_fails =
-      sim_fault_spend(sim, KL_SIM_FAULT_SYNC_FAILS, syncs) || (sim->fault == KL_SIM_FAULT_SYNC_BROKEN && syncs);
+      sim_fault_spend(sim, KL_SIM_FAULT_SYNC_FAILS, syncs) || sim_fault_strikes(sim, KL_SIM_FAULT_SYNC_BROKEN, syncs);
   verdict.short_call = sim_fault_spend(sim, KL_SIM_FAULT_SHORT_READ, call == KL_SIM_CALL_READ) ||
                        sim_fault_spend(sim, KL_SIM_FAULT_SHORT_WRITE, call == KL_SIM_CALL_WRITE);
   return verdict;
@@ -169,8 +176,16 @@ void kl_sim_inject(kl_sim *sim, kl_sim_fault fault, uint64_t at_operation) {
   kl_mutex_lock(&sim->mutex);
   sim->fault = fault;
   sim->fault_at = at_operation;
-  sim->full = false;
+  sim->struck = sim->full = false;
   kl_mutex_unlock(&sim->mutex);
+}
+
+bool kl_sim_fault_waits(const kl_sim *sim) {
+  kl_sim *locked = (kl_sim *)(uintptr_t)sim;
+  kl_mutex_lock(&locked->mutex);
+  bool waits = locked->fault != KL_SIM_FAULT_NONE && !locked->struck;
+  kl_mutex_unlock(&locked->mutex);
+  return waits;
 }
 
 void kl_sim_give_space(kl_sim *sim) {
@@ -217,7 +232,6 @@ void kl_sim_restart(kl_sim *sim, uint64_t choice) {
     sim->files = file->next;
     file->next = file->previous = NULL;
     file->node = KL_SIM_NONE;
-    file->locked = false;
   }
   kl_sim_plan_init(&plan, sim, choice);
   kl_sim_settle_names(&sim->names, &plan);

@@ -5,10 +5,10 @@
  * a number, counted from 1 and on over restarts; calls after a crash are not counted.
  *
  * The disk model: a write changes what reads see at once, and is *pending* until a successful sync of its file (or at
- * once with KL_OPEN_DSYNC, for its own bytes and the size needed to read them only). At a crash each pending write, at a
- * granularity of `tear_bytes` (512 or 4096, aligned in the file), is kept, lost or torn, in any order and any subset, as
- * the seed says. Truncations, growth and allocations are pending likewise; of them some first ones survive, for sizes
- * are metadata that a journal keeps in order. Directory entries (creation, rename, removal) are pending until
+ * once with KL_OPEN_DSYNC, for its own bytes and the size needed to read them only). At a crash each pending write, at
+ * a granularity of `tear_bytes` (512 or 4096, aligned in the file), is kept, lost or torn, in any order and any subset,
+ * as the seed says. Truncations, growth and allocations are pending likewise; of them some first ones survive, for
+ * sizes are metadata that a journal keeps in order. Directory entries (creation, rename, removal) are pending until
  * sync_directory, and any subset of them survives. A failed sync gives up some of the pending writes at the seed's
  * choice: reads still see them, but no later sync stores them (as Linux, which marks their pages clean), while after a
  * crash they may or may not be there. Once bytes are durable, nothing but a later write, kl_sim_poke or
@@ -49,6 +49,8 @@ kl_os *kl_sim_os(kl_sim *sim);
 /* Operations so far. Run a workload once without faults to learn how many there are; then crash at each. */
 uint64_t kl_sim_operations(const kl_sim *sim);
 void kl_sim_inject(kl_sim *sim, kl_sim_fault fault, uint64_t at_operation); /* replaces an earlier injection */
+bool kl_sim_fault_waits(
+    const kl_sim *sim); /* true until what was injected has struck for the first time, or is taken back */
 void kl_sim_give_space(kl_sim *sim);
 /* Fails the n-th allocation from now on (1 is the next), once; 0 switches it off. */
 void kl_sim_fail_allocation(kl_sim *sim, uint64_t n);
@@ -64,13 +66,15 @@ bool kl_sim_crashed(const kl_sim *sim);
 #define KL_SIM_KEEP_ALL (UINT64_MAX - 1) /* a choice: everything pending survives */
 void kl_sim_restart(kl_sim *sim, uint64_t choice);
 void kl_sim_set_tear_bytes(kl_sim *sim, uint32_t tear_bytes); /* default 512 */
-/* Off by default. On: a torn unit holds garbage all over, also where its neighbours in the unit were durable, as a device
- * does that loses the sector it is writing. Survived by who never writes into a unit that holds durable bytes. */
+/* Off by default. On: a torn unit holds garbage all over, also where its neighbours in the unit were durable, as a
+ * device does that loses the sector it is writing. Survived by who never writes into a unit that holds durable
+ * bytes. */
 void kl_sim_set_garbage(kl_sim *sim, bool garbage);
 
 void kl_sim_advance_clock(kl_sim *sim, uint64_t ns);
-/* Damage and inspection, for tests: direct access to what is stored, not counted as operations. Poked bytes are durable;
- * a file that is absent is made and one that is short grows, durably. peek sees what reads see: KL_E_NO_FILE. */
+/* Damage and inspection, for tests: direct access to what is stored, not counted as operations. Poked bytes are
+ * durable; a file that is absent is made and one that is short grows, durably. peek sees what reads see:
+ * KL_E_NO_FILE. */
 kl_status kl_sim_poke(kl_sim *sim, const char *path, uint64_t offset, const void *bytes, size_t size);
 kl_status kl_sim_peek(kl_sim *sim, const char *path, uint64_t offset, void *out, size_t size, size_t *out_read);
 /* From now on `path` is a directory: opening it gives KL_E_NOT_A_FILE. KL_E_EXISTS when it is a file. */

@@ -1,9 +1,10 @@
 /* core/os/sim/sim_node.c: one file: what reads see, what is durable, and the changes that lie between.
  *
  * `pending` holds every change since the last sync, oldest first, each with its own bytes, so that any subset can be
- * lost. Two rules keep durable bytes durable:
+ * lost. Two rules keep durable bytes durable (OS-7):
  *   - when newer bytes become durable, older pending ones are cut out of the same range: they cannot come back;
- *   - sizes become durable in order (a journal stores them so), so a synced write is never cut by an older truncation. */
+ *   - sizes become durable in order (a journal stores them so), so a synced write is never cut by an older
+ * truncation. */
 #include <string.h>
 
 #include "sim_private.h"
@@ -127,6 +128,7 @@ static bool sim_node_grow(kl_sim_node *node, uint64_t operation, uint64_t size) 
 bool kl_sim_node_write(kl_sim_node *node, uint64_t operation, uint64_t offset, kl_sim_bytes *bytes, uint64_t size) {
   kl_sim_change write = {
       .kind = KL_SIM_CHANGE_WRITE, .operation = operation, .offset = offset, .size = size, .bytes = bytes};
+  node->last_write = operation;
   if (!sim_node_grow(node, operation, offset + size)) {
     sim_bytes_release(bytes);
     return false;
@@ -187,7 +189,7 @@ static bool sim_node_store_first(kl_sim_node *node, size_t upto, bool writes) {
 bool kl_sim_node_sync(kl_sim_node *node, bool data_only) {
   size_t upto = node->pending.count;
   /* fdatasync owes what is needed to read the written data, and no more: sizes that were set later may wait. */
-  while (data_only && upto > 0 && node->pending.items[upto - 1].kind != KL_SIM_CHANGE_WRITE) upto--;
+  while (data_only && upto > 0 && node->pending.items[upto - 1].operation > node->last_write) upto--;
   return sim_node_store_first(node, upto, true);
 }
 
@@ -254,6 +256,7 @@ void kl_sim_node_forget_pending(kl_sim_node *node) {
 kl_sim_node *kl_sim_node_clone(const kl_sim_node *node) {
   kl_sim_node *clone = kl_alloc(kl_allocator_libc(), sizeof *clone);
   if (clone == NULL) return NULL;
+  clone->last_write = node->last_write;
   bool ok = kl_sim_image_clone(&node->current, &clone->current) &&
             kl_sim_image_clone(&node->durable, &clone->durable) &&
             sim_changes_reserve(&clone->pending, node->pending.count);

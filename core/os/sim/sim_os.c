@@ -20,8 +20,8 @@ static kl_status sim_fail(const kl_sim *sim, int error, const char *path, const 
   return kl_os_fail(err, error, path, "%s%s", action, sim->crashed ? " (the simulated power is off)" : "");
 }
 
-/* Begins a call on an open file. A file of a machine that was restarted since is an I/O error, and not an operation: the
- * program that owns it is gone. */
+/* Begins a call on an open file. A file of a machine that was restarted since is an I/O error, and not an operation:
+ * the program that owns it is gone. */
 static kl_sim_verdict sim_file_step(kl_sim *sim, const kl_file *file, kl_sim_call call, bool syncs) {
   kl_sim_verdict dead = {EIO, false, false, false};
   return sim_file_is_dead(sim, file) ? dead : kl_sim_step(sim, call, syncs);
@@ -29,6 +29,11 @@ static kl_sim_verdict sim_file_step(kl_sim *sim, const kl_file *file, kl_sim_cal
 
 static kl_sim_node *sim_file_node(const kl_sim *sim, const kl_file *file) {
   return sim->nodes[file->node];
+}
+
+static int sim_no_space(kl_sim *sim) {
+  sim->struck = true;
+  return ENOSPC;
 }
 
 /* ---- names ---- */
@@ -49,7 +54,7 @@ static int sim_open_node(kl_sim *sim, const char *path, uint32_t flags, const kl
   if (node != KL_SIM_NONE && create && (flags & KL_OPEN_EXCLUSIVE) != 0) return EEXIST;
   if (node == KL_SIM_NONE) {
     if (!create) return ENOENT;
-    if (sim->full) return ENOSPC;
+    if (sim->full) return sim_no_space(sim);
     if (!kl_sim_names_intern(&sim->names, path, &name) || !kl_sim_node_new(sim, &node) ||
         !kl_sim_names_change(&sim->names, sim->operations, KL_SIM_NONE, name, node)) {
       return kl_sim_exhaust(sim);
@@ -237,6 +242,7 @@ static kl_status sim_read(kl_os *os, kl_file *file, void *buffer, size_t size, u
     transfer.budget = kl_rng_below(&sim->fault_rng, size);
   }
   kl_status status = kl_transfer_read(sim_raw_read, &transfer, file->path, buffer, size, offset, out_read, err);
+  if (status != KL_OK && sim->crashed) status = sim_fail(sim, EIO, file->path, "cannot read", err);
   kl_mutex_unlock(&sim->mutex);
   return status;
 }
@@ -263,6 +269,11 @@ static int64_t sim_raw_write(void *context, const kl_slice *parts, size_t count,
   return kl_sim_node_sync_range(node, offset, (uint64_t)take) ? take : -kl_sim_exhaust(sim);
 }
 
+/* How much of what could be stored a failing write has stored: often nothing. */
+static uint64_t sim_write_part(kl_sim *sim, uint64_t most) {
+  return kl_rng_below(&sim->fault_rng, 3) == 0 ? 0 : kl_rng_below(&sim->fault_rng, most);
+}
+
 /* How much of a write is stored before it fails, if it does. */
 static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t size) {
   kl_sim *sim = transfer->sim;
@@ -271,7 +282,7 @@ static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t siz
     /* All of it is on its way when the power goes; restart decides what arrives. */
   } else if (verdict->error != 0) {
     bool starts = verdict->error == EIO && !sim->crashed && !sim_file_is_dead(sim, transfer->file);
-    transfer->budget = starts ? kl_rng_below(&sim->fault_rng, size) : 0;
+    transfer->budget = starts ? sim_write_part(sim, size) : 0;
     transfer->after_budget = verdict->error;
   } else if (offset > KL_SIM_FILE_MAX || size > KL_SIM_FILE_MAX - offset) {
     transfer->budget = 0;
@@ -281,8 +292,8 @@ static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t siz
     uint64_t end = offset + size, fits = end < image->size ? end : image->size;
     fits = fits > offset ? kl_sim_image_first_hole(image, offset, fits) - offset : 0;
     if (fits < size) {
-      transfer->budget = kl_rng_below(&sim->fault_rng, fits + 1);
-      transfer->after_budget = ENOSPC;
+      transfer->budget = sim_write_part(sim, fits + 1);
+      transfer->after_budget = sim_no_space(sim);
     }
   } else if (verdict->short_call) {
     transfer->budget = kl_rng_below(&sim->fault_rng, size);
@@ -305,10 +316,8 @@ static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size
   sim_transfer transfer = {sim, file, sim_file_step(sim, file, KL_SIM_CALL_WRITE, syncs), UINT64_MAX, EINTR};
   sim_write_plan(&transfer, offset, size);
   status = kl_transfer_write(sim_raw_write, &transfer, file->path, parts, count, offset, err);
-  if (transfer.verdict.crash) {
-    kl_sim_crash(sim);
-    status = sim_fail(sim, EIO, file->path, "cannot write", err);
-  }
+  if (transfer.verdict.crash) kl_sim_crash(sim);
+  if (sim->crashed) status = sim_fail(sim, EIO, file->path, "cannot write", err);
   kl_mutex_unlock(&sim->mutex);
   return status;
 }
@@ -359,7 +368,9 @@ static int sim_set_size(kl_sim *sim, kl_file *file, bool allocate, uint64_t offs
   uint64_t end = offset + size;
   int error = end > KL_SIM_FILE_MAX ? EFBIG : 0;
   /* A truncation that grows makes a hole, which takes no space. */
-  if (error == 0 && allocate && sim->full && kl_sim_image_first_hole(&node->current, offset, end) < end) error = ENOSPC;
+  if (error == 0 && allocate && sim->full && kl_sim_image_first_hole(&node->current, offset, end) < end) {
+    error = sim_no_space(sim);
+  }
   if (error == 0) {
     bool ok = allocate ? kl_sim_node_allocate(node, sim->operations, offset, size)
                        : kl_sim_node_resize(node, sim->operations, offset);

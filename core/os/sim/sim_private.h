@@ -12,7 +12,8 @@
  * answers bool answers false for "no memory" only; the machine is then exhausted: all its calls fail from then on.
  *
  * Thread rules: everything runs under the machine's mutex, except the allocator, which is atomics. Blocks and bytes are
- * shared between clones, which have a mutex each: so their reference counts are atomic, and shared ones are not written. */
+ * shared between clones, which have a mutex each: so their reference counts are atomic, and shared ones are not
+ * written. */
 #ifndef KL_OS_SIM_PRIVATE_H
 #define KL_OS_SIM_PRIVATE_H
 
@@ -71,6 +72,7 @@ typedef struct kl_sim_node {
   kl_sim_image current; /* what reads see */
   kl_sim_image durable; /* what survives whatever happens */
   kl_sim_changes pending;
+  uint64_t last_write; /* the operation of the youngest write, durable or not */
 } kl_sim_node;
 
 /* The first `limit` bytes of the parts. All-zero ones take no memory: *out is NULL then. */
@@ -174,6 +176,7 @@ struct kl_sim {
   uint64_t operations;
   kl_sim_fault fault;
   uint64_t fault_at;
+  bool struck; /* the fault, one that lasts, has had an effect */
   bool crashed, full, exhausted;
   uint64_t boots; /* restarts so far */
 
@@ -213,7 +216,8 @@ typedef enum kl_sim_call {
   KL_SIM_CALL_SYNC
 } kl_sim_call;
 
-/* Counts one operation, moves the clock, and says what the faults make of it. `syncs`: it syncs, alone or with a write. */
+/* Counts one operation, moves the clock, and says what the faults make of it. `syncs`: it syncs, alone or with a
+ * write. */
 kl_sim_verdict kl_sim_step(kl_sim *sim, kl_sim_call call, bool syncs);
 void kl_sim_crash(kl_sim *sim);
 /* For an internal allocation that failed: the machine is exhausted. Returns ENOMEM. */

@@ -1,7 +1,8 @@
 /* core/os/sim/sim_settle.c: what a crash makes of everything that is pending.
  *
  * Independent coins for each unit explore much, but almost never the states that break programs most often: all lost,
- * all kept, a clean prefix, a late write without an early one. So a plan first picks a mode, then rolls inside of it. */
+ * all kept, a clean prefix, a late write without an early one. So a plan first picks a mode, then rolls inside of
+ * it. */
 #include "sim_private.h"
 
 enum { SIM_SETTLE_TORN_OF_8 = 1 }; /* of eight units that ANY decides on, so many are torn */

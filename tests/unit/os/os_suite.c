@@ -183,7 +183,7 @@ static void suite_syncs(void **state) {
   kl_os_close(f->os, file);
 }
 
-/* Two locks on one file: which pairs go together. */
+/* Two locks on one file: which pairs go together (OS-3). */
 static void suite_lock_pair(const os_fixture *f, kl_lock_mode first, kl_lock_mode second, kl_status expected) {
   kl_error error = {0};
   kl_file *a = os_must_open(f, "a", KL_OPEN_WRITE | KL_OPEN_CREATE), *b = os_must_open(f, "a", KL_OPEN_WRITE);

@@ -1,6 +1,5 @@
 /* Forks and processes: a child neither holds nor ends its parent's locks (OS-4). */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -96,10 +95,19 @@ static bool child_is_kept_out(kl_file *file, uint64_t fork_count) {
       kl_os_write(os, file, &part, 1, 0, NULL) == KL_E_FORKED && kl_os_sync(os, file, true, NULL) == KL_E_FORKED &&
       kl_os_size(os, file, &file_size, NULL) == KL_E_FORKED && kl_os_truncate(os, file, 0, NULL) == KL_E_FORKED &&
       kl_os_allocate(os, file, 0, 1, NULL) == KL_E_FORKED && kl_os_lock(os, file, KL_LOCK_SHARED, NULL) == KL_E_FORKED;
-  /* The number of the closed descriptor is taken by something else; closing the old file must leave that alone. */
-  int taken = open("/dev/null", O_RDONLY);
+  /* The child's own file takes the number of the descriptor that was closed, and a lock. Closing the old file must
+   * leave both alone. */
+  kl_file *own = NULL, *other = NULL;
+  uint32_t flags = KL_OPEN_WRITE | KL_OPEN_CREATE;
+  good = good && kl_os_open(os, "os_fork_child", flags, 0, &own, NULL) == KL_OK &&
+         kl_os_open(os, "os_fork_child", flags, 0, &other, NULL) == KL_OK &&
+         kl_os_lock(os, own, KL_LOCK_EXCLUSIVE, NULL) == KL_OK;
   kl_os_close(os, file);
-  return good && taken >= 0 && fcntl(taken, F_GETFD) >= 0;
+  good = good && kl_os_lock(os, other, KL_LOCK_SHARED, NULL) == KL_E_LOCKED;
+  kl_os_close(os, own);
+  good = good && kl_os_lock(os, other, KL_LOCK_SHARED, NULL) == KL_OK;
+  kl_os_close(os, other);
+  return kl_os_remove(os, "os_fork_child", NULL) == KL_OK && good;
 }
 
 static void test_child_is_kept_out(void **state) {

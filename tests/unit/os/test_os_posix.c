@@ -71,6 +71,7 @@ static int find_fd(const os_fixture *f, const char *name) {
   return -1;
 }
 
+/* OS-5: this one, the standard streams and the special files below. */
 static void test_descriptors_do_not_reach_other_programs(void **state) {
   const os_fixture *f = *state;
   kl_file *file = os_must_open(f, "a", KL_OPEN_WRITE | KL_OPEN_CREATE);

@@ -119,6 +119,7 @@ static void note_facts(void *context) {
   (void)pthread_attr_destroy(&attributes);
 }
 
+/* OS-6 */
 static void test_threads_are_good_guests(void **state) {
   (void)state;
   static const int hosts[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD, SIGALRM, SIGPROF, SIGPIPE, SIGURG};

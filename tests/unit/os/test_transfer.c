@@ -1,4 +1,4 @@
-/* The loops over short and interrupted system calls, and the words of errors and paths. */
+/* The loops over short and interrupted system calls (OS-1), and the words of errors and paths. */
 #include <errno.h>
 #include <string.h>
 
