@@ -25,7 +25,8 @@ func (e *rawError) err() error {
 // inlineValue is how large a value may be to be read in one call without knowing its size.
 const inlineValue = 4096
 
-// A call is the memory that one call into C writes to. Whatever is passed to C escapes to the heap, so it is pooled.
+// A call is the memory that one call into C writes to. Whatever is passed to C escapes to the heap, so it is pooled. It must
+// hold no Go pointers: cgo looks at the whole object.
 type call struct {
 	err     rawError
 	handle  uint64
@@ -33,8 +34,6 @@ type call struct {
 	second  uint64
 	address uintptr
 	flag    int32
-	offsets []uint64
-	packed  []byte
 	buffer  [inlineValue]byte
 }
 
@@ -42,18 +41,7 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 
 func newCall() *call { return calls.Get().(*call) }
 
-// pooledMost bounds what a call in the pool keeps.
-const pooledMost = 1 << 20
-
-func (c *call) free() {
-	if cap(c.packed) > pooledMost {
-		c.packed = nil
-	}
-	if cap(c.offsets) > pooledMost/8 {
-		c.offsets = nil
-	}
-	calls.Put(c)
-}
+func (c *call) free() { calls.Put(c) }
 
 // done frees the call and gives the status as an error.
 func (c *call) done(status int32) error {

@@ -143,7 +143,11 @@ func (db *DB) record(fields []*uint64, read func(uint64, []uint64, *rawError) in
 }
 
 // Version is that of the engine, for example "0.1.0".
-func Version() string { return rawVersion() }
+func Version() string {
+	c := newCall()
+	defer c.free()
+	return string(c.buffer[:rawKeelgoVersion(c.buffer[:])])
+}
 
 // Feature says whether the engine has an optional feature; an unknown name gives ErrInvalid.
 func Feature(name string) (bool, error) {

@@ -200,15 +200,6 @@ typedef struct { void* array; intgo len; intgo cap; } _goslice_;
 
 
 
-static _gostring_ Swig_AllocateString(const char *p, size_t l) {
-  _gostring_ ret;
-  ret.p = (char*)malloc(l);
-  memcpy(ret.p, p, l);
-  ret.n = l;
-  return ret;
-}
-
-
 static void Swig_free(void* p) {
   free(p);
 }
@@ -274,6 +265,21 @@ static void* Swig_malloc(int c) {
   X(record, memory_bytes), \
   X(record, memory_limit)
 
+
+/* keel_get_many with the offsets as plain bytes: SWIG would name their type in a way that C compilers take for another. */
+static keel_status keelgo_get_many(keel_txn txn, keel_keyspace keyspace, const void *keys, const void *offsets,
+                                   size_t count, keel_batch batch, keel_error *err) {
+  return keel_get_many(txn, keyspace, keys, offsets, count, batch, err);
+}
+
+/* Copies the version's text; returns its size. */
+static int32_t keelgo_version(void *buffer, size_t capacity) {
+  const char *text = keel_version();
+  size_t size = strlen(text);
+  if (size > capacity) size = capacity;
+  memcpy(buffer, text, size);
+  return (int32_t)size;
+}
 
 /* The size of a batch: rows, bytes of all keys, bytes of all values. */
 static keel_status keelgo_batch_size(keel_batch batch, uint64_t *out_count, uint64_t *out_keys_size,
@@ -408,6 +414,50 @@ void *_wrap_Swig_malloc_keel(intgo _swig_go_0) {
 }
 
 
+int _wrap_keelgo_get_many_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, _goslice_ _swig_go_3, long long _swig_go_4, keel_error *_swig_go_5) {
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  void *arg4 = 0 ;
+  size_t arg5 ;
+  keel_batch arg6 ;
+  keel_error *arg7 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_txn)_swig_go_0;
+  arg2 = (keel_keyspace)_swig_go_1;
+  arg3 = (void *)_swig_go_2.array;
+  {
+    arg4 = (void *)_swig_go_3.array;
+    arg5 = _swig_go_3.len == 0 ? 0 : (size_t)_swig_go_3.len - 1;
+  }
+  arg6 = (keel_batch)_swig_go_4;
+  arg7 = (keel_error *)_swig_go_5;
+
+  result = (keel_status)keelgo_get_many(arg1,arg2,(void const *)arg3,(void const *)arg4,arg5,arg6,arg7);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_keelgo_version_keel(_goslice_ _swig_go_0) {
+  void *arg1 = 0 ;
+  size_t arg2 ;
+  int32_t result;
+  int _swig_go_result;
+
+  {
+    arg1 = (void *)_swig_go_0.array;
+    arg2 = (size_t)_swig_go_0.len;
+  }
+
+  result = (int32_t)keelgo_version(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
 int _wrap_keelgo_batch_size_keel(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, long long *_swig_go_3, keel_error *_swig_go_4) {
   keel_batch arg1 ;
   uint64_t *arg2 = 0 ;
@@ -498,17 +548,6 @@ int _wrap_keelgo_cursor_copy_keel(long long _swig_go_0, _goslice_ _swig_go_1, lo
 }
 
 
-_gostring_ _wrap_version_keel() {
-  char *result = 0 ;
-  _gostring_ _swig_go_result;
-
-
-  result = (char *)keel_version();
-  _swig_go_result = Swig_AllocateString((char*)result, result ? strlen((char*)result) : 0);
-  return _swig_go_result;
-}
-
-
 intgo _wrap_version_number_keel() {
   uint32_t result;
   intgo _swig_go_result;
@@ -534,45 +573,6 @@ int _wrap_feature_keel(_goslice_ _swig_go_0, int *_swig_go_1, keel_error *_swig_
   result = (keel_status)keel_feature((char const *)arg1,arg2,arg3);
   _swig_go_result = (int)result;
 
-  return _swig_go_result;
-}
-
-
-_gostring_ _wrap_status_name_keel(int _swig_go_0) {
-  keel_status arg1 ;
-  char *result = 0 ;
-  _gostring_ _swig_go_result;
-
-  arg1 = (keel_status)_swig_go_0;
-
-  result = (char *)keel_status_name(arg1);
-  _swig_go_result = Swig_AllocateString((char*)result, result ? strlen((char*)result) : 0);
-  return _swig_go_result;
-}
-
-
-_gostring_ _wrap_status_class_keel(int _swig_go_0) {
-  keel_status arg1 ;
-  char *result = 0 ;
-  _gostring_ _swig_go_result;
-
-  arg1 = (keel_status)_swig_go_0;
-
-  result = (char *)keel_status_class(arg1);
-  _swig_go_result = Swig_AllocateString((char*)result, result ? strlen((char*)result) : 0);
-  return _swig_go_result;
-}
-
-
-intgo _wrap_status_is_retryable_keel(int _swig_go_0) {
-  keel_status arg1 ;
-  int32_t result;
-  intgo _swig_go_result;
-
-  arg1 = (keel_status)_swig_go_0;
-
-  result = (int32_t)keel_status_is_retryable(arg1);
-  _swig_go_result = result;
   return _swig_go_result;
 }
 
@@ -825,33 +825,6 @@ int _wrap_view_release_keel(long long _swig_go_0, keel_error *_swig_go_1) {
   arg2 = (keel_error *)_swig_go_1;
 
   result = (keel_status)keel_view_release(arg1,arg2);
-  _swig_go_result = (int)result;
-  return _swig_go_result;
-}
-
-
-int _wrap_get_many_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, _goslice_ _swig_go_3, long long _swig_go_4, keel_error *_swig_go_5) {
-  keel_txn arg1 ;
-  keel_keyspace arg2 ;
-  void *arg3 = 0 ;
-  uint64_t *arg4 = 0 ;
-  size_t arg5 ;
-  keel_batch arg6 ;
-  keel_error *arg7 = 0 ;
-  keel_status result;
-  int _swig_go_result;
-
-  arg1 = (keel_txn)_swig_go_0;
-  arg2 = (keel_keyspace)_swig_go_1;
-  arg3 = (void *)_swig_go_2.array;
-  {
-    arg4 = (uint64_t *)_swig_go_3.array;
-    arg5 = _swig_go_3.len == 0 ? 0 : (size_t)_swig_go_3.len - 1;
-  }
-  arg6 = (keel_batch)_swig_go_4;
-  arg7 = (keel_error *)_swig_go_5;
-
-  result = (keel_status)keel_get_many(arg1,arg2,(void const *)arg3,(unsigned long long const *)arg4,arg5,arg6,arg7);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }

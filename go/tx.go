@@ -213,13 +213,17 @@ func (tx *Tx) GetMany(ks *Keyspace, keys [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	defer batch.close()
-	c := newCall()
-	c.packed, c.offsets = c.packed[:0], append(c.offsets[:0], 0)
+	size := 0
 	for _, key := range keys {
-		c.packed = append(c.packed, key...)
-		c.offsets = append(c.offsets, uint64(len(c.packed)))
+		size += len(key)
 	}
-	status := rawGetMany(tx.handle, ks.handle, notNil(c.packed), c.offsets, batch.handle, &c.err)
+	packed, offsets := make([]byte, 0, size), make([]uint64, 1, len(keys)+1)
+	for _, key := range keys {
+		packed = append(packed, key...)
+		offsets = append(offsets, uint64(len(packed)))
+	}
+	c := newCall()
+	status := rawKeelgoGetMany(tx.handle, ks.handle, packed, offsets, batch.handle, &c.err)
 	runtime.KeepAlive(tx)
 	runtime.KeepAlive(ks)
 	if err := c.done(status); err != nil {

@@ -35,6 +35,8 @@
   $1 = &size;
 }
 %typemap(argout) size_t *out_value_size "*(uint64_t *)$input = *$1;"
+%typemap(gotype) int32_t "int32"
+%typemap(out) int32_t "$result = (int)$1;"
 %typemap(gotype) int32_t *out_enabled "*int32"
 %typemap(in) int32_t *out_enabled "$1 = (int32_t *)$input;"
 %typemap(gotype) size_t "uint64"
@@ -58,8 +60,8 @@
 /* The keys back to back, and where each starts, with one more for the end. */
 %typemap(gotype) const void *keys "[]byte"
 %typemap(in) const void *keys "$1 = ($1_ltype)$input.array;"
-%typemap(gotype) (const uint64_t *key_offsets, size_t count) "[]uint64"
-%typemap(in) (const uint64_t *key_offsets, size_t count) {
+%typemap(gotype) (const void *offsets, size_t count) "[]uint64"
+%typemap(in) (const void *offsets, size_t count) {
   $1 = ($1_ltype)$input.array;
   $2 = $input.len == 0 ? 0 : (size_t)$input.len - 1;
 }
@@ -94,6 +96,12 @@ KEELGO_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %ignore keel_cursor_get;
 %ignore keel_batch_data;
 %ignore keel_view_data;
+%ignore keel_get_many;
+/* Known on the Go side already (constants_gen.go), or text. */
+%ignore keel_version;
+%ignore keel_status_name;
+%ignore keel_status_class;
+%ignore keel_status_is_retryable;
 
 %typemap(gotype) void **out_address "*uintptr"
 %typemap(in) void **out_address "$1 = (void **)$input;"
@@ -105,6 +113,21 @@ KEELGO_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %apply uint8_t *COLUMN { uint8_t *keys_out, uint8_t *values_out, uint8_t *found_out };
 
 %inline %{
+/* keel_get_many with the offsets as plain bytes: SWIG would name their type in a way that C compilers take for another. */
+static keel_status keelgo_get_many(keel_txn txn, keel_keyspace keyspace, const void *keys, const void *offsets,
+                                   size_t count, keel_batch batch, keel_error *err) {
+  return keel_get_many(txn, keyspace, keys, offsets, count, batch, err);
+}
+
+/* Copies the version's text; returns its size. */
+static int32_t keelgo_version(void *buffer, size_t capacity) {
+  const char *text = keel_version();
+  size_t size = strlen(text);
+  if (size > capacity) size = capacity;
+  memcpy(buffer, text, size);
+  return (int32_t)size;
+}
+
 /* The size of a batch: rows, bytes of all keys, bytes of all values. */
 static keel_status keelgo_batch_size(keel_batch batch, uint64_t *out_count, uint64_t *out_keys_size,
                                      uint64_t *out_values_size, keel_error *err) {
