@@ -20,7 +20,7 @@ check_shell() {
 check_generated() { sh tools/dev/gen.sh --check; }
 
 check_tidy() {
-  dev_build clang && dev_sources core capi | grep '\.c$' |
+  dev_configure clang && dev_sources core capi | grep '\.c$' |
     xargs -P "$(dev_jobs)" -n 4 clang-tidy-14 -p build/clang --quiet &&
     say "tidy: $(dev_sources core capi | grep -c '\.c$') files are clean"
 }

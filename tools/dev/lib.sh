@@ -5,7 +5,10 @@
 DEV_STATE=build/dev # stamps and logs
 mkdir -p "$DEV_STATE/logs"
 # Tools that ./dev installed come first, but only after the machine's own were looked at: see dev_need_node, dev_need_go.
-PATH="$KEEL_ROOT/.venv/bin:$PATH"
+case ":$PATH:" in
+  *":$KEEL_ROOT/.venv/bin:"*) ;;
+  *) PATH="$KEEL_ROOT/.venv/bin:$PATH" ;;
+esac
 export PATH
 
 say() { printf '%s\n' "$*"; }
@@ -182,14 +185,20 @@ dev_need_go() {
 
 # --- building ---
 
-# dev_build PRESET [TARGET...]: configures build/PRESET when needed and builds.
+# dev_configure PRESET: makes build/PRESET when it is not there; the build itself notices later changes.
+dev_configure() {
+  [ ! -f "build/$1/build.ninja" ] || return 0
+  launcher=
+  if command -v ccache >/dev/null 2>&1; then launcher=-DCMAKE_C_COMPILER_LAUNCHER=ccache; fi
+  cmake --preset "$1" $launcher
+}
+
+# dev_build PRESET [TARGET...]
 dev_build() {
   preset=$1
   shift
-  launcher=
-  if command -v ccache >/dev/null 2>&1; then launcher=-DCMAKE_C_COMPILER_LAUNCHER=ccache; fi
-  if [ ! -f "build/$preset/build.ninja" ]; then cmake --preset "$preset" $launcher || return 1; fi
-  cmake --build "build/$preset" -j "$(dev_jobs)" ${1:+--target "$@"}
+  # Quiet: what fails is shown, not every file that does not.
+  dev_configure "$preset" && cmake --build "build/$preset" -j "$(dev_jobs)" ${1:+--target "$@"} -- --quiet
 }
 
 # dev_sources FOLDER...: the C files that are written by hand, one a line. Tracked or new, but not ignored.

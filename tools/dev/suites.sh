@@ -24,7 +24,7 @@ suite() {
   else
     result=FAILED
     SUITES_FAILED=$((SUITES_FAILED + 1))
-    tail -n 200 "$log" | sed 's/^/   | /'
+    tail -n 120 "$log" | sed 's/^/   | /'
     printf '   the whole output is in %s\n' "$log"
   fi
   took=$(($(date +%s) - began))

@@ -10,7 +10,7 @@
 #   --list         the names of the suites
 #
 # Suites: files (layers, generated, format, shell, docs, tools), the C tests in three builds (release, asan = address and
-# undefined behaviour, tsan = data races), a clean build with clang and clang-tidy (tidy), short runs of the fuzzers (fuzz),
+# undefined behaviour, tsan = data races), a build with clang and clang-tidy (clang, tidy), short runs of the fuzzers (fuzz),
 # then python, go and node. Logs are in build/dev/logs. Test programs take their seed from KEEL_TEST_SEED and print it
 # when they fail.
 set -eu
@@ -19,7 +19,7 @@ set -eu
 . tools/dev/checks.sh
 dev_help "$0" "$@"
 
-FULL="layers generated format shell docs tools release asan tsan tidy fuzz python go node"
+FULL="layers generated format shell docs tools release asan tsan clang tidy fuzz python go node"
 QUICK="layers generated format docs tools debug python go node"
 wanted=$FULL
 only=
@@ -76,7 +76,7 @@ run_fuzz() { sh tools/dev/fuzz.sh --seconds "${KEEL_FUZZ_SECONDS:-10}"; }
 # Everything that can be missing is asked for before the first suite, so that a gap shows in the first minute.
 dev_need_build
 dev_need_python
-if wants format || wants shell || wants tidy; then dev_need_packages clang check; fi
+if wants format || wants shell || wants clang || wants tidy; then dev_need_packages clang check; fi
 if wants fuzz; then dev_need_packages clang; fi
 if wants node && [ -f node/package.json ]; then dev_need_node; fi
 if wants go && [ -f go/go.mod ]; then dev_need_go; fi
@@ -91,6 +91,7 @@ if wants debug; then suite debug run_ctest debug -LE crash; fi
 if wants release; then suite release run_ctest release; fi
 if wants asan; then suite asan run_ctest asan -LE crash; fi
 if wants tsan; then suite tsan run_ctest tsan -LE "crash|fuzz"; fi
+if wants clang; then suite clang dev_build clang; fi
 if wants tidy; then suite tidy check_tidy; fi
 if wants fuzz; then suite fuzz run_fuzz; fi
 if wants python; then suite python run_python; fi
