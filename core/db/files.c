@@ -88,13 +88,18 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   return kl_wal_release(db->wal, kl_store_log_release_point(db->store), err);
 }
 
-/* The store is open: makes or reads the log and starts the engine. */
-static kl_status db_files_start(kl_db *db, const char *wal_path, kl_error *err) {
+/* The store is open: makes or reads the log and starts the engine. A store that was `created` just now, and whose log could
+ * not be, goes again: so a creation that fails leaves nothing behind. (From kl_store_publish on it stays, because then it may say on
+ * disk that it needs its log.) */
+static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
   uint64_t last_ts = 0;
   kl_status status = kl_db_engine_new(db, err);
-  if (status != KL_OK) return status;
+  if (status != KL_OK) {
+    if (created) (void)kl_os_remove(db->os, db->path, NULL);
+    return status;
+  }
   if (checkpoint.log_needed) {
     status = db_files_recover(db, wal_path, &checkpoint, &last_ts, err);
   } else if (!db->options.read_only) {
@@ -107,6 +112,7 @@ static kl_status db_files_start(kl_db *db, const char *wal_path, kl_error *err) 
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
+    if (created && db->wal == NULL) (void)kl_os_remove(db->os, db->path, NULL); /* its lock is ours */
     kl_wal_close(db->wal);
     db->wal = NULL;
     kl_txn_manager_unref(db->manager);
@@ -137,9 +143,10 @@ static kl_status db_files_create_store(kl_db *db, const char *wal_path, kl_error
   return kl_store_create(db->os, db->path, &options, &db->store, err);
 }
 
-static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_path, kl_error *err) {
+static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_path, bool *out_created, kl_error *err) {
   kl_status status = KL_E_EXISTS;
   if (create) status = db_files_create_store(db, wal_path, err);
+  *out_created = create && status == KL_OK;
   if (status != KL_E_EXISTS) return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
   if (db->options.must_create) return kl_fail(err, KL_E_EXISTS, "'%s' exists already", db->path);
   kl_store_options options = {.read_only = db->options.read_only};
@@ -152,9 +159,10 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   size_t wal_path_size;
   kl_status status = db_files_wal_path(db, &wal_path, &wal_path_size, err);
   if (status != KL_OK) return status;
-  status = db_files_open_store(db, create, wal_path, err);
+  bool created;
+  status = db_files_open_store(db, create, wal_path, &created, err);
   if (status == KL_OK) {
-    status = db_files_start(db, wal_path, err);
+    status = db_files_start(db, created, wal_path, err);
     if (status != KL_OK) {
       kl_store_close(db->store);
       db->store = NULL;
@@ -162,6 +170,16 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   }
   kl_free(db->os->allocator, wal_path, wal_path_size);
   return status;
+}
+
+/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is told from one
+ * that ended there. Advisory: nothing is lost when it cannot be written. */
+static void db_files_seal(kl_db *db, kl_lsn durable) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  if (checkpoint.known_durable >= durable) return;
+  checkpoint.known_durable = durable;
+  (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
@@ -172,6 +190,7 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err) {
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);
+    if (status == KL_OK && !stats.poisoned) db_files_seal(db, stats.tail_lsn);
   }
   kl_wal_close(db->wal);
   kl_store_close(db->store);
