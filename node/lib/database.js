@@ -7,7 +7,8 @@ const native = require('./native.js');
 const { beginArguments, invalid, keyspaceFlags, openArguments } = require('./options.js');
 const { transact, transactSync } = require('./retry.js');
 const { Range, key } = require('./rows.js');
-const { Transaction, foundValues } = require('./transaction.js');
+const { Transaction } = require('./transaction.js');
+const { getMany, getValue } = require('./values.js');
 
 /**
  * What the objects of one database share: its handle, and what is open on it, so that closing it can end all of that. A
@@ -188,7 +189,7 @@ class Keyspace {
   }
 
   get(target) {
-    return this.#shared.read(native.get, this[kHandle], target);
+    return this.#shared.read(getValue, this[kHandle], target);
   }
 
   has(target) {
@@ -196,8 +197,7 @@ class Keyspace {
   }
 
   getMany(keys) {
-    const list = Array.isArray(keys) ? keys : Array.from(keys);
-    return foundValues(this.#shared.read(native.get_many, this[kHandle], list));
+    return this.#shared.read(getMany, this[kHandle], keys);
   }
 
   /** Each walk over the range reads a snapshot of its own. */

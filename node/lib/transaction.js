@@ -6,6 +6,7 @@ const { KeelError, withStack } = require('./errors.js');
 const { disposable, kAbandon, kHandle, unwatch, watch } = require('./handles.js');
 const native = require('./native.js');
 const { Cursor, Range } = require('./rows.js');
+const { getMany, getValue } = require('./values.js');
 const { View } = require('./view.js');
 
 const OPEN = 0;
@@ -14,15 +15,6 @@ const FINISHED = 2;
 
 /** The handle of a keyspace; what is none gives 0, and the engine answers that with KEEL_E_HANDLE. */
 const handleOf = (keyspace) => keyspace?.[kHandle] ?? 0;
-
-/** The values of get_many's columns, undefined where there is none. */
-function foundValues({ count, found, values, valueOffsets }) {
-  const result = new Array(count);
-  for (let i = 0; i < count; i++) {
-    result[i] = found[i] === 1 ? values.subarray(valueOffsets[i], valueOffsets[i + 1]) : undefined;
-  }
-  return result;
-}
 
 /**
  * Reads one snapshot, sees its own writes, commits atomically across keyspaces. From `db.begin()` or `db.transact()`.
@@ -62,7 +54,7 @@ class Transaction {
   // --- reads ---
 
   get(keyspace, key) {
-    return native.get(this.#use(), handleOf(keyspace), key);
+    return getValue(this.#use(), handleOf(keyspace), key);
   }
 
   has(keyspace, key) {
@@ -70,8 +62,7 @@ class Transaction {
   }
 
   getMany(keyspace, keys) {
-    const list = Array.isArray(keys) ? keys : Array.from(keys);
-    return foundValues(native.get_many(this.#use(), handleOf(keyspace), list));
+    return getMany(this.#use(), handleOf(keyspace), keys);
   }
 
   view(keyspace, key) {
@@ -181,4 +172,4 @@ class Transaction {
 }
 disposable(Transaction.prototype, Transaction.prototype[kAbandon]);
 
-module.exports = { Transaction, foundValues, handleOf };
+module.exports = { Transaction };

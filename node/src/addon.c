@@ -10,6 +10,9 @@ struct kn_state {
   pthread_t thread;
   size_t refs;
   napi_ref error_class; /* NULL until setErrorClass */
+  napi_ref scratch;     /* keeps the memory below; NULL until setScratch */
+  void *scratch_data;
+  size_t scratch_size;
   /* Open addressing with linear probing; an entry is a handle with its kind in the top byte, 0 is empty. */
   uint64_t *kept;
   size_t kept_count, kept_capacity; /* the capacity is 0 or a power of two, at most 3/4 full */
@@ -183,6 +186,12 @@ napi_value kn_error_class(napi_env env) {
   return napi_get_reference_value(env, state->error_class, &class) == napi_ok ? class : NULL;
 }
 
+void *kn_scratch_of(napi_env env, size_t *out_size) {
+  kn_state *state = kn_state_of(env);
+  *out_size = state == NULL ? 0 : state->scratch_size;
+  return state == NULL ? NULL : state->scratch_data;
+}
+
 static void kn_environment_ends(void *arg) {
   kn_state *state = arg;
   pthread_mutex_lock(&kn_states_lock);
@@ -195,7 +204,9 @@ static void kn_environment_ends(void *arg) {
     kn_cached_state = NULL;
   }
   if (state->error_class != NULL) (void)napi_delete_reference(state->env, state->error_class);
-  state->error_class = NULL;
+  if (state->scratch != NULL) (void)napi_delete_reference(state->env, state->scratch);
+  state->error_class = state->scratch = NULL;
+  state->scratch_size = 0;
   kn_close_kept(state);
   if (state->batch != 0) (void)keel_batch_free(state->batch, NULL);
   state->batch = 0;
@@ -234,6 +245,25 @@ static napi_value kn_set_error_class(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* setScratch(buffer): where get() leaves small values (reads.c). The caller keeps it to itself, so that nobody detaches it. */
+static napi_value kn_set_scratch(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value buffer = NULL;
+  bool is_buffer = false;
+  kn_state *state = kn_state_of(env);
+  if (state == NULL || napi_get_cb_info(env, info, &count, &buffer, NULL, NULL) != napi_ok) return NULL;
+  if (napi_is_buffer(env, buffer, &is_buffer) != napi_ok) return NULL;
+  state->scratch_size = 0;
+  if (state->scratch != NULL) (void)napi_delete_reference(env, state->scratch);
+  state->scratch = NULL;
+  if (!is_buffer || napi_create_reference(env, buffer, 1, &state->scratch) != napi_ok) {
+    kn_throw_invalid(env, "setScratch", "expected a Buffer");
+    return NULL;
+  }
+  (void)napi_get_buffer_info(env, buffer, &state->scratch_data, &state->scratch_size);
+  return NULL;
+}
+
 /* process.exit() on the main thread ends the process without running the cleanup hooks of the main environment. The databases
  * are safe then as after any crash, but this leaves them in order: closed, and without a log to replay. An 'exit' listener would
  * come too early, before those of the program, which may still use the database. Only environments of the thread that exits
@@ -260,6 +290,7 @@ static void kn_watch_exit(void) {
 NAPI_MODULE_INIT() {
   static const napi_property_descriptor own[] = {
       {"setErrorClass", NULL, kn_set_error_class, NULL, NULL, NULL, napi_default, NULL},
+      {"setScratch", NULL, kn_set_scratch, NULL, NULL, NULL, napi_default, NULL},
       {"openHandles", NULL, kn_open_handles, NULL, NULL, NULL, napi_default, NULL},
   };
   /* SWIG's start-up code fills tables that all environments share, without a lock of its own. */

@@ -61,6 +61,9 @@ napi_value kn_raw_register(napi_env env, napi_value exports);
 bool kn_async_register(napi_env env, napi_value exports);
 bool kn_reads_register(napi_env env, napi_value exports);
 
+/* Where get() leaves small values: a Buffer of JavaScript's that it gave with setScratch. NULL and 0 before that. */
+void *kn_scratch_of(napi_env env, size_t *out_size);
+
 /* --- errors (convert.c) --------------------------------------------------------------------------------------------- */
 
 /* A KeelError (the class that JavaScript gave to setErrorClass), not thrown yet. NULL with an exception pending when the
