@@ -18,9 +18,9 @@ def main(path: str, countries: list[str]) -> None:
     table = Table(title="Largest places (read by Python)")
     for column, justify in (("country", "left"), ("places", "right"), ("largest", "left"), ("people", "right")):
         table.add_column(column, justify=justify)
-    begin = time.perf_counter()
     rows = 0
     with keel.open(path, read_only=True) as db, db.transaction(read_only=True) as txn:
+        begin = time.perf_counter()
         by_country = txn[db.keyspace("by_country", create=False)]
         for country in countries:
             prefix = country.encode()
