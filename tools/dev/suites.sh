@@ -7,7 +7,7 @@ SUITES_TABLE=
 SUITES_BEGAN=$(date +%s)
 
 # The lines in which runners sum themselves up: ctest, pytest, go test, node --test, mypy, and our own tools.
-SUITES_SUMMARY='tests passed,|^=+ .*(passed|failed|error).* =+$|^[0-9]+ (passed|failed)|^(ok|FAIL)[[:space:]]|^[#ℹ] (tests|pass|fail) |^(Success|Found [0-9]+ error)|^[a-z-]+: [0-9]+ '
+SUITES_SUMMARY='tests passed,|^=+ .*(passed|failed|error).* =+$|^[0-9]+ (passed|failed)|^(ok|FAIL)[[:space:]]+[a-z]|^[#ℹ] (tests|pass|fail) |^(Success|Found [0-9]+ error)|^[a-z-]+: [0-9]+ '
 
 # suite NAME COMMAND...: runs the command (a function, mostly) with its output in a log.
 suite() {
