@@ -1,4 +1,5 @@
-/* tests/unit/wal/test_wal_api.c: refusals with their messages, read-only logs, deadlines, owner, a reader that follows. */
+/* tests/unit/wal/test_wal_api.c: refusals with their messages, read-only logs, deadlines, owner, a reader that follows.
+ * */
 #include "wal_fixture.h"
 
 static kl_sim *api_sim(void) {

@@ -64,8 +64,8 @@ static void fault_check_poisoned(kl_wal *wal, const kl_error *first) {
   }
 }
 
-/* The operation fails; the log is poisoned or in order; it is opened anew on the same machine (which may show bytes that
- * no sync will store, WAL-10), appended to, and then the power goes. */
+/* The operation fails; the log is poisoned or in order; it is opened anew on the same machine (which may show bytes
+ * that no sync will store, WAL-10), appended to, and then the power goes. */
 static void fault_at(kl_sim_fault fault, uint64_t seed, uint64_t point, uint64_t *struck) {
   kl_sim *sim = NULL;
   kl_wal *wal = NULL;
@@ -140,7 +140,8 @@ static void short_transfers_are_no_errors(void **state) {
   assert_int_equal(struck, 0);
 }
 
-/* A full disk refuses the append that would grow the file, and nothing else: the log goes on as soon as there is room. */
+/* A full disk refuses the append that would grow the file, and nothing else: the log goes on as soon as there is room.
+ * */
 static void a_full_disk_is_survived(void **state) {
   (void)state;
   uint64_t seed = test_seed(0xf0), operations = fault_count_operations(seed), refused = 0;
@@ -286,8 +287,9 @@ static void every_allocation_may_fail(void **state) {
   assert_true(seen > 5);
 }
 
-/* Flips bits all over a log of synced batches. With the caller's knowledge of what was durable, the log either reads whole
- * or is refused; without it, what comes after the last batch that somebody vouched for may be missing, never wrong. */
+/* Flips bits all over a log of synced batches. With the caller's knowledge of what was durable, the log either reads
+ * whole or is refused; without it, what comes after the last batch that somebody vouched for may be missing, never
+ * wrong. */
 static void flipped_bits_are_found(void **state) {
   (void)state;
   uint64_t seed = test_seed(0xb17);

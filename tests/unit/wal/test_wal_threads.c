@@ -1,5 +1,5 @@
-/* tests/unit/wal/test_wal_threads.c: many threads append in turn and sync at once; on the real file system with the log's
- * own thread at work, and on the simulated one with syncs that fail. Run under the thread sanitizer too. */
+/* tests/unit/wal/test_wal_threads.c: many threads append in turn and sync at once; on the real file system with the
+ * log's own thread at work, and on the simulated one with syncs that fail. Run under the thread sanitizer too. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
