@@ -59,7 +59,10 @@ static kl_status db_open_memory(kl_db *db, kl_error *err) {
   if (status != KL_OK) return status;
   kl_txn_manager_start(db->manager, NULL, 0);
   status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
-  if (status != KL_OK) kl_txn_manager_unref(db->manager);
+  if (status != KL_OK) {
+    kl_txn_manager_close(db->manager);
+    kl_txn_manager_unref(db->manager);
+  }
   return status;
 }
 

@@ -113,6 +113,7 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
     if (created && db->wal == NULL) (void)kl_os_remove(db->os, db->path, NULL); /* its lock is ours */
+    kl_txn_manager_close(db->manager);
     kl_wal_close(db->wal);
     db->wal = NULL;
     kl_txn_manager_unref(db->manager);

@@ -1,15 +1,14 @@
 /* core/txn/commit.c: the group-commit pipeline. See commit.h; invariants and the argument are in README.md.
  *
  * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under the turn
- * calls commit_admit and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
+ * calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
 #include "commit.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "../base/assert.h"
 #include "../wal/commit_record.h"
-#include "txn_private.h"
+#include "commit_request.h"
 
 enum {
   COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
@@ -23,23 +22,6 @@ enum {
 
 /* The state of a request. PARKED is or-ed to the first two while the committer sleeps. */
 enum { COMMIT_WAITING = 0, COMMIT_INSERT = 1, COMMIT_DONE = 2, COMMIT_PARKED = 4 };
-
-/* On the committer's stack; others touch it until they have set COMMIT_DONE. */
-struct kl_commit_request {
-  kl_commit_request *next; /* in the queue: the one before; in a list: the one after */
-  kl_txn *txn;
-  kl_commit_group *group;
-  uint8_t *record; /* the encoded commit; NULL without a log */
-  size_t record_size;
-  uint64_t *hashes; /* of the entries, in the order of the write set */
-  void *reserve;    /* memory held back until the inserts need it */
-  uint64_t delta_bytes;
-  uint64_t ts;
-  uint32_t park;
-  _Atomic uint32_t state;
-  kl_status status;
-  kl_error error;
-};
 
 /* On the leader's stack; the leader's request is completed last. */
 struct kl_commit_group {
@@ -195,7 +177,7 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   }
   if (manager->wal != NULL) commit_encode(request);
   commit_hash(request, manager->pipeline.hash_seed);
-  return KL_OK;
+  return kl_commit_precheck(manager, request, err);
 }
 
 static void commit_free_reserve(kl_txn_manager *manager, kl_commit_request *request) {
@@ -205,105 +187,6 @@ static void commit_free_reserve(kl_txn_manager *manager, kl_commit_request *requ
 
 /* Under the turn. */
 
-/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
-static const char *commit_show_key(kl_slice key, char out[COMMIT_KEY_SHOWN]) {
-  static const char digits[] = "0123456789abcdef";
-  size_t used = 0;
-  for (size_t i = 0; i < key.size; i++) {
-    uint8_t byte = ((const uint8_t *)key.data)[i];
-    if (used + 4 + 3 >= COMMIT_KEY_SHOWN) {
-      memcpy(out + used, "...", 3);
-      used += 3;
-      break;
-    }
-    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
-      out[used++] = (char)byte;
-    } else {
-      out[used++] = '\\';
-      out[used++] = 'x';
-      out[used++] = digits[byte >> 4];
-      out[used++] = digits[byte & 15];
-    }
-  }
-  out[used] = '\0';
-  return out;
-}
-
-/* When the key was last written, as far as newer than the snapshot: published, or still in flight. */
-static uint64_t commit_newest_write(kl_txn_manager *manager, uint32_t keyspace, kl_slice key, uint64_t hash) {
-  uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
-  uint64_t inserted = kl_delta_newest_ts(manager->delta, keyspace, key);
-  return inflight > inserted ? inflight : inserted;
-}
-
-static kl_status commit_validate_tree(kl_txn_manager *manager, kl_txn *txn, const kl_write_tree *tree,
-                                      const uint64_t *hashes, kl_error *err) {
-  char shown[COMMIT_KEY_SHOWN];
-  if (tree->keyspace != 0) {
-    uint8_t bytes[KL_DROP_MARKER_SIZE];
-    kl_drop_marker_encode(tree->keyspace, bytes);
-    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
-    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    if (commit_newest_write(manager, 0, marker, hash) > txn->snapshot.ts) {
-      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
-    }
-  }
-  kl_write_position at;
-  kl_write_tree_first(tree, &at);
-  for (; at.entry != NULL; kl_write_position_next(&at)) {
-    kl_slice key = kl_write_entry_key(at.entry);
-    uint64_t newest = commit_newest_write(manager, tree->keyspace, key, *hashes++);
-    if (newest > txn->snapshot.ts) {
-      return kl_fail(err, KL_E_CONFLICT,
-                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
-                     "; run the transaction again",
-                     commit_show_key(key, shown), tree->keyspace, newest, txn->snapshot.ts);
-    }
-  }
-  return KL_OK;
-}
-
-static kl_status commit_check_memory(kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
-  if (manager->options.memory_limit == 0) return KL_OK;
-  kl_delta_stats stats;
-  kl_delta_get_stats(manager->delta, &stats);
-  uint64_t bytes = stats.bytes + atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_relaxed);
-  if (bytes + request->delta_bytes <= manager->options.memory_limit) return KL_OK;
-  return kl_fail(err, KL_E_LIMIT,
-                 "the commit needs %" PRIu64 " bytes beside the %" PRIu64 " in use, and memory_limit is %" PRIu64
-                 "; nothing was written",
-                 request->delta_bytes, bytes, manager->options.memory_limit);
-}
-
-/* Validates one request against everything before it and gives it a timestamp. */
-static kl_status commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
-  kl_commit_pipeline *pipeline = &manager->pipeline;
-  kl_txn *txn = request->txn;
-  kl_error *err = &request->error;
-  if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
-  kl_status status = kl_txn_manager_check(manager, err);
-  if (status == KL_OK) status = commit_check_memory(manager, request, err);
-  const uint64_t *hashes = request->hashes;
-  for (uint32_t i = 0; i < txn->writes.tree_count && status == KL_OK; i++) {
-    status = commit_validate_tree(manager, txn, txn->writes.trees[i], hashes, err);
-    hashes += txn->writes.trees[i]->count;
-  }
-  if (status != KL_OK) return status;
-  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_relaxed);
-  if (!kl_inflight_reserve(&pipeline->inflight, (size_t)txn->writes.count, visible)) {
-    return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
-  }
-  request->ts = ++pipeline->last_ts;
-  for (uint64_t i = 0; i < txn->writes.count; i++) {
-    kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
-  }
-  if (manager->wal != NULL) {
-    kl_commit_header_encode(request->record, request->ts, txn->writes.count, txn->writes.encoded_bytes);
-  }
-  atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
-  return KL_OK;
-}
-
 /* An append failed. What the members are told depends on whether the log may hold the batch all the same. */
 static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *first, size_t count, kl_status status,
                                  const kl_error *error) {
@@ -311,10 +194,7 @@ static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *fir
   kl_wal_get_stats(manager->wal, &stats);
   if (stats.poisoned) kl_txn_manager_poison(manager, error);
   for (kl_commit_request *request = first; count > 0; count--, request = request->next) {
-    for (uint64_t i = 0; i < request->txn->writes.count; i++) {
-      kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
-    }
-    atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
+    kl_commit_withdraw(manager, request);
     request->error = *error;
     request->status = status;
     if (stats.poisoned && status != KL_E_POISONED) {
@@ -519,7 +399,7 @@ static void commit_lead(kl_txn_manager *manager, kl_commit_request *own) {
   kl_mutex_lock(&pipeline->turn);
   kl_commit_request *list = commit_take_queue(pipeline);
   for (kl_commit_request *member = list; member != NULL; member = member->next) {
-    member->status = commit_admit(manager, member);
+    member->status = kl_commit_admit(manager, member);
   }
   commit_sort_out(list, &admitted, &refused);
   commit_append(manager, &group, admitted);

@@ -7,7 +7,7 @@
 #include "../base/rng.h"
 
 enum {
-  INFLIGHT_FIRST_SLOTS = 256,
+  INFLIGHT_FIRST_SLOTS = 2048,
   INFLIGHT_KEPT_SLOTS = 16384 /* a larger table, made for a large commit, is given back once it is empty */
 };
 
@@ -37,9 +37,15 @@ void kl_inflight_init(kl_inflight *table, kl_allocator *allocator) {
   table->allocator = allocator;
 }
 
-void kl_inflight_destroy(kl_inflight *table) {
+static void inflight_empty(kl_inflight *table) {
   kl_free(table->allocator, table->entries, table->capacity * sizeof *table->entries);
-  kl_inflight_init(table, table->allocator);
+  table->entries = NULL;
+  table->capacity = table->used = 0;
+  table->forgotten = table->newest;
+}
+
+void kl_inflight_destroy(kl_inflight *table) {
+  inflight_empty(table);
 }
 
 static kl_inflight_entry *inflight_slot(kl_inflight_entry *entries, size_t capacity, uint64_t hash) {
@@ -49,7 +55,7 @@ static kl_inflight_entry *inflight_slot(kl_inflight_entry *entries, size_t capac
 }
 
 bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
-  if (table->newest <= visible && table->capacity > INFLIGHT_KEPT_SLOTS) kl_inflight_destroy(table);
+  if (table->newest <= visible && table->capacity > INFLIGHT_KEPT_SLOTS) inflight_empty(table);
   if (table->used + count <= table->capacity / 2) return true;
   size_t live = 0;
   for (size_t i = 0; i < table->capacity; i++) live += table->entries[i].ts > visible;
@@ -61,6 +67,7 @@ bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
   if (live == 0 && capacity == table->capacity) {
     memset(table->entries, 0, capacity * sizeof *table->entries);
     table->used = 0;
+    table->forgotten = visible;
     return true;
   }
   kl_inflight_entry *entries = kl_alloc(table->allocator, capacity * sizeof *entries);
@@ -72,6 +79,7 @@ bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
   table->entries = entries;
   table->capacity = capacity;
   table->used = live;
+  table->forgotten = visible;
   return true;
 }
 
@@ -93,4 +101,6 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts) {
   if (table->capacity == 0) return;
   kl_inflight_entry *entry = inflight_slot(table->entries, table->capacity, hash);
   if (entry->ts == ts) entry->ts = INFLIGHT_WITHDRAWN;
+  /* The entry may have replaced an older one, which somebody's precheck was too early to see. */
+  table->forgotten = table->newest;
 }

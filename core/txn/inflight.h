@@ -27,9 +27,10 @@ typedef struct kl_inflight_entry {
 typedef struct kl_inflight {
   kl_allocator *allocator;
   kl_inflight_entry *entries;
-  size_t capacity; /* power of two, or 0 */
-  size_t used;     /* slots with ts != 0 */
-  uint64_t newest; /* timestamp of all entries; once it is visible, all of them are stale */
+  size_t capacity;    /* power of two, or 0 */
+  size_t used;        /* slots with ts != 0 */
+  uint64_t newest;    /* timestamp of all entries; once it is visible, all of them are stale */
+  uint64_t forgotten; /* what is at or below this may be missing; everything above is here */
 } kl_inflight;
 
 uint64_t kl_inflight_hash(uint64_t seed, uint32_t keyspace, kl_slice key);

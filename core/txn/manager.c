@@ -97,6 +97,7 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
 void kl_txn_manager_close(kl_txn_manager *manager) {
   atomic_store_explicit(&manager->open, false, memory_order_release);
   kl_commit_pipeline_close(&manager->pipeline);
+  kl_txn_close_spares(manager);
 }
 
 kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err) {
@@ -140,7 +141,6 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->rollbacks = kl_counters_sum(counters, TXN_ROLLBACKS);
   out->conflicts = kl_counters_sum(counters, TXN_CONFLICTS);
   out->groups = kl_counters_sum(counters, TXN_GROUPS);
-  out->transactions_live = kl_counters_sum(counters, TXN_LIVE);
   out->views_live = kl_counters_sum(counters, TXN_VIEWS);
   out->memory_bytes = kl_counters_sum(counters, TXN_MEMORY) + sizeof *manager;
   out->gets = kl_counters_sum(&manager->operations, TXN_GETS);
@@ -150,6 +150,7 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
   out->snapshots_live = summary.live;
+  out->transactions_live = summary.live; /* each has its own, until snapshots can be shared */
   uint64_t now = kl_os_monotonic_ns(manager->os);
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);

@@ -26,7 +26,7 @@ typedef struct kl_txn_manager_options {
   uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
 } kl_txn_manager_options;
 
-/* One reference. Nothing can be begun before kl_txn_manager_start. */
+/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last unref. */
 kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, kl_txn_manager **out, kl_error *err);
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */

@@ -29,6 +29,57 @@ static kl_status txn_check_options(const kl_txn_manager *manager, const kl_txn_o
   return KL_OK;
 }
 
+static kl_txn *txn_new(kl_txn_manager *manager) {
+  kl_txn *txn = kl_alloc(&manager->allocator, sizeof *txn);
+  if (txn == NULL) return NULL;
+  kl_txn_manager_ref(manager);
+  txn->manager = manager;
+  kl_write_set_init(&txn->writes, &manager->allocator);
+  return txn;
+}
+
+static void txn_free(kl_txn *txn) {
+  kl_txn_manager *manager = txn->manager;
+  kl_write_set_destroy(&txn->writes);
+  kl_free(&manager->allocator, txn, sizeof *txn);
+  kl_txn_manager_unref(manager);
+}
+
+static kl_txn *txn_spares_closed(kl_txn_manager *manager) {
+  return (kl_txn *)(void *)manager;
+}
+
+static kl_txn_spare *txn_spare(kl_txn_manager *manager) {
+  return &manager->spares[kl_thread_hint() & (TXN_SPARES - 1)];
+}
+
+static kl_txn *txn_take_spare(kl_txn_manager *manager) {
+  kl_txn_spare *spare = txn_spare(manager);
+  kl_txn *txn = atomic_load_explicit(&spare->txn, memory_order_relaxed);
+  if (txn == NULL || txn == txn_spares_closed(manager)) return NULL;
+  /* Acquire: what its last user left. That it may have been taken and put back since the load does no harm. */
+  if (!atomic_compare_exchange_strong_explicit(&spare->txn, &txn, NULL, memory_order_acquire, memory_order_relaxed)) {
+    return NULL;
+  }
+  return txn;
+}
+
+/* Nobody refers to the transaction any more. */
+static void txn_keep_or_free(kl_txn *txn) {
+  kl_txn *none = NULL;
+  if (!atomic_compare_exchange_strong_explicit(&txn_spare(txn->manager)->txn, &none, txn, memory_order_release,
+                                               memory_order_relaxed)) {
+    txn_free(txn);
+  }
+}
+
+void kl_txn_close_spares(kl_txn_manager *manager) {
+  for (int i = 0; i < TXN_SPARES; i++) {
+    kl_txn *txn = atomic_exchange_explicit(&manager->spares[i].txn, txn_spares_closed(manager), memory_order_acquire);
+    if (txn != NULL && txn != txn_spares_closed(manager)) txn_free(txn);
+  }
+}
+
 kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err) {
   static const kl_txn_options txn_default_options;
   if (options == NULL) options = &txn_default_options;
@@ -38,21 +89,20 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   kl_status status = txn_check_options(manager, options, err);
   if (status == KL_OK && !options->read_only) status = kl_txn_manager_check(manager, err);
   if (status != KL_OK) return status;
-  kl_txn *txn = kl_alloc(&manager->allocator, sizeof *txn);
+  kl_txn *txn = txn_take_spare(manager);
+  if (txn == NULL) txn = txn_new(manager);
   if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
   status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
   if (status != KL_OK) {
-    kl_free(&manager->allocator, txn, sizeof *txn);
+    txn_keep_or_free(txn);
     return status;
   }
-  kl_txn_manager_ref(manager);
-  txn->manager = manager;
-  atomic_init(&txn->references, 1);
+  atomic_store_explicit(&txn->references, 1, memory_order_relaxed);
+  txn->state = KL_TXN_ACTIVE;
   txn->read_only = options->read_only;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->delta = manager->delta;
-  kl_write_set_init(&txn->writes, &manager->allocator);
-  kl_counters_add(&manager->counters, TXN_LIVE, 1);
+  txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
   *out_txn = txn;
   return KL_OK;
 }
@@ -73,10 +123,14 @@ kl_status kl_txn_enter(kl_txn *txn, kl_error *err) {
 /* Gives back everything but the object itself. */
 static void txn_end(kl_txn *txn, kl_txn_state state) {
   kl_txn_manager *manager = txn->manager;
-  kl_write_set_destroy(&txn->writes);
+  if (txn->writes.arena.bytes_reserved > TXN_SPARE_MEMORY) {
+    kl_write_set_destroy(&txn->writes);
+    kl_write_set_init(&txn->writes, &manager->allocator);
+  } else if (txn->writes.arena.bytes_reserved != 0) {
+    kl_write_set_reset(&txn->writes);
+  }
   kl_snapshot_end(&txn->snapshot);
   txn->state = state;
-  kl_counters_add(&manager->counters, TXN_LIVE, (uint64_t)0 - 1);
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
   if (txn->puts != 0) kl_counters_add(&manager->operations, TXN_PUTS, txn->puts);
   if (txn->deletes != 0) kl_counters_add(&manager->operations, TXN_DELETES, txn->deletes);
@@ -112,9 +166,7 @@ kl_status kl_txn_rollback(kl_txn *txn, kl_error *err) {
 void kl_txn_unref(kl_txn *txn) {
   /* Release: our use ends before; acquire: the one that frees has seen all others end. */
   if (atomic_fetch_sub_explicit(&txn->references, 1, memory_order_acq_rel) != 1) return;
-  kl_txn_manager *manager = txn->manager;
-  kl_free(&manager->allocator, txn, sizeof *txn);
-  kl_txn_manager_unref(manager);
+  txn_keep_or_free(txn);
 }
 
 void kl_txn_release(kl_txn *txn) {

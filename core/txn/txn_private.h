@@ -15,8 +15,19 @@
 #include "write_set.h"
 
 /* Two groups of counters, by how a transaction uses them. */
-enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_LIVE, TXN_VIEWS, TXN_MEMORY };
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
+
+enum {
+  TXN_SPARES = 16,             /* a power of two */
+  TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
+};
+
+/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared line. It keeps
+ * its reference on the manager. NULL: empty; the manager's own address: closed for good. */
+typedef struct kl_txn_spare {
+  _Alignas(64) _Atomic(kl_txn *) txn;
+} kl_txn_spare;
 
 struct kl_txn_manager {
   kl_allocator allocator; /* counts, then asks os->allocator */
@@ -28,6 +39,7 @@ struct kl_txn_manager {
   _Atomic bool open;
   kl_snapshot_registry snapshots;
   kl_counters counters, operations;
+  kl_txn_spare spares[TXN_SPARES];
   /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
   _Alignas(64) _Atomic uint64_t visible_ts;
   kl_commit_pipeline pipeline;
@@ -57,6 +69,8 @@ static inline void kl_txn_leave(kl_txn *txn) {
 
 /* Drops one of the references that the caller, cursors included, hold on the object. */
 void kl_txn_unref(kl_txn *txn);
+/* Frees the spares and keeps none from now on. */
+void kl_txn_close_spares(kl_txn_manager *manager);
 
 /* kl_fail for the commonest answer, without the cost of formatting. `text` is shorter than KL_ERROR_MESSAGE. */
 static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {

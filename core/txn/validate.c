@@ -1,0 +1,134 @@
+/* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "../wal/commit_record.h"
+#include "commit_request.h"
+
+enum { VALIDATE_KEY_SHOWN = 40 };
+
+/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
+static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
+  static const char digits[] = "0123456789abcdef";
+  size_t used = 0;
+  for (size_t i = 0; i < key.size; i++) {
+    uint8_t byte = ((const uint8_t *)key.data)[i];
+    if (used + 4 + 3 >= VALIDATE_KEY_SHOWN) {
+      memcpy(out + used, "...", 3);
+      used += 3;
+      break;
+    }
+    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
+      out[used++] = (char)byte;
+    } else {
+      out[used++] = '\\';
+      out[used++] = 'x';
+      out[used++] = digits[byte >> 4];
+      out[used++] = digits[byte & 15];
+    }
+  }
+  out[used] = '\0';
+  return out;
+}
+
+/* Where a key is looked for: in the delta, among the keys in flight, or both. The latter needs the turn. */
+enum { VALIDATE_DELTA = 1, VALIDATE_INFLIGHT = 2 };
+
+/* When the key was last written, as far as `where` tells. */
+static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t keyspace, kl_slice key, uint64_t hash) {
+  uint64_t newest = 0;
+  if ((where & VALIDATE_DELTA) != 0) newest = kl_delta_newest_ts(manager->delta, keyspace, key);
+  if ((where & VALIDATE_INFLIGHT) != 0) {
+    uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
+    if (inflight > newest) newest = inflight;
+  }
+  return newest;
+}
+
+static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snapshot_ts, const kl_write_tree *tree,
+                               const uint64_t *hashes, kl_error *err) {
+  if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
+    uint8_t bytes[KL_DROP_MARKER_SIZE];
+    kl_drop_marker_encode(tree->keyspace, bytes);
+    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
+    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
+    if (validate_newest(manager, where, 0, marker, hash) > snapshot_ts) {
+      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
+    }
+  }
+  kl_write_position at;
+  kl_write_tree_first(tree, &at);
+  for (; at.entry != NULL; kl_write_position_next(&at)) {
+    kl_slice key = kl_write_entry_key(at.entry);
+    uint64_t newest = validate_newest(manager, where, tree->keyspace, key, *hashes++);
+    if (newest > snapshot_ts) {
+      char shown[VALIDATE_KEY_SHOWN];
+      return kl_fail(err, KL_E_CONFLICT,
+                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                     "; run the transaction again",
+                     validate_show_key(key, shown), tree->keyspace, newest, snapshot_ts);
+    }
+  }
+  return KL_OK;
+}
+
+static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_commit_request *request, kl_error *err) {
+  const kl_write_set *writes = &request->txn->writes;
+  const uint64_t *hashes = request->hashes;
+  kl_status status = KL_OK;
+  for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
+    status = validate_tree(manager, where, request->txn->snapshot.ts, writes->trees[i], hashes, err);
+    hashes += writes->trees[i]->count;
+  }
+  return status;
+}
+
+kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
+  /* Acquire: the inserts of everything up to this timestamp. */
+  request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  return validate_writes(manager, VALIDATE_DELTA, request, err);
+}
+
+static kl_status validate_memory(kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
+  if (manager->options.memory_limit == 0) return KL_OK;
+  kl_delta_stats stats;
+  kl_delta_get_stats(manager->delta, &stats);
+  uint64_t bytes = stats.bytes + atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_relaxed);
+  if (bytes + request->delta_bytes <= manager->options.memory_limit) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT,
+                 "the commit needs %" PRIu64 " bytes beside the %" PRIu64 " in use, and memory_limit is %" PRIu64
+                 "; nothing was written",
+                 request->delta_bytes, bytes, manager->options.memory_limit);
+}
+
+kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  const kl_write_set *writes = &request->txn->writes;
+  kl_error *err = &request->error;
+  if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
+  kl_status status = kl_txn_manager_check(manager, err);
+  if (status == KL_OK) status = validate_memory(manager, request, err);
+  if (status != KL_OK) return status;
+  int where = VALIDATE_INFLIGHT;
+  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTA;
+  status = validate_writes(manager, where, request, err);
+  if (status != KL_OK) return status;
+  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  if (!kl_inflight_reserve(&pipeline->inflight, (size_t)writes->count, visible)) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
+  }
+  request->ts = ++pipeline->last_ts;
+  for (uint64_t i = 0; i < writes->count; i++) kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
+  if (request->record != NULL) {
+    kl_commit_header_encode(request->record, request->ts, writes->count, writes->encoded_bytes);
+  }
+  atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
+  return KL_OK;
+}
+
+void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request) {
+  for (uint64_t i = 0; i < request->txn->writes.count; i++) {
+    kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
+  }
+  atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
+}
