@@ -31,6 +31,11 @@ class Shared {
 
   /** From here on `end(handle)` is called when the database closes, unless `end` or `disown` come first. */
   adopt(handle, end) {
+    if (this.handle === 0) {
+      // Closed while an asynchronous call opened the child.
+      end(handle);
+      this.use();
+    }
     this.#open.set(handle, end);
   }
 
@@ -115,6 +120,13 @@ class Database {
     return new Keyspace(this.#shared, name, handle);
   }
 
+  async keyspaceAsync(name, options) {
+    if (typeof name !== 'string') throw invalid('name: expected a string');
+    const opening = native.keyspace_open_async(this.#shared.use(), name, keyspaceFlags(options));
+    const handle = await withStack(opening, Database.prototype.keyspaceAsync);
+    return new Keyspace(this.#shared, name, handle);
+  }
+
   keyspaces() {
     const columns = native.keyspace_list(this.#shared.use());
     return Array.from({ length: columns.count }, (_, i) => key(columns, i).toString());
@@ -123,6 +135,11 @@ class Database {
   dropKeyspace(name) {
     if (typeof name !== 'string') throw invalid('name: expected a string');
     native.keyspace_drop(this.#shared.use(), name);
+  }
+
+  async dropKeyspaceAsync(name) {
+    if (typeof name !== 'string') throw invalid('name: expected a string');
+    await withStack(native.keyspace_drop_async(this.#shared.use(), name, 0), Database.prototype.dropKeyspaceAsync);
   }
 
   // --- transactions ---

@@ -120,10 +120,13 @@ export declare class Database {
 
   /** Opens a keyspace, and makes it when it does not exist. Keep the object: opening is not free. */
   keyspace(name: string, options?: KeyspaceOptions): Keyspace;
+  /** As `keyspace`, without holding up the event loop: making one is a durable commit. */
+  keyspaceAsync(name: string, options?: KeyspaceOptions): Promise<Keyspace>;
   /** The names of all keyspaces, in byte order. */
   keyspaces(): string[];
   /** Removes a keyspace with all its rows. */
   dropKeyspace(name: string): void;
+  dropKeyspaceAsync(name: string): Promise<void>;
 
   /** Begins a transaction, to be ended with `commit` or `rollback`. */
   begin(options?: BeginOptions): Transaction;

@@ -1,7 +1,7 @@
 /* node/src/async.c: the calls that wait for a disk, as promises.
  *
- * open_async, close_async, flush_async and commit_async run the same ABI functions as their synchronous namesakes on a
- * thread of Node's pool, and settle a promise on the environment's thread. SWIG wraps calls that return; these
+ * open_async, close_async, flush_async, commit_async, keyspace_open_async and keyspace_drop_async run the same ABI functions as
+ * their synchronous namesakes on a thread of Node's pool, and settle a promise on the environment's thread. SWIG wraps calls that return; these
  * are written by hand.
  *
  * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands it over
@@ -13,7 +13,14 @@
 
 #include "addon.h"
 
-typedef enum kn_job_kind { KN_JOB_OPEN, KN_JOB_CLOSE, KN_JOB_FLUSH, KN_JOB_COMMIT } kn_job_kind;
+typedef enum kn_job_kind {
+  KN_JOB_OPEN,
+  KN_JOB_CLOSE,
+  KN_JOB_FLUSH,
+  KN_JOB_COMMIT,
+  KN_JOB_KEYSPACE_OPEN,
+  KN_JOB_KEYSPACE_DROP
+} kn_job_kind;
 
 typedef struct kn_job {
   kn_job_kind kind;
@@ -22,14 +29,15 @@ typedef struct kn_job {
   napi_deferred deferred;
   uint64_t handle; /* what the call is about */
   keel_options options;
-  kn_bytes path;
-  uint64_t result; /* the opened database, or the commit's timestamp */
+  keel_keyspace_options keyspace_options;
+  kn_bytes text;   /* the path, or the keyspace's name; it may point into itself, so a job stays where it is */
+  uint64_t result; /* what was opened, or the commit's timestamp */
   keel_status status;
   keel_error error;
 } kn_job;
 
 static void kn_job_free(kn_job *job) {
-  kn_bytes_free(&job->path);
+  kn_bytes_free(&job->text);
   kn_state_unref(job->state);
   free(job);
 }
@@ -40,7 +48,7 @@ static void kn_job_run(napi_env env, void *data) {
   (void)env;
   switch (job->kind) {
     case KN_JOB_OPEN:
-      job->status = keel_open(job->path.data, &job->options, &job->result, &job->error);
+      job->status = keel_open(job->text.data, &job->options, &job->result, &job->error);
       break;
     case KN_JOB_CLOSE:
       job->status = keel_close(job->handle, &job->error);
@@ -51,7 +59,18 @@ static void kn_job_run(napi_env env, void *data) {
     case KN_JOB_COMMIT:
       job->status = keel_commit(job->handle, &job->result, &job->error);
       break;
+    case KN_JOB_KEYSPACE_OPEN:
+      job->status = keel_keyspace_open(job->handle, job->text.data, job->text.size, &job->keyspace_options,
+                                       &job->result, &job->error);
+      break;
+    case KN_JOB_KEYSPACE_DROP:
+      job->status = keel_keyspace_drop(job->handle, job->text.data, job->text.size, &job->error);
+      break;
   }
+}
+
+static bool kn_job_opens(const kn_job *job) {
+  return job->kind == KN_JOB_OPEN || job->kind == KN_JOB_KEYSPACE_OPEN;
 }
 
 static void kn_job_settle(napi_env env, kn_job *job) {
@@ -61,7 +80,7 @@ static void kn_job_settle(napi_env env, kn_job *job) {
     if (value != NULL) (void)napi_reject_deferred(env, job->deferred, value);
     return;
   }
-  if (job->kind == KN_JOB_OPEN || job->kind == KN_JOB_COMMIT) {
+  if (kn_job_opens(job) || job->kind == KN_JOB_COMMIT) {
     value = kn_number_out(env, job->result);
   } else {
     (void)napi_get_undefined(env, &value);
@@ -75,11 +94,10 @@ static void kn_job_done(napi_env env, napi_status cancelled, void *data) {
   if (cancelled != napi_ok) { /* it never ran: only an environment that ends cancels */
     job->status = KEEL_E_CANCELLED;
     job->error = (keel_error){.code = KEEL_E_CANCELLED, .message = "the environment is ending; the call was not made"};
-  } else if (job->kind == KN_JOB_OPEN && job->status == KEEL_OK) {
-    if (!kn_keep(job->state, KN_DB, job->result)) {
+  } else if (kn_job_opens(job) && job->status == KEEL_OK) {
+    if (!kn_keep(job->state, job->kind == KN_JOB_OPEN ? KN_DB : KN_KEYSPACE, job->result)) {
       job->status = KEEL_E_NO_MEMORY;
-      job->error =
-          (keel_error){.code = KEEL_E_NO_MEMORY, .message = "out of memory for a handle; the database is closed"};
+      job->error = (keel_error){.code = KEEL_E_NO_MEMORY, .message = "out of memory for a handle; it is closed again"};
     }
   } else if (job->kind == KN_JOB_COMMIT || job->kind == KN_JOB_CLOSE) {
     kn_ended(job->state, job->handle, job->status);
@@ -133,8 +151,7 @@ static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   }
   kn_job *job = kn_job_new(env, KN_JOB_OPEN);
   if (job == NULL) return NULL;
-  kn_bytes_clear(&job->path);
-  if (!kn_text_in(env, arguments[0], "path", false, &job->path)) {
+  if (!kn_text_in(env, arguments[0], "path", false, &job->text)) {
     kn_job_free(job);
     return NULL;
   }
@@ -173,12 +190,43 @@ static napi_value kn_commit_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_COMMIT);
 }
 
+/* A job about a keyspace by its name. */
+static napi_value kn_keyspace_async(napi_env env, napi_callback_info info, kn_job_kind kind) {
+  napi_value arguments[3];
+  uint64_t flags = 0;
+  size_t given = 3;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  if (!kn_number_in(env, arguments[2], "flags", UINT32_MAX, &flags)) return NULL;
+  kn_job *job = kn_job_new(env, kind);
+  if (job == NULL) return NULL;
+  job->handle = kn_handle_in(env, arguments[0]);
+  job->keyspace_options.struct_size = (uint32_t)sizeof job->keyspace_options;
+  job->keyspace_options.flags = (uint32_t)flags;
+  if (!kn_bytes_in(env, arguments[1], "name", false, &job->text)) {
+    kn_job_free(job);
+    return NULL;
+  }
+  return kn_job_start(env, job);
+}
+
+/* keyspace_open_async(db, name, flags): promise of a keyspace. */
+static napi_value kn_keyspace_open_async(napi_env env, napi_callback_info info) {
+  return kn_keyspace_async(env, info, KN_JOB_KEYSPACE_OPEN);
+}
+
+/* keyspace_drop_async(db, name): promise of nothing. */
+static napi_value kn_keyspace_drop_async(napi_env env, napi_callback_info info) {
+  return kn_keyspace_async(env, info, KN_JOB_KEYSPACE_DROP);
+}
+
 bool kn_async_register(napi_env env, napi_value exports) {
   static const napi_property_descriptor functions[] = {
       {"open_async", NULL, kn_open_async, NULL, NULL, NULL, napi_default, NULL},
       {"close_async", NULL, kn_close_async, NULL, NULL, NULL, napi_default, NULL},
       {"flush_async", NULL, kn_flush_async, NULL, NULL, NULL, napi_default, NULL},
       {"commit_async", NULL, kn_commit_async, NULL, NULL, NULL, napi_default, NULL},
+      {"keyspace_open_async", NULL, kn_keyspace_open_async, NULL, NULL, NULL, napi_default, NULL},
+      {"keyspace_drop_async", NULL, kn_keyspace_drop_async, NULL, NULL, NULL, napi_default, NULL},
   };
   return napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions) == napi_ok;
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { openAsync } from 'keel';
+import { KeelError, openAsync } from 'keel';
 
+import native from '../lib/native.js';
 import { asyncCode, code, file, openHandles, text } from './support.js';
 
 /** Counts the turns of the event loop until `stop()`. */
@@ -133,4 +134,56 @@ test('read-only transactions commit without a turn through the pool', async (t) 
   await null;
   await null;
   assert.equal(settled, true);
+});
+
+test('keyspaces are made, opened and dropped without blocking', async (t) => {
+  const db = file(t);
+  const before = openHandles();
+  const names = ['a', 'b', 'c'];
+  const made = await Promise.all(names.map((name) => db.keyspaceAsync(name)));
+  await made[0].put('k', 'v');
+  assert.equal(text((await db.keyspaceAsync('a', { create: false })).get('k')), 'v');
+  assert.equal(await asyncCode(db.keyspaceAsync('d', { create: false })), 'KEEL_E_KEYSPACE_NOT_FOUND');
+  assert.equal(await asyncCode(db.keyspaceAsync(5)), 'KEEL_E_INVALID');
+  await db.dropKeyspaceAsync('b');
+  assert.equal(await asyncCode(db.dropKeyspaceAsync('b')), 'KEEL_E_KEYSPACE_NOT_FOUND');
+  assert.deepEqual(db.keyspaces(), ['a', 'c']);
+  const late = asyncCode(db.keyspaceAsync('late'));
+  await db.close();
+  assert.ok(['KEEL_E_CLOSED', 'KEEL_E_HANDLE'].includes(await late));
+  assert.equal(openHandles(), before - 1);
+});
+
+test('the raw layer stands calls on a transaction while it is being committed', async () => {
+  const raw = native.open(':memory:', 0, 0, 0, 0, 0, 0, 0);
+  const keyspace = native.keyspace_open(raw, 'rows', 0);
+  const value = Buffer.alloc(20_000, 'v');
+  const allowed = new Set(['KEEL_E_CONCURRENT_USE', 'KEEL_E_FINISHED', 'KEEL_E_HANDLE']);
+  for (let round = 0; round < 200; round++) {
+    const txn = native.begin(raw, 0, 0, 0, undefined);
+    native.put(txn, keyspace, 'k', value);
+    const cursor = native.cursor_open(txn, keyspace, undefined, undefined, undefined);
+    const committed = native.commit_async(txn);
+    const calls = [
+      () => assert.deepEqual(native.get(txn, keyspace, 'k'), value),
+      () => assert.deepEqual(native.cursor_next_batch(cursor, 1, 0).count <= 1, true),
+      () => native.cursor_row(cursor),
+      () => native.get_many(txn, keyspace, ['k', 'l']),
+      () => native.view_release(native.get_view(txn, keyspace, 'k')),
+    ];
+    for (let i = 0; i < 50; i++) {
+      try {
+        calls[i % calls.length]();
+      } catch (error) {
+        assert.ok(error instanceof KeelError && allowed.has(error.code), error.stack);
+      }
+    }
+    // The commit itself may meet one of those calls; then it did not happen, and the transaction is still open.
+    const outcome = await committed.then(() => 'committed', (error) => error.code);
+    assert.ok(outcome === 'committed' || outcome === 'KEEL_E_CONCURRENT_USE', outcome);
+    if (outcome !== 'committed') native.rollback(txn);
+    native.cursor_close(cursor);
+  }
+  native.keyspace_close(keyspace);
+  native.close(raw);
 });
