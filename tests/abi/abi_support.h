@@ -34,6 +34,18 @@
     }                                                                                                \
   } while (0)
 
+/* As EXPECT, in a child: reports, and returns 1 from its body. cmocka's assertions would run the parent's clean-up. */
+#define CHILD_EXPECT(expected, call)                                                                   \
+  do {                                                                                                 \
+    keel_error error = {0, 0, ""};                                                                     \
+    keel_status got = (call);                                                                          \
+    if (got != (expected)) {                                                                           \
+      (void)fprintf(stderr, "child: %s: expected %s, got %s: %s\n", #call, keel_status_name(expected), \
+                    keel_status_name(got), error.message);                                             \
+      return 1;                                                                                        \
+    }                                                                                                  \
+  } while (0)
+
 /* A fresh folder for files, removed with all that is in it by folder_remove. */
 typedef struct folder {
   char path[256];

@@ -21,18 +21,6 @@ static int teardown(void **state) {
   return 0;
 }
 
-/* Reports from a child: cmocka's assertions would run the parent's clean-up there. */
-#define CHILD_EXPECT(expected, call)                                                                   \
-  do {                                                                                                 \
-    keel_error error = {0, 0, ""};                                                                     \
-    keel_status got = (call);                                                                          \
-    if (got != (expected)) {                                                                           \
-      (void)fprintf(stderr, "child: %s: expected %s, got %s: %s\n", #call, keel_status_name(expected), \
-                    keel_status_name(got), error.message);                                             \
-      return 1;                                                                                        \
-    }                                                                                                  \
-  } while (0)
-
 /* A child that was forked before anything was opened: a process of its own, as far as Keel can tell. */
 static pid_t start_child(int (*body)(void *context, int wait_fd), void *context, int *out_go) {
   int pipes[2];

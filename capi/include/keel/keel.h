@@ -646,10 +646,10 @@ KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_erro
  *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long, not UTF-8, or has a
  *                              zero byte. struct_size or a field is not valid.
  *   KEEL_E_HANDLE              A handle is not open, of the wrong kind.
- *   KEEL_E_READ_ONLY           It does not exist, and the database is open read-only.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_UNSUPPORTED         A field that this library does not know is set.
- *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist, and the options forbid to make it.
+ *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist, and the options forbid to make it, or the database is open
+ *                              read-only.
  *   KEEL_E_IO                  Making it failed.
  *   KEEL_E_DISK_FULL           Making it failed.
  *   KEEL_E_POISONED            An earlier write or sync failed.
@@ -723,6 +723,7 @@ KEEL_API keel_status keel_keyspace_list(keel_db db, keel_batch batch, keel_error
  * Returns KEEL_OK or
  *   KEEL_E_INVALID      A pointer that must not be NULL is. struct_size or a field is not valid.
  *   KEEL_E_HANDLE       A handle is not open, of the wrong kind.
+ *   KEEL_E_READ_ONLY    The database is open read-only, and the options do not have KEEL_TXN_READ_ONLY.
  *   KEEL_E_FORKED       The handle was made before a fork.
  *   KEEL_E_UNSUPPORTED  A field that this library does not know is set.
  *   KEEL_E_POISONED     An earlier write or sync failed.
