@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,8 @@ def test_closing_under_other_threads(path: Path) -> None:
             thread.join()
         assert unexpected == []
         keel.open(path, create=False).close()
+    # Another process gets in, so nothing has kept the engine.
+    subprocess.run([sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -226,3 +228,37 @@ print("ok")
 """
     )
     assert output == "ok\n"
+
+
+def test_closing_before_a_transaction_goes_on(path: Path) -> None:
+    """What another thread is in the middle of, outside of the engine, ends with an error, and the file is free."""
+    db = keel.open(path, durability="none")
+    rows = db["rows"]
+    entered, closed = threading.Event(), threading.Event()
+    outcome: list[object] = []
+
+    def keys() -> Iterator[bytes]:
+        entered.set()
+        closed.wait()
+        yield b"k"
+
+    def work() -> None:
+        txn = db.begin()
+        try:
+            # close() comes while this thread is in the iterator, before the engine is entered.
+            outcome.append(txn.get_many(rows, keys()))
+        except keel.Error as error:
+            outcome.append(error)
+        try:
+            txn.rollback()
+        except keel.FinishedError:
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    entered.wait()
+    db.close()
+    closed.set()
+    thread.join()
+    assert len(outcome) == 1 and isinstance(outcome[0], keel.FinishedError | keel.HandleError)
+    subprocess.run([sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import _gen, _raw
-from ._errors import ClosedError, Error, ForkedError
+from ._errors import ClosedError, ConcurrentUseError, Error, ForkedError
 from ._keyspace import Keyspace
 from ._records import Checkpoint, Stats
 from ._transaction import Transaction
@@ -59,7 +59,8 @@ class Database:
         self._handle = handle
         self._path = path
         self._read_only = read_only
-        # Handles that are to be ended by close(). Single operations on a set are atomic.
+        # Handles that are to be ended, by their objects or by close(). Single operations on a set are atomic, and a handle
+        # that is ended twice is an error that is swallowed, never another handle: so nobody needs to come first.
         self._keyspaces: set[int] = set()
         self._transactions: set[int] = set()
         _open_databases.add(self)
@@ -87,15 +88,6 @@ class Database:
             raise ClosedError(_gen.E_CLOSED, f"the database {self._path!r} is closed: open it again")
         return self._handle
 
-    @staticmethod
-    def _disown(handles: set[int], handle: int) -> bool:
-        """Take a handle out of a set; True for the one caller that did, who then ends it."""
-        try:
-            handles.remove(handle)
-        except KeyError:
-            return False
-        return True
-
     def close(
         self,
         _rollback: Callable[[int], None] = _raw.rollback,
@@ -111,11 +103,13 @@ class Database:
             return
         for handles, end in ((self._transactions, _rollback), (self._keyspaces, _keyspace_close)):
             for child in list(handles):
-                if self._disown(handles, child):
-                    try:
-                        end(child)
-                    except Error:  # ended meanwhile, or another thread is inside and ends it
-                        pass
+                try:
+                    end(child)
+                except ConcurrentUseError:  # another thread is inside: it stays listed, and its object ends it
+                    continue
+                except Error:  # ended meanwhile
+                    pass
+                handles.discard(child)
         try:
             _close(handle)
         except ForkedError:
@@ -135,7 +129,7 @@ class Database:
             _warn(f"unclosed database {self!r}", ResourceWarning, 2, source=self)
             try:
                 self.close()
-            except Error:
+            except Exception:  # nobody is there to be told; at the interpreter's end errors cannot even be made
                 pass
 
     def flush(self) -> None:

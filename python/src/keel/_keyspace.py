@@ -277,11 +277,11 @@ class Keyspace(_Rows):
         return f"<keel.Keyspace {self._name!r} of {self._db!r}>"
 
     def __del__(self, _close: Callable[[int], None] = _raw.keyspace_close) -> None:
-        # Whoever takes the handle out of the set closes it: this, or the database's close.
-        if self._db._disown(self._db._keyspaces, self._handle):
+        if self._handle in self._db._keyspaces:
+            self._db._keyspaces.discard(self._handle)
             try:
                 _close(self._handle)
-            except Error:
+            except Exception:  # a forked child, or another thread was faster; see Database.__del__
                 pass
 
     @property

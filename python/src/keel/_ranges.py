@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from . import _raw
-from ._errors import Error
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -41,7 +40,7 @@ class Range:
         if cursor:
             try:
                 _cursor_close(cursor)
-            except Error:  # the cursor is gone already: its database was closed, or this is a forked child
+            except Exception:  # a forked child; see Database.__del__
                 pass
         on_close, self.on_close = self.on_close, None
         if on_close is not None:

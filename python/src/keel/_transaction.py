@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from . import _raw
-from ._errors import ConcurrentUseError, Error
+from ._errors import ConcurrentUseError
 from ._keyspace import Keyspace, TransactionKeyspace, missing
 
 if TYPE_CHECKING:
@@ -77,16 +77,17 @@ class Transaction:
 
     def _finished(self) -> None:
         self._open = False
-        self._db._disown(self._db._transactions, self._handle)
+        self._db._transactions.discard(self._handle)
 
     def _abandon(self, _rollback: Callable[[int], None] = _raw.rollback) -> None:
         """Roll back unless it is over, and complain about nothing: the last thing before the object goes."""
         if self._open:
-            self._open = False
-            if self._db._disown(self._db._transactions, self._handle):
+            to_be_ended = self._handle in self._db._transactions
+            self._finished()
+            if to_be_ended:
                 try:
                     _rollback(self._handle)
-                except Error:
+                except Exception:  # a forked child, or another thread was faster; see Database.__del__
                     pass
 
     def __enter__(self) -> Transaction:
@@ -103,9 +104,9 @@ class Transaction:
             self._abandon()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        if self._open:
+        if self._open and not self._db.closed:
             _warn(f"transaction was neither committed nor rolled back: {self!r}", ResourceWarning, 2, source=self)
-            self._abandon()
+        self._abandon()
 
     # --- data ---
 
