@@ -1,8 +1,8 @@
 /* node.i: how the ABI's arguments cross into JavaScript, through Node-API. C helpers: node/src/addon.h.
  *
- * The output is C++ because SWIG writes for node-addon-api. A conversion that fails leaves a JavaScript exception pending and
- * goes to the wrapper's `fail` label, past SWIG's own clean-up code. What needs clean-up is therefore a local object with a
- * destructor. */
+ * The output is C++ because SWIG writes for node-addon-api. A conversion that fails leaves a JavaScript exception
+ * pending and goes to the wrapper's `fail` label, past SWIG's own clean-up code. What needs clean-up is therefore a
+ * local object with a destructor. */
 
 %{
 #include "addon.h"
@@ -18,8 +18,8 @@ struct KnBytes : kn_bytes {
 
 #define KN_RECORD_FIELD(record, field) {#field, KEEL_FIELD_VALUE(record, field)}
 
-/* SWIG would make this file the addon's entry point. That is in addon.c, which prepares the environment's state first, and
- * then calls this. */
+/* SWIG would make this file the addon's entry point. That is in addon.c, which prepares the environment's state first,
+ * and then calls this. */
 #undef NODE_API_MODULE
 #define NODE_API_MODULE(module, init)                                       \
   extern "C" napi_value kn_raw_register(napi_env env, napi_value exports) { \
@@ -27,12 +27,14 @@ struct KnBytes : kn_bytes {
   }
 %}
 
-/* SWIG's own registration makes node-addon-api allocate something for each function, and never free it: once per worker. */
+/* SWIG's own registration makes node-addon-api allocate something for each function, and never free it: once per
+ * worker. */
 %fragment("jsnapi_register_global_function", "templates") %{
   exports.Set("$jsname", Napi::Function::New<$jswrapper>(env, "$jsname"));
 %}
 
-/* JavaScript has one thread and no lock to let go: calls that must not hold up the event loop are in node/src/async.c. */
+/* JavaScript has one thread and no lock to let go: calls that must not hold up the event loop are in node/src/async.c.
+ * */
 %define KEEL_BLOCKING(function)
 %enddef
 
@@ -181,7 +183,8 @@ KN_ENDS(keel_view_release)
 }
 
 /* --- records --- */
-%typemap(in, numinputs=0, noblock=1) keel_stats *out_stats (keel_stats record), keel_checkpoint *out_checkpoint (keel_checkpoint record) {
+%typemap(in, numinputs=0, noblock=1) keel_stats *out_stats (keel_stats record),
+    keel_checkpoint *out_checkpoint (keel_checkpoint record) {
   memset(&record, 0, sizeof record);
   record.struct_size = (uint32_t)sizeof record;
   $1 = &record;

@@ -1,5 +1,6 @@
-// What a call costs: nanoseconds of CPU time per operation of the common calls, on a database without files. CPU time of the
-// whole process, so that work of the collector's threads counts, and other programs on the machine count little.
+// What a call costs: nanoseconds of CPU time per operation of the common calls, on a database without files. CPU time
+// of the whole process, so that work of the collector's threads counts, and other programs on the machine count
+// little.
 //
 //   npm run bench              the best of 7 rounds of each
 //   npm run bench -- 1000000   with so many rows (default 100000)
@@ -60,7 +61,12 @@ measure('put, commit of all', rowsWanted, () => {
   txn.commitSync();
 });
 measure('writeMany, commit of all', rowsWanted, () => {
-  db.transactSync((txn) => txn.writeMany(rows, keys.map((one) => [one, value])));
+  db.transactSync((txn) =>
+    txn.writeMany(
+      rows,
+      keys.map((one) => [one, value]),
+    ),
+  );
 });
 
 const txn = db.begin({ readOnly: true });

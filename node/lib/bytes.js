@@ -15,8 +15,8 @@ function bytesOf(value, name) {
 
 /**
  * The least key after `key`, as the bound that turns "after" into "from" and "up to and with" into "before"; undefined
- * when there is none. For most keys that is the key and a zero byte; after a key of the greatest size it is the next one
- * that is not longer.
+ * when there is none. For most keys that is the key and a zero byte; after a key of the greatest size it is the next
+ * one that is not longer.
  */
 function successor(key, name) {
   const bytes = bytesOf(key, name);

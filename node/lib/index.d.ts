@@ -7,17 +7,18 @@ export type { StatusClass, StatusSymbol } from './constants.gen.js';
 /** What is taken for a key or a value: a string stands for its UTF-8 bytes. */
 export type Bytes = string | NodeJS.ArrayBufferView | ArrayBuffer;
 
-/** When a commit is acknowledged. `full`: on stable storage. `group`: within the group interval. `none`: when the system gets
- * round to it. Nothing is ever half-done. */
+/** When a commit is acknowledged. `full`: on stable storage. `group`: within the group interval. `none`: when the
+ * system gets round to it. Nothing is ever half-done. */
 export type Durability = 'full' | 'group' | 'none';
 
-/** What a transaction that writes is protected from. A level that this version does not have is given as the next stronger one,
- * or refused with KEEL_E_UNSUPPORTED; never weaker. */
+/** What a transaction that writes is protected from. A level that this version does not have is given as the next
+ * stronger one, or refused with KEEL_E_UNSUPPORTED; never weaker. */
 export type Isolation = 'serializable' | 'snapshot' | 'read_committed' | 'repeatable_read' | 'read_uncommitted';
 
 export type Row = [key: Buffer, value: Buffer];
 
-/** What every failed call throws, and every promise is rejected with. `message` is one line: what was wrong, what to do. */
+/** What every failed call throws, and every promise is rejected with. `message` is one line: what was wrong, what to
+ * do. */
 export declare class KeelError extends Error {
   /** As in C: `KEEL_E_CONFLICT`. */
   readonly code: StatusSymbol;
@@ -102,7 +103,8 @@ export interface RangeOptions extends Bounds {
   limit?: number;
 }
 
-/** Opens a database, and makes it when it does not exist. `:memory:` is one without files. Replays the log after a crash. */
+/** Opens a database, and makes it when it does not exist. `:memory:` is one without files. Replays the log after a
+ * crash. */
 export declare function open(path: string | Uint8Array | URL, options?: OpenOptions): Database;
 /** As `open`, without holding up the event loop. */
 export declare function openAsync(path: string | Uint8Array | URL, options?: OpenOptions): Promise<Database>;
@@ -111,7 +113,8 @@ export declare function version(): string;
 /** Whether a feature (one of `features`) is present in this build on this machine. */
 export declare function feature(name: string): boolean;
 
-/** An open database. Each thread opens its own: a path that the process has open already gives one more handle on one engine. */
+/** An open database. Each thread opens its own: a path that the process has open already gives one more handle on one
+ * engine. */
 export declare class Database {
   private constructor();
   readonly path: string;
@@ -131,8 +134,8 @@ export declare class Database {
   /** Begins a transaction, to be ended with `commit` or `rollback`. */
   begin(options?: BeginOptions): Transaction;
   /**
-   * Runs `fn` in a transaction, commits, and gives its result; runs it again when it loses a conflict, after a random pause that
-   * grows. `fn` must be safe to repeat. When the last run loses, too, its error has `attempts`.
+   * Runs `fn` in a transaction, commits, and gives its result; runs it again when it loses a conflict, after a random
+   * pause that grows. `fn` must be safe to repeat. When the last run loses, too, its error has `attempts`.
    */
   transact<T>(fn: (txn: Transaction) => T | PromiseLike<T>, options?: TransactOptions): Promise<Awaited<T>>;
   /** As `transact`, with a plain function, and blocking: also during the pauses. */
@@ -144,14 +147,15 @@ export declare class Database {
   /** Settles when everything that was acknowledged so far is on stable storage, whatever its durability. */
   flush(): Promise<void>;
   flushSync(): void;
-  /** Ends what is open on the database (transactions are rolled back; views stay valid) and closes it. Twice is harmless. */
+  /** Ends what is open on the database (transactions are rolled back; views stay valid) and closes it. Twice is
+   * harmless. */
   close(): Promise<void>;
   closeSync(): void;
   [Symbol.dispose](): void;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** A named, ordered map of bytes. Its own methods are transactions of one operation; writes are run again on conflict. */
+/** A named, ordered map of bytes. Its own methods are transactions of one operation; writes repeat on conflict. */
 export declare class Keyspace {
   private constructor();
   readonly name: string;
@@ -192,7 +196,8 @@ export declare class Transaction {
   put(keyspace: Keyspace, key: Bytes, value: Bytes): void;
   /** Removes a key; an absent one is no error. */
   del(keyspace: Keyspace, key: Bytes): void;
-  /** Removes the keys from `from` up to, not including, `to`, and says how many. Left out: from the first, to the last. */
+  /** Removes the keys from `from` up to, not including, `to`, and says how many. Left out: from the first, to the
+   * last. */
   delRange(keyspace: Keyspace, from?: Bytes | null, to?: Bytes | null): number;
   /** Many writes in one call; a value of undefined or null removes the key. A Map will do. Says how many. */
   writeMany(keyspace: Keyspace, entries: Iterable<readonly [Bytes, Bytes | null | undefined]>): number;
@@ -213,9 +218,9 @@ export interface RowIterator<T> extends IterableIterator<T, undefined, undefined
 }
 
 /**
- * Rows between two bounds, in byte order of the keys; can be walked over any number of times. Rows are fetched in batches:
- * what the transaction writes meanwhile shows up with the next batch. Rows of a batch share memory of at most about 64 KiB;
- * copy one that is to be kept for long.
+ * Rows between two bounds, in byte order of the keys; can be walked over any number of times. Rows are fetched in
+ * batches: what the transaction writes meanwhile shows up with the next batch. Rows of a batch share memory of at most
+ * about 64 KiB; copy one that is to be kept for long.
  */
 export declare class Range {
   private constructor();
@@ -228,7 +233,8 @@ export declare class Range {
   [Symbol.asyncIterator](): AsyncGenerator<Row, void, undefined>;
 }
 
-/** A position that moves step by step. Each move gives the row that it reached, or undefined when there is none that way. */
+/** A position that moves step by step. Each move gives the row that it reached, or undefined when there is none that
+ * way. */
 export declare class Cursor {
   private constructor();
   first(): Row | undefined;

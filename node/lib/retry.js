@@ -6,8 +6,8 @@ const { KeelError } = require('./errors.js');
 const { kAbandon } = require('./handles.js');
 const { invalid, transactOptions } = require('./options.js');
 
-// The pause before run n + 1 is drawn from 0 ... min(CAP, BASE * 2^n) milliseconds ("full jitter"): those who met in one
-// conflict do not meet again in the next.
+// The pause before run n + 1 is drawn from 0 ... min(CAP, BASE * 2^n) milliseconds ("full jitter"): those who met in
+// one conflict do not meet again in the next.
 const BASE = 0.2;
 const CAP = 100;
 

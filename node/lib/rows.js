@@ -7,8 +7,8 @@ const { disposable, kHandle, unwatch, watch } = require('./handles.js');
 const native = require('./native.js');
 const { invalid, known } = require('./options.js');
 
-// A batch grows while a range is read on: the first rows come soon, and many rows cost few calls. Rows share the memory of
-// their batch, so its size is also what one kept row can hold on to.
+// A batch grows while a range is read on: the first rows come soon, and many rows cost few calls. Rows share the
+// memory of their batch, so its size is also what one kept row can hold on to.
 const FIRST_ROWS = 16;
 const MOST_ROWS = 1024;
 const BATCH_BYTES = 64 * 1024;
@@ -127,7 +127,8 @@ class Range {
     if (!(Number.isInteger(limit) || limit === Infinity) || limit < 0) {
       throw invalid('limit: expected a whole number, 0 or greater');
     }
-    if (given.reverse !== undefined && typeof given.reverse !== 'boolean') throw invalid('reverse: expected true or false');
+    if (given.reverse !== undefined && typeof given.reverse !== 'boolean')
+      throw invalid('reverse: expected true or false');
     const limits = bounds(given);
     this.#source = { open: () => open(limits), close, check, bounds: limits, reverse: given.reverse === true, limit };
   }

@@ -19,8 +19,8 @@ const handleOf = (keyspace) => keyspace?.[kHandle] ?? 0;
 /**
  * Reads one snapshot, sees its own writes, commits atomically across keyspaces. From `db.begin()` or `db.transact()`.
  *
- * An asynchronous commit runs on another thread. From its start on, the transaction answers every call with an error, so
- * that no call can meet the commit half-way.
+ * An asynchronous commit runs on another thread. From its start on, the transaction answers every call with an error,
+ * so that no call can meet the commit half-way.
  */
 class Transaction {
   #shared;

@@ -3,8 +3,8 @@
 
 const native = require('./native.js');
 
-// The addon leaves small values here, and they are copied into Buffers from Node's pool: that takes a third of the time in
-// which an addon makes a Buffer (README.md). Larger ones it returns itself.
+// The addon leaves small values here, and they are copied into Buffers from Node's pool: that takes a third of the
+// time in which an addon makes a Buffer (README.md). Larger ones it returns itself.
 const scratch = Buffer.allocUnsafeSlow(4096);
 native.setScratch(scratch);
 

@@ -4,10 +4,11 @@ const { disposable, kHandle, unwatch, watch } = require('./handles.js');
 const native = require('./native.js');
 
 /**
- * A pinned value: it stays what it was until it is released, whatever happens to its transaction and its database. Its bytes are
- * read piece by piece, so that of a large value only the parts that are wanted are copied.
+ * A pinned value: it stays what it was until it is released, whatever happens to its transaction and its database. Its
+ * bytes are read piece by piece, so that of a large value only the parts that are wanted are copied.
  *
- * JavaScript gets copies, never the pinned memory itself: V8 does not let an ArrayBuffer show memory that is not its own.
+ * JavaScript gets copies, never the pinned memory itself: V8 does not let an ArrayBuffer show memory that is not its
+ * own.
  */
 class View {
   #released = false;

@@ -21,7 +21,13 @@ import platform from '../lib/target.js';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const run = promisify(execFile);
 const { values: options } = parseArgs({
-  options: { 'if-needed': { type: 'boolean' }, sanitize: { type: 'string' }, out: { type: 'string' }, engine: { type: 'string' }, pack: { type: 'boolean' } },
+  options: {
+    'if-needed': { type: 'boolean' },
+    sanitize: { type: 'string' },
+    out: { type: 'string' },
+    engine: { type: 'string' },
+    pack: { type: 'boolean' },
+  },
 });
 
 const cc = process.env.CC || 'cc';
@@ -38,9 +44,14 @@ function stop(message) {
 function engine() {
   const tree = path.join(root, '..');
   const inTree = fs.existsSync(path.join(tree, 'bindings', 'api', 'keel.yml'));
-  const folder = options.engine ? path.resolve(options.engine) : inTree ? path.join(tree, 'go') : path.join(root, 'deps');
+  const folder = options.engine
+    ? path.resolve(options.engine)
+    : inTree
+      ? path.join(tree, 'go')
+      : path.join(root, 'deps');
   for (const name of ['keel.c', 'keel.h']) {
-    if (!fs.existsSync(path.join(folder, name))) stop(`${path.join(folder, name)} is missing: run \`./dev gen\` in the source tree`);
+    if (!fs.existsSync(path.join(folder, name)))
+      stop(`${path.join(folder, name)} is missing: run \`./dev gen\` in the source tree`);
   }
   return folder;
 }
@@ -55,8 +66,8 @@ function sources(folder) {
 
 const ownHeaders = path.join(root, 'build', 'headers');
 
-/** Fetches the development dependencies: as package-lock.json pins them or, in a published package, which has none, the two
- * that are needed here in the versions that package.json names. */
+/** Fetches the development dependencies: as package-lock.json pins them or, in a published package, which has none,
+ * the two that are needed here in the versions that package.json names. */
 function fetchHeaders() {
   const { devDependencies: versions } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
   const wanted = ['node-api-headers', 'node-addon-api'].map((name) => `${name}@${versions[name]}`);
@@ -89,21 +100,24 @@ function headers() {
   try {
     fetchHeaders();
   } catch (error) {
-    return stop(`node-api-headers and node-addon-api are needed to build, and npm could not get them:\n${error.stderr ?? error}`);
+    return stop(
+      `node-api-headers and node-addon-api are needed to build, and npm could not get them:\n${error.stderr ?? error}`,
+    );
   }
   return find() ?? stop('npm did not put node-api-headers and node-addon-api where they were expected');
 }
 
 function flags() {
   const sanitize = options.sanitize ? [`-fsanitize=${options.sanitize}`, '-fno-omit-frame-pointer', '-g'] : [];
-  // KEEL_API: nothing of the engine is visible outside the addon, so that another copy of Keel in the same process cannot
-  // be mixed up with this one.
+  // KEEL_API: nothing of the engine is visible outside the addon, so that another copy of Keel in the same process
+  // cannot be mixed up with this one.
   const common = ['-O2', '-fPIC', '-pthread', '-fvisibility=hidden', '-DKEEL_API=', '-DNAPI_VERSION=8', ...sanitize];
   const link = ['-shared', '-pthread', ...sanitize];
   if (process.platform === 'darwin') {
     link.push('-undefined', 'dynamic_lookup');
   } else {
-    // nodelete: Node unloads an addon with the last worker that used it, but threads of its pool that ran Keel's code live on.
+    // nodelete: Node unloads an addon with the last worker that used it, but threads of its pool that ran Keel's code
+    // live on.
     link.push('-Wl,-z,nodelete', '-Wl,-z,now', '-Wl,-z,relro', '-static-libgcc');
     if (!options.sanitize) link.push('-static-libstdc++', '-Wl,--exclude-libs,ALL', '-Wl,-s');
   }

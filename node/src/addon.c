@@ -23,8 +23,8 @@ struct kn_state {
 /* A batch that grew beyond this for one large answer is given back. */
 enum { KN_BATCH_KEEP = 4 << 20 };
 
-/* The states of the process. Initialising an addon and ending an environment are rare, and so is a look-up that misses the
- * cache below; they may happen on several threads at once. */
+/* The states of the process. Initialising an addon and ending an environment are rare, and so is a look-up that misses
+ * the cache below; they may happen on several threads at once. */
 static pthread_mutex_t kn_states_lock = PTHREAD_MUTEX_INITIALIZER;
 static kn_state *kn_states;
 
@@ -56,7 +56,7 @@ void kn_state_unref(kn_state *state) {
   free(state);
 }
 
-/* --- kept handles --------------------------------------------------------------------------------------------------- */
+/* --- kept handles ------------------------------------------------------------------------------------------------- */
 
 enum { KN_KIND_SHIFT = 56 };
 #define KN_HANDLE_MASK ((UINT64_C(1) << KN_KIND_SHIFT) - 1)
@@ -125,7 +125,8 @@ void kn_forget(kn_state *state, uint64_t handle) {
   size_t hole = kn_slot_of(handle, state->kept_capacity);
   while (state->kept[hole] != 0 && (state->kept[hole] & KN_HANDLE_MASK) != handle) hole = (hole + 1) & mask;
   if (state->kept[hole] == 0) return;
-  /* Close the gap, so that no look-up stops at it: move back each follower that does not already stand in its own run. */
+  /* Close the gap, so that no look-up stops at it: move back each follower that does not already stand in its own run.
+   * */
   for (size_t next = (hole + 1) & mask; state->kept[next] != 0; next = (next + 1) & mask) {
     size_t home = kn_slot_of(state->kept[next] & KN_HANDLE_MASK, state->kept_capacity);
     if (((next - home) & mask) < ((next - hole) & mask)) continue;
@@ -177,7 +178,7 @@ void kn_batch_done(napi_env env, uint64_t bytes) {
   state->batch = 0;
 }
 
-/* --- the life of an environment ------------------------------------------------------------------------------------- */
+/* --- the life of an environment ----------------------------------------------------------------------------------- */
 
 napi_value kn_error_class(napi_env env) {
   kn_state *state = kn_state_of(env);
@@ -245,7 +246,8 @@ static napi_value kn_set_error_class(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* setScratch(buffer): where get() leaves small values (reads.c). The caller keeps it to itself, so that nobody detaches it. */
+/* setScratch(buffer): where get() leaves small values (reads.c). The caller keeps it to itself, so that nobody
+ * detaches it. */
 static napi_value kn_set_scratch(napi_env env, napi_callback_info info) {
   size_t count = 1;
   napi_value buffer = NULL;
@@ -264,10 +266,10 @@ static napi_value kn_set_scratch(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* process.exit() on the main thread ends the process without running the cleanup hooks of the main environment. The databases
- * are safe then as after any crash, but this leaves them in order: closed, and without a log to replay. An 'exit' listener would
- * come too early, before those of the program, which may still use the database. Only environments of the thread that exits
- * are touched: any other one may be in use. */
+/* process.exit() on the main thread ends the process without running the cleanup hooks of the main environment. The
+ * databases are safe then as after any crash, but this leaves them in order: closed, and without a log to replay. An
+ * 'exit' listener would come too early, before those of the program, which may still use the database. Only
+ * environments of the thread that exits are touched: any other one may be in use. */
 static void kn_process_exits(void) {
   pthread_mutex_lock(&kn_states_lock);
   for (kn_state *state = kn_states; state != NULL; state = state->next) {

@@ -1,16 +1,17 @@
 /* node/src/addon.h: what the Node binding's C files share with each other and with the generated raw layer.
  *
- * The addon is three parts in one file: the engine (the amalgamation), the raw layer that SWIG writes (raw_wrap.cc: every
- * function of the C ABI under its own name), and this plain C, which holds what SWIG cannot: conversions between JavaScript
- * values and the ABI's argument shapes, errors, asynchronous calls, and the record of the handles that an environment holds.
+ * The addon is three parts in one file: the engine (the amalgamation), the raw layer that SWIG writes (raw_wrap.cxx:
+ * every function of the C ABI under its own name), and this plain C, which holds what SWIG cannot: conversions between
+ * JavaScript values and the ABI's argument shapes, errors, asynchronous calls, and the record of the handles that an
+ * environment holds.
  *
- * Environments. Node loads an addon once per process and initialises it once per environment: the main thread is one, each
- * worker thread is another. Everything an environment owns hangs off its kn_state, and nothing here is shared between
- * environments except the list through which a napi_env finds its state.
+ * Environments. Node loads an addon once per process and initialises it once per environment: the main thread is one,
+ * each worker thread is another. Everything an environment owns hangs off its kn_state, and nothing here is shared
+ * between environments except the list through which a napi_env finds its state.
  *
- * Handles. An environment that ends (a worker that returns, or is terminated in the middle of a call) runs no JavaScript
- * any more, so no finaliser can close what it had open. Therefore each handle that a raw call hands out is kept in the
- * environment's kn_state until the call that ends it, and the environment's cleanup hook closes the rest.
+ * Handles. An environment that ends (a worker that returns, or is terminated in the middle of a call) runs no
+ * JavaScript any more, so no finaliser can close what it had open. Therefore each handle that a raw call hands out is
+ * kept in the environment's kn_state until the call that ends it, and the environment's cleanup hook closes the rest.
  *
  * Thread rules: every function runs on its environment's own thread. */
 #ifndef KEEL_NODE_ADDON_H
@@ -27,7 +28,7 @@
 extern "C" {
 #endif
 
-/* --- environments and handles (addon.c) ----------------------------------------------------------------------------- */
+/* --- environments and handles (addon.c) --------------------------------------------------------------------------- */
 
 typedef enum kn_kind { KN_DB = 1, KN_KEYSPACE, KN_TXN, KN_CURSOR, KN_VIEW, KN_BATCH } kn_kind;
 
@@ -39,8 +40,8 @@ kn_state *kn_state_of(napi_env env);
 void kn_state_ref(kn_state *state);
 void kn_state_unref(kn_state *state);
 
-/* Keeps `handle` until kn_forget or the end of the environment, whichever is first. When it cannot (out of memory, or the
- * environment has ended) it closes the handle and returns false. */
+/* Keeps `handle` until kn_forget or the end of the environment, whichever is first. When it cannot (out of memory, or
+ * the environment has ended) it closes the handle and returns false. */
 bool kn_keep(kn_state *state, kn_kind kind, uint64_t handle);
 void kn_forget(kn_state *state, uint64_t handle);
 /* After a call that ends `handle`: forgets it, unless `status` says that the call did not get to it. */
@@ -49,8 +50,8 @@ void kn_ended(kn_state *state, uint64_t handle, keel_status status);
 void kn_close_kept(kn_state *state);
 size_t kn_kept_count(const kn_state *state);
 
-/* The environment's own batch, which no JavaScript ever sees, so that what it lends cannot be taken back while it is copied.
- * 0 with an exception pending when it cannot be made. */
+/* The environment's own batch, which no JavaScript ever sees, so that what it lends cannot be taken back while it is
+ * copied. 0 with an exception pending when it cannot be made. */
 keel_batch kn_batch_of(napi_env env);
 /* After a use that left `bytes` in it: keeps its memory for the next use, unless it is much. */
 void kn_batch_done(napi_env env, uint64_t bytes);
@@ -64,10 +65,10 @@ bool kn_reads_register(napi_env env, napi_value exports);
 /* Where get() leaves small values: a Buffer of JavaScript's that it gave with setScratch. NULL and 0 before that. */
 void *kn_scratch_of(napi_env env, size_t *out_size);
 
-/* --- errors (convert.c) --------------------------------------------------------------------------------------------- */
+/* --- errors (convert.c) ------------------------------------------------------------------------------------------- */
 
-/* A KeelError (the class that JavaScript gave to setErrorClass), not thrown yet. NULL with an exception pending when the
- * environment cannot make one. */
+/* A KeelError (the class that JavaScript gave to setErrorClass), not thrown yet. NULL with an exception pending when
+ * the environment cannot make one. */
 napi_value kn_error_new(napi_env env, const keel_error *err);
 /* Throws a KeelError for `err`. */
 void kn_throw(napi_env env, const keel_error *err);
@@ -79,10 +80,10 @@ void kn_throw_no_memory(napi_env env);
 /* The constructor that kn_error_new uses, kept in the state. NULL when JavaScript has set none. */
 napi_value kn_error_class(napi_env env);
 
-/* --- values in (convert.c): false with an exception pending --------------------------------------------------------- */
+/* --- values in (convert.c): false with an exception pending ------------------------------------------------------- */
 
-/* Room that a converted argument may need until the call has returned. `data` points into the caller's JavaScript value, into
- * `local`, or into `heap`; none of them moves while no JavaScript runs, and none runs during a call. */
+/* Room that a converted argument may need until the call has returned. `data` points into the caller's JavaScript
+ * value, into `local`, or into `heap`; none of them moves while no JavaScript runs, and none runs during a call. */
 typedef struct kn_bytes {
   const void *data; /* NULL: undefined or null was given, where that is allowed */
   size_t size;
@@ -113,7 +114,7 @@ bool kn_number_in(napi_env env, napi_value value, const char *name, uint64_t max
 /* A string without zero characters, as terminated UTF-8 in `bytes`; undefined and null are NULL with `optional`. */
 bool kn_text_in(napi_env env, napi_value value, const char *name, bool optional, kn_bytes *bytes);
 
-/* --- values out (convert.c): NULL with an exception pending --------------------------------------------------------- */
+/* --- values out (convert.c): NULL with an exception pending ------------------------------------------------------- */
 
 /* A Buffer with a copy. Never an external ArrayBuffer: V8's sandbox refuses memory that is not its own. */
 napi_value kn_buffer_out(napi_env env, const void *data, size_t size);

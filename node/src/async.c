@@ -1,13 +1,14 @@
 /* node/src/async.c: the calls that wait for a disk, as promises.
  *
- * open_async, close_async, flush_async, commit_async, keyspace_open_async and keyspace_drop_async run the same ABI functions as
- * their synchronous namesakes on a thread of Node's pool, and settle a promise on the environment's thread. SWIG wraps calls that return; these
- * are written by hand.
+ * open_async, close_async, flush_async, commit_async, keyspace_open_async and keyspace_drop_async run the same ABI
+ * functions as their synchronous namesakes on a thread of Node's pool, and settle a promise on the environment's
+ * thread. SWIG wraps calls that return; these are written by hand.
  *
- * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands it over
- * and back. The pool thread touches the job's own fields and the ABI only, never JavaScript. When an environment ends
- * while jobs run (a worker is terminated), Node first waits for them and calls kn_job_done with an environment in which no
- * JavaScript can run: the promise stays unsettled, since nobody is left to hear it, and what the job opened is closed. */
+ * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands
+ * it over and back. The pool thread touches the job's own fields and the ABI only, never JavaScript. When an
+ * environment ends while jobs run (a worker is terminated), Node first waits for them and calls kn_job_done with an
+ * environment in which no JavaScript can run: the promise stays unsettled, since nobody is left to hear it, and what
+ * the job opened is closed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,8 +137,8 @@ static napi_value kn_job_start(napi_env env, kn_job *job) {
   return promise;
 }
 
-/* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit): promise of a database,
- * with the arguments of the raw open. */
+/* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit): promise of a
+ * database, with the arguments of the raw open. */
 static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   static const char *const names[] = {"flags",    "durability",     "pageSize",   "groupIntervalMs",
                                       "fileMode", "logSegmentSize", "memoryLimit"};

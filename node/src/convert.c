@@ -5,7 +5,7 @@
 
 #include "addon.h"
 
-/* --- errors --------------------------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------------------- */
 
 napi_value kn_error_new(napi_env env, const keel_error *err) {
   napi_value class = kn_error_class(env), arguments[3], error = NULL;
@@ -33,7 +33,7 @@ void kn_throw_no_memory(napi_env env) {
   kn_throw(env, &error);
 }
 
-/* --- bytes ---------------------------------------------------------------------------------------------------------- */
+/* --- bytes -------------------------------------------------------------------------------------------------------- */
 
 static const char kn_want_bytes[] = "expected a string, Buffer, TypedArray, DataView or ArrayBuffer";
 
@@ -47,8 +47,8 @@ void kn_bytes_free(kn_bytes *bytes) {
   free(bytes->heap);
 }
 
-/* The string goes into `local` in one step when it may fit: V8 stops at the end of the room, at a whole character, so that less
- * than the room minus a character's greatest size means that all of it is there. */
+/* The string goes into `local` in one step when it may fit: V8 stops at the end of the room, at a whole character, so
+ * that less than the room minus a character's greatest size means that all of it is there. */
 static bool kn_string_in(napi_env env, napi_value value, kn_bytes *bytes) {
   size_t size = 0;
   if (napi_get_value_string_utf8(env, value, bytes->local, sizeof bytes->local, &size) != napi_ok) return false;
@@ -104,7 +104,7 @@ bool kn_text_in(napi_env env, napi_value value, const char *name, bool optional,
   return true;
 }
 
-/* --- many keys ------------------------------------------------------------------------------------------------------ */
+/* --- many keys ---------------------------------------------------------------------------------------------------- */
 
 void kn_packed_clear(kn_packed *packed) {
   memset(packed, 0, sizeof *packed);
@@ -167,7 +167,7 @@ bool kn_packed_in(napi_env env, napi_value value, const char *name, kn_packed *p
   return true;
 }
 
-/* --- numbers -------------------------------------------------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------------------------------------------------ */
 
 static const double kn_safe_end = 9007199254740992.0; /* 2^53 */
 
@@ -195,7 +195,7 @@ bool kn_number_in(napi_env env, napi_value value, const char *name, uint64_t max
   return true;
 }
 
-/* --- results -------------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 napi_value kn_buffer_out(napi_env env, const void *data, size_t size) {
   napi_value buffer = NULL;

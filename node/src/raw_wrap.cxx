@@ -1515,8 +1515,8 @@ struct KnBytes : kn_bytes {
 
 #define KN_RECORD_FIELD(record, field) {#field, KEEL_FIELD_VALUE(record, field)}
 
-/* SWIG would make this file the addon's entry point. That is in addon.c, which prepares the environment's state first, and
- * then calls this. */
+/* SWIG would make this file the addon's entry point. That is in addon.c, which prepares the environment's state first,
+ * and then calls this. */
 #undef NODE_API_MODULE
 #define NODE_API_MODULE(module, init)                                       \
   extern "C" napi_value kn_raw_register(napi_env env, napi_value exports) { \

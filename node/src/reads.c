@@ -1,9 +1,10 @@
 /* node/src/reads.c: the calls that read rows.
  *
  * In C they lend memory, or fill a batch that lends it. Between a call and the copy another thread could take that
- * memory back: an asynchronous commit of the same transaction runs on a thread of Node's pool, and nothing but good manners
- * keeps a handle's number inside one worker. So each function here copies from what the call itself owns: the scratch buffer
- * (keel_get_copy), a view that it took (keel_get_view), or the environment's batch, which no JavaScript ever sees. */
+ * memory back: an asynchronous commit of the same transaction runs on a thread of Node's pool, and nothing but good
+ * manners keeps a handle's number inside one worker. So each function here copies from what the call itself owns: the
+ * scratch buffer (keel_get_copy), a view that it took (keel_get_view), or the environment's batch, which no JavaScript
+ * ever sees. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ static napi_value kn_undefined(napi_env env) {
   return undefined;
 }
 
-/* --- one value ------------------------------------------------------------------------------------------------------ */
+/* --- one value ---------------------------------------------------------------------------------------------------- */
 
 static napi_value kn_get_large(napi_env env, keel_txn txn, keel_keyspace keyspace, const kn_bytes *key) {
   keel_error error = {.code = 0};
@@ -38,8 +39,8 @@ static napi_value kn_get_large(napi_env env, keel_txn txn, keel_keyspace keyspac
 }
 
 /* get(txn, keyspace, key): undefined when the key has no value; the size of the value, which is then in the scratch
- * buffer; or, when it does not fit there, a Buffer. JavaScript makes a small Buffer in a third of the time that Node-API
- * takes (README.md), hence the scratch buffer. */
+ * buffer; or, when it does not fit there, a Buffer. JavaScript makes a small Buffer in a third of the time that
+ * Node-API takes (README.md), hence the scratch buffer. */
 static napi_value kn_get(napi_env env, napi_callback_info info) {
   napi_value arguments[3], value = NULL;
   size_t size = 0, room_size = 0;
@@ -76,7 +77,8 @@ static napi_value kn_has(napi_env env, napi_callback_info info) {
   keel_keyspace keyspace = kn_handle_in(env, arguments[1]);
   kn_bytes_clear(&key);
   if (kn_bytes_in(env, arguments[2], "key", false, &key)) {
-    /* Any value is larger than no room at all, and that is no error here: the engine need not write a message for it. */
+    /* Any value is larger than no room at all, and that is no error here: the engine need not write a message for it.
+     * */
     keel_status status = keel_get_copy(txn, keyspace, key.data, key.size, NULL, 0, &size, NULL);
     if (status == KEEL_OK || status == KEEL_E_BUFFER_SIZE || status == KEEL_E_NOT_FOUND) {
       (void)napi_get_boolean(env, status != KEEL_E_NOT_FOUND, &answer);
@@ -90,9 +92,9 @@ static napi_value kn_has(napi_env env, napi_callback_info info) {
   return answer;
 }
 
-/* --- views ---------------------------------------------------------------------------------------------------------- */
+/* --- views -------------------------------------------------------------------------------------------------------- */
 
-/* The part [start, end) of a view. An end beyond the view is its end, as for Buffer. False with an exception pending. */
+/* The part [start, end) of a view; an end beyond the view is its end. False with an exception pending. */
 static bool kn_view_part(napi_env env, const napi_value *arguments, const uint8_t **out_data, size_t *out_size) {
   keel_error error = {.code = 0};
   const void *data = NULL;
@@ -154,7 +156,7 @@ static napi_value kn_view_copy(napi_env env, napi_callback_info info) {
   return kn_number_out(env, size);
 }
 
-/* --- rows ----------------------------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------------------------- */
 
 /* The columns of the environment's batch, or false with an exception pending. */
 static bool kn_columns(napi_env env, keel_batch batch, keel_batch_view *out) {
@@ -248,8 +250,9 @@ static napi_value kn_cursor_prev_batch(napi_env env, napi_callback_info info) {
   return kn_cursor_batch(env, info, false);
 }
 
-/* cursor_row(cursor): columns with the one row on which the cursor stands, or undefined when it stands on none. The row that
- * keel_cursor_get lends is only asked for; to have it in the batch the cursor takes a step back and one forward. */
+/* cursor_row(cursor): columns with the one row on which the cursor stands, or undefined when it stands on none. The
+ * row that keel_cursor_get lends is only asked for; to have it in the batch the cursor takes a step back and one
+ * forward. */
 static napi_value kn_cursor_row(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   keel_error error = {.code = 0};

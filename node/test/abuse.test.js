@@ -76,7 +76,10 @@ test('nonsense in every place of every raw function', async () => {
     for (let count = 0; count <= 8; count++) {
       for (const first of junk) {
         calls++;
-        call(name, [first, ...Array.from({ length: Math.max(0, count - 1) }, (_, i) => junk[(i * 7 + calls) % junk.length])]);
+        call(name, [
+          first,
+          ...Array.from({ length: Math.max(0, count - 1) }, (_, i) => junk[(i * 7 + calls) % junk.length]),
+        ]);
       }
     }
   }
@@ -88,7 +91,13 @@ test('nonsense in every place of every raw function', async () => {
     for (const one of kinds) {
       for (const two of [...kinds, ...junk]) {
         for (let count = 1; count <= 5; count++) {
-          call(name, [one, two, junk[calls++ % junk.length], junk[calls++ % junk.length], junk[calls++ % junk.length]].slice(0, count));
+          call(
+            name,
+            [one, two, junk[calls++ % junk.length], junk[calls++ % junk.length], junk[calls++ % junk.length]].slice(
+              0,
+              count,
+            ),
+          );
         }
       }
     }
@@ -106,7 +115,13 @@ test('nonsense in every place of every raw function', async () => {
 
 test('handles of the wrong kind, closed and foreign ones, say "handle" or "finished"', () => {
   const { live, stale } = handles();
-  const wants = { db: 'get_stats', keyspace: 'keyspace_close', txn: 'rollback', cursor: 'cursor_close', view: 'view_size' };
+  const wants = {
+    db: 'get_stats',
+    keyspace: 'keyspace_close',
+    txn: 'rollback',
+    cursor: 'cursor_close',
+    view: 'view_size',
+  };
   for (const [kind, name] of Object.entries(wants)) {
     for (const [own, handle] of Object.entries(live)) {
       if (own === kind) continue;
@@ -119,7 +134,13 @@ test('handles of the wrong kind, closed and foreign ones, say "handle" or "finis
   }
   assert.throws(() => native.rollback(stale[0]), { code: 'KEEL_E_FINISHED' });
   assert.throws(() => native.close(stale[1]), { code: 'KEEL_E_HANDLE' });
-  for (const [kind, name] of [['view', 'view_release'], ['cursor', 'cursor_close'], ['txn', 'rollback'], ['keyspace', 'keyspace_close'], ['db', 'close']]) {
+  for (const [kind, name] of [
+    ['view', 'view_release'],
+    ['cursor', 'cursor_close'],
+    ['txn', 'rollback'],
+    ['keyspace', 'keyspace_close'],
+    ['db', 'close'],
+  ]) {
     native[name](live[kind]);
     assert.throws(() => native[name](live[kind]), { code: kind === 'txn' ? 'KEEL_E_FINISHED' : 'KEEL_E_HANDLE' });
   }

@@ -71,7 +71,10 @@ test('empty keys and values, zero bytes and the greatest sizes', (t) => {
     rows.putSync('size', value);
     assert.equal(text(rows.get('size')), value);
   }
-  assert.equal(code(() => rows.putSync('x'.repeat(limits.MAX_KEY_SIZE + 1), '')), 'KEEL_E_KEY_SIZE');
+  assert.equal(
+    code(() => rows.putSync('x'.repeat(limits.MAX_KEY_SIZE + 1), '')),
+    'KEEL_E_KEY_SIZE',
+  );
 });
 
 test('a value that was returned is a copy', (t) => {
@@ -93,9 +96,28 @@ test('del, delRange, writeMany, getMany', (t) => {
   const db = memory(t);
   const rows = db.keyspace('rows');
   const txn = db.begin();
-  assert.equal(txn.writeMany(rows, new Map([['a', '1'], ['b', '2'], ['c', '3'], ['d', '4'], ['e', '5']])), 5);
+  assert.equal(
+    txn.writeMany(
+      rows,
+      new Map([
+        ['a', '1'],
+        ['b', '2'],
+        ['c', '3'],
+        ['d', '4'],
+        ['e', '5'],
+      ]),
+    ),
+    5,
+  );
   assert.equal(txn.writeMany(rows, []), 0);
-  assert.equal(txn.writeMany(rows, [['a', null], ['e', undefined], ['f', '6']]), 3);
+  assert.equal(
+    txn.writeMany(rows, [
+      ['a', null],
+      ['e', undefined],
+      ['f', '6'],
+    ]),
+    3,
+  );
   assert.deepEqual(txn.getMany(rows, ['a', 'b', Buffer.from('f'), 'e']).map(text), [undefined, '2', '6', undefined]);
   assert.deepEqual(txn.getMany(rows, new Set(['c'])).map(text), ['3']);
   assert.deepEqual(txn.getMany(rows, []), []);
@@ -114,15 +136,24 @@ test('many operations in one call: more than one page of each kind', (t) => {
   const db = memory(t);
   const rows = db.keyspace('rows');
   const entries = Array.from({ length: 5000 }, (_, i) => [`key ${i}`.padStart(12), `value ${i}`.repeat(1 + (i % 9))]);
-  assert.equal(db.transactSync((txn) => txn.writeMany(rows, entries)), 5000);
+  assert.equal(
+    db.transactSync((txn) => txn.writeMany(rows, entries)),
+    5000,
+  );
   const keys = entries.map(([key]) => key);
-  assert.deepEqual(rows.getMany(keys).map(text), entries.map(([, value]) => value));
+  assert.deepEqual(
+    rows.getMany(keys).map(text),
+    entries.map(([, value]) => value),
+  );
 });
 
 test('keyspaces: made, listed, dropped, opened again', (t) => {
   const db = memory(t);
   assert.deepEqual(db.keyspaces(), []);
-  assert.equal(code(() => db.keyspace('b', { create: false })), 'KEEL_E_KEYSPACE_NOT_FOUND');
+  assert.equal(
+    code(() => db.keyspace('b', { create: false })),
+    'KEEL_E_KEYSPACE_NOT_FOUND',
+  );
   const b = db.keyspace('b');
   const a = db.keyspace('\u00e4');
   assert.equal(a.name, '\u00e4');
@@ -132,13 +163,26 @@ test('keyspaces: made, listed, dropped, opened again', (t) => {
   assert.equal(text(db.keyspace('b', { create: false }).get('k')), 'b');
   b.close();
   b.close();
-  assert.equal(code(() => b.get('k')), 'KEEL_E_HANDLE');
+  assert.equal(
+    code(() => b.get('k')),
+    'KEEL_E_HANDLE',
+  );
   db.dropKeyspace('b');
   assert.deepEqual(db.keyspaces(), ['\u00e4']);
-  assert.equal(code(() => db.dropKeyspace('b')), 'KEEL_E_KEYSPACE_NOT_FOUND');
+  assert.equal(
+    code(() => db.dropKeyspace('b')),
+    'KEEL_E_KEYSPACE_NOT_FOUND',
+  );
   db.dropKeyspace('\u00e4');
-  assert.equal(code(() => a.get('k')), 'KEEL_E_KEYSPACE_NOT_FOUND');
-  for (const wrong of ['', 'x'.repeat(256), 'a\0b']) assert.equal(code(() => db.keyspace(wrong)), 'KEEL_E_INVALID');
+  assert.equal(
+    code(() => a.get('k')),
+    'KEEL_E_KEYSPACE_NOT_FOUND',
+  );
+  for (const wrong of ['', 'x'.repeat(256), 'a\0b'])
+    assert.equal(
+      code(() => db.keyspace(wrong)),
+      'KEEL_E_INVALID',
+    );
 });
 
 test('a commit is atomic across keyspaces, and a snapshot does not move', (t) => {
@@ -172,7 +216,10 @@ test('a database in a file is there again, whatever form its path had', async (t
   }
   const readOnly = open(place, { readOnly: true });
   assert.equal(readOnly.readOnly, true);
-  assert.equal(code(() => readOnly.keyspace('rows').putSync('k', 'w')), 'KEEL_E_READ_ONLY');
+  assert.equal(
+    code(() => readOnly.keyspace('rows').putSync('k', 'w')),
+    'KEEL_E_READ_ONLY',
+  );
   readOnly.closeSync();
 });
 
@@ -209,7 +256,10 @@ test('version and features', () => {
   assert.match(version(), /^\d+\.\d+\.\d+$/);
   for (const name of features) assert.equal(typeof feature(name), 'boolean');
   assert.equal(feature('memory_database'), true);
-  assert.equal(code(() => feature('telepathy')), 'KEEL_E_INVALID');
+  assert.equal(
+    code(() => feature('telepathy')),
+    'KEEL_E_INVALID',
+  );
   assert.equal(codes.OK, 0);
 });
 

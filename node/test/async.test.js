@@ -15,7 +15,14 @@ function turns() {
     if (running) setImmediate(count);
   };
   setImmediate(count);
-  return { get counted() { return counted; }, stop() { running = false; } };
+  return {
+    get counted() {
+      return counted;
+    },
+    stop() {
+      running = false;
+    },
+  };
 }
 
 test('the event loop turns between durable commits that are awaited one by one', async (t) => {
@@ -46,7 +53,10 @@ test('the event loop turns while many durable commits are under way at once', as
     return loop.counted;
   });
   assert.equal(order.length, 300);
-  assert.ok(order.every((event) => event.startsWith('start')), 'no commit ended before all had begun');
+  assert.ok(
+    order.every((event) => event.startsWith('start')),
+    'no commit ended before all had begun',
+  );
   const ends = await Promise.all(commits);
   loop.stop();
   assert.ok(new Set(ends).size > 1, 'all commits ended in one turn of the event loop');
@@ -179,7 +189,10 @@ test('the raw layer stands calls on a transaction while it is being committed', 
       }
     }
     // The commit itself may meet one of those calls; then it did not happen, and the transaction is still open.
-    const outcome = await committed.then(() => 'committed', (error) => error.code);
+    const outcome = await committed.then(
+      () => 'committed',
+      (error) => error.code,
+    );
     assert.ok(outcome === 'committed' || outcome === 'KEEL_E_CONCURRENT_USE', outcome);
     if (outcome !== 'committed') native.rollback(txn);
     native.cursor_close(cursor);

@@ -52,12 +52,19 @@ test('files that are no database', async (t) => {
     [garbage, undefined, 'KEEL_E_FORMAT'],
   ];
   for (const [place, options, expected] of cases) {
-    assert.equal(code(() => open(place, options)), expected, `${place} sync`);
+    assert.equal(
+      code(() => open(place, options)),
+      expected,
+      `${place} sync`,
+    );
     assert.equal(await asyncCode(openAsync(place, options)), expected, `${place} async`);
   }
   assert.deepEqual(fs.readFileSync(garbage), Buffer.alloc(20_000, 0x5a));
   const db = file(t);
-  assert.equal(code(() => open(db.path, { mustCreate: true })), 'KEEL_E_EXISTS');
+  assert.equal(
+    code(() => open(db.path, { mustCreate: true })),
+    'KEEL_E_EXISTS',
+  );
 });
 
 test('a system error carries its errno', (t) => {
@@ -141,9 +148,18 @@ test('a keyspace of another database is foreign', (t) => {
   const [one, other] = [memory(t), memory(t)];
   const rows = other.keyspace('rows');
   const txn = one.begin();
-  assert.equal(code(() => txn.get(rows, 'a')), 'KEEL_E_HANDLE');
-  assert.equal(code(() => txn.put(rows, 'a', 'b')), 'KEEL_E_HANDLE');
-  assert.equal(code(() => txn.range(rows).toArray()), 'KEEL_E_HANDLE');
+  assert.equal(
+    code(() => txn.get(rows, 'a')),
+    'KEEL_E_HANDLE',
+  );
+  assert.equal(
+    code(() => txn.put(rows, 'a', 'b')),
+    'KEEL_E_HANDLE',
+  );
+  assert.equal(
+    code(() => txn.range(rows).toArray()),
+    'KEEL_E_HANDLE',
+  );
   txn.rollback();
 });
 
@@ -192,17 +208,32 @@ test('a closed database answers "closed", and so do its parts in their way', asy
   await db.close();
   db.closeSync();
   assert.equal(txn.isOpen, false);
-  for (const call of [() => db.begin(), () => db.keyspaces(), () => db.stats(), () => db.flushSync(), () => rows.get('a')]) {
+  for (const call of [
+    () => db.begin(),
+    () => db.keyspaces(),
+    () => db.stats(),
+    () => db.flushSync(),
+    () => rows.get('a'),
+  ]) {
     assert.equal(code(call), 'KEEL_E_CLOSED', String(call));
   }
   assert.equal(await asyncCode(db.flush()), 'KEEL_E_CLOSED');
   assert.equal(await asyncCode(db.transact(() => {})), 'KEEL_E_CLOSED');
-  assert.equal(code(() => txn.commitSync()), 'KEEL_E_FINISHED');
-  assert.equal(code(() => cursor.first()), 'KEEL_E_HANDLE');
+  assert.equal(
+    code(() => txn.commitSync()),
+    'KEEL_E_FINISHED',
+  );
+  assert.equal(
+    code(() => cursor.first()),
+    'KEEL_E_HANDLE',
+  );
 });
 
 test('the classes cannot be made by hand into something that works', () => {
-  assert.equal(code(() => new KeelError('m', -1).retryable && 0), 'no error');
+  assert.equal(
+    code(() => new KeelError('m', -1).retryable && 0),
+    'no error',
+  );
   assert.equal(new KeelError('m', codes.E_CONFLICT).retryable, true);
   assert.equal(new KeelError('m', 12345).code, 'KEEL_E_INTERNAL');
 });

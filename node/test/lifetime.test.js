@@ -12,7 +12,12 @@ import { collect, file, memory, openHandles, text, worker } from './support.js';
 test('what is forgotten is closed by the collector', async (t) => {
   const db = memory(t);
   const rows = db.keyspace('rows');
-  db.transactSync((txn) => txn.writeMany(rows, Array.from({ length: 100 }, (_, i) => [String(i), 'v'])));
+  db.transactSync((txn) =>
+    txn.writeMany(
+      rows,
+      Array.from({ length: 100 }, (_, i) => [String(i), 'v']),
+    ),
+  );
   const before = openHandles();
   (function forget() {
     for (let i = 0; i < 20; i++) {
@@ -120,7 +125,8 @@ test('many workers load the addon at once, and some are terminated while they do
 });
 
 test('only workers load the addon, one after the other', async () => {
-  // The addon is unloaded with its last environment, unless its binary forbids that; threads of Node's pool still know it.
+  // The addon is unloaded with its last environment, unless its binary forbids that; threads of Node's pool still know
+  // it.
   const script = `
     const { Worker } = require('node:worker_threads');
     const { once } = require('node:events');
@@ -134,7 +140,12 @@ test('only workers load the addon, one after the other', async () => {
   assert.deepEqual({ status, signal, stdout, stderr }, { status: 0, signal: null, stdout: 'done', stderr: '' });
 });
 
-for (const [way, expected] of [['return', 0], ['exit', 7], ['listener', 0], ['throw', 1]]) {
+for (const [way, expected] of [
+  ['return', 0],
+  ['exit', 7],
+  ['listener', 0],
+  ['throw', 1],
+]) {
   test(`a process that ends (${way}) with everything open`, (t) => {
     const db = file(t);
     db.closeSync();

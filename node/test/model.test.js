@@ -42,7 +42,12 @@ const operation = fc.oneof(
   fc.record({ kind: fc.constant('get'), which, key: bytes }),
   fc.record({ kind: fc.constant('getMany'), which, keys: fc.array(bytes, { maxLength: 5 }) }),
   fc.record({ kind: fc.constant('range'), which, options: rangeOptions }),
-  fc.record({ kind: fc.constant('cursor'), which, options: rangeOptions, moves: fc.array(fc.tuple(fc.nat(5), bytes), { maxLength: 8 }) }),
+  fc.record({
+    kind: fc.constant('cursor'),
+    which,
+    options: rangeOptions,
+    moves: fc.array(fc.tuple(fc.nat(5), bytes), { maxLength: 8 }),
+  }),
   fc.record({ kind: fc.constant('end'), how: fc.constantFrom('commit', 'rollback') }),
 );
 
@@ -157,7 +162,10 @@ function apply(txn, keyspaces, models, step) {
       assert.deepEqual(txn.view(keyspace, step.key)?.toBuffer(), model.get(step.key));
       break;
     case 'getMany':
-      assert.deepEqual(txn.getMany(keyspace, step.keys), step.keys.map((key) => model.get(key)));
+      assert.deepEqual(
+        txn.getMany(keyspace, step.keys),
+        step.keys.map((key) => model.get(key)),
+      );
       break;
     case 'range':
       assert.deepEqual(txn.range(keyspace, step.options).toArray(), model.range(step.options));

@@ -42,7 +42,8 @@ test('the types declare every method and property of every class', () => {
     const declared = new Set([...body.matchAll(/^ {2}(?:readonly )?(\w+)[(?:<]/gm)].map(([, member]) => member));
     const present = Object.getOwnPropertyNames(keel[name].prototype).filter((member) => member !== 'constructor');
     for (const member of present) {
-      if (name !== 'KeelError' || member !== 'name') assert.ok(declared.has(member), `${name}.${member} is not declared`);
+      if (name !== 'KeelError' || member !== 'name')
+        assert.ok(declared.has(member), `${name}.${member} is not declared`);
     }
   }
 });
@@ -52,7 +53,14 @@ test('every function of the C API can be called', () => {
   const functions = [...header.matchAll(/^KEEL_API [^;(]*?keel_(\w+)\(/gm)].map(([, name]) => name);
   assert.ok(functions.length > 30);
   // What C lends is copied by get and its like (src/reads.c); batches are inside the calls that fill them.
-  const inside = { get_copy: 'get', view_data: 'view_slice', cursor_get: 'cursor_row', batch_new: 0, batch_free: 0, batch_data: 0 };
+  const inside = {
+    get_copy: 'get',
+    view_data: 'view_slice',
+    cursor_get: 'cursor_row',
+    batch_new: 0,
+    batch_free: 0,
+    batch_data: 0,
+  };
   for (const name of functions) {
     const own = name in inside ? inside[name] : name;
     if (own !== 0) assert.equal(typeof native[own], 'function', `keel_${name}`);
@@ -68,22 +76,45 @@ test('stats and checkpoint have the fields of the C structs, and so have their t
   const types = read(root, 'lib', 'index.d.ts');
   const header = read(tree, 'capi', 'include', 'keel', 'keel.h');
   const db = memory(t);
-  for (const [record, struct, type] of [[db.stats(), 'stats', 'Stats'], [db.lastCheckpoint(), 'checkpoint', 'Checkpoint']]) {
+  for (const [record, struct, type] of [
+    [db.stats(), 'stats', 'Stats'],
+    [db.lastCheckpoint(), 'checkpoint', 'Checkpoint'],
+  ]) {
     const body = header.match(new RegExp(`typedef struct keel_${struct} \\{([^]*?)\\} keel_${struct};`))[1];
-    const fields = [...body.matchAll(/^ +uint\d+_t (\w+);/gm)].map(([, name]) => name).filter((name) => name !== 'struct_size');
+    const fields = [...body.matchAll(/^ +uint\d+_t (\w+);/gm)]
+      .map(([, name]) => name)
+      .filter((name) => name !== 'struct_size');
     const camel = fields.map((name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase()));
     assert.deepEqual(Object.keys(record).sort(), camel.sort());
     const declared = types.match(new RegExp(`^export interface ${type} \\{([^]*?)^\\}`, 'm'))[1];
     const members = [...declared.matchAll(/^ {2}(\w+): /gm)].map(([, name]) => name);
     assert.deepEqual(members.sort(), camel.sort());
-    for (const [name, value] of Object.entries(record)) assert.match(declared, new RegExp(`  ${name}: ${typeof value};`));
+    for (const [name, value] of Object.entries(record))
+      assert.match(declared, new RegExp(`  ${name}: ${typeof value};`));
   }
 });
 
 test('the package carries what it needs, and nothing of the tests', () => {
-  const packed = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  const packed = JSON.parse(
+    execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }),
+  );
   const files = packed[0].files.map((file) => file.path);
-  for (const needed of ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'lib/index.js', 'lib/index.d.ts', 'lib/package.json', 'src/addon.h', 'src/raw_wrap.cxx', 'README.md']) {
+  for (const needed of [
+    'index.js',
+    'index.cjs',
+    'index.d.ts',
+    'index.d.cts',
+    'lib/index.js',
+    'lib/index.d.ts',
+    'lib/package.json',
+    'src/addon.h',
+    'src/raw_wrap.cxx',
+    'README.md',
+  ]) {
     assert.ok(files.includes(needed), needed);
   }
   assert.ok(files.some((file) => /^prebuilds\/.*\/keel\.node$/.test(file)));
@@ -113,7 +144,11 @@ test('the binary shows nothing of the engine, and needs no C++ library', { skip:
 test('a missing binary is explained', () => {
   const loader = `
     require(${JSON.stringify(path.join(root, 'lib', 'target.js'))}).target = () => 'plan9-pdp11';
-    try { require(${JSON.stringify(path.join(root, 'lib', 'native.js'))}); } catch (error) { console.log(error.message); }`;
+    try {
+      require(${JSON.stringify(path.join(root, 'lib', 'native.js'))});
+    } catch (error) {
+      console.log(error.message);
+    }`;
   const environment = { ...process.env };
   delete environment.KEEL_NODE_BINARY;
   const output = execFileSync(process.execPath, ['-e', loader], { encoding: 'utf8', env: environment });

@@ -8,7 +8,12 @@ import { code, memory, openHandles, texts } from './support.js';
 function fill(t, keys) {
   const db = memory(t);
   const rows = db.keyspace('rows');
-  db.transactSync((txn) => txn.writeMany(rows, keys.map((key) => [key, `v${key}`])));
+  db.transactSync((txn) =>
+    txn.writeMany(
+      rows,
+      keys.map((key) => [key, `v${key}`]),
+    ),
+  );
   return { db, rows };
 }
 
@@ -51,7 +56,12 @@ test('"after" and "up to" at keys of the greatest size', (t) => {
   const low = Buffer.concat([Buffer.from('k'), Buffer.alloc(longest - 1, 0xff)]);
   const high = Buffer.alloc(longest, 0xff);
   const { db, rows } = fill(t, ['k', 'l']);
-  db.transactSync((txn) => txn.writeMany(rows, [[low, 'low'], [high, 'high']]));
+  db.transactSync((txn) =>
+    txn.writeMany(rows, [
+      [low, 'low'],
+      [high, 'high'],
+    ]),
+  );
   const lengths = (options) => Array.from(rows.range(options).keys(), (key) => key.length);
   assert.deepEqual(lengths({ gt: low }), [1, longest]);
   assert.deepEqual(lengths({ lte: low }), [1, longest]);
@@ -104,7 +114,10 @@ test('large values arrive whole, one row a batch', (t) => {
 });
 
 test('the event loop turns while an async range is walked', async (t) => {
-  const { rows } = fill(t, Array.from({ length: 5000 }, (_, i) => String(i)));
+  const { rows } = fill(
+    t,
+    Array.from({ length: 5000 }, (_, i) => String(i)),
+  );
   let turns = 0;
   let walking = true;
   const count = () => {
@@ -120,7 +133,10 @@ test('the event loop turns while an async range is walked', async (t) => {
 });
 
 test('a walk that is left early closes its cursor and its transaction', async (t) => {
-  const { db, rows } = fill(t, Array.from({ length: 100 }, (_, i) => String(i)));
+  const { db, rows } = fill(
+    t,
+    Array.from({ length: 100 }, (_, i) => String(i)),
+  );
   const before = openHandles();
   const live = db.stats().transactionsLive;
   for (const [key] of rows.range()) if (String(key) === '10') break;
@@ -138,18 +154,27 @@ test('a walk that is left early closes its cursor and its transaction', async (t
 });
 
 test('a walk ends with an error when its transaction ends under it', async (t) => {
-  const { db, rows } = fill(t, Array.from({ length: 100 }, (_, i) => String(i)));
+  const { db, rows } = fill(
+    t,
+    Array.from({ length: 100 }, (_, i) => String(i)),
+  );
   const before = openHandles();
   const txn = db.begin();
   const walk = txn.range(rows).keys();
   walk.next();
   txn.rollback();
-  assert.equal(code(() => Array.from(walk)), 'KEEL_E_FINISHED');
+  assert.equal(
+    code(() => Array.from(walk)),
+    'KEEL_E_FINISHED',
+  );
   assert.deepEqual(walk.next(), { value: undefined, done: true });
   const other = db.begin();
-  await assert.rejects(async () => {
-    for await (const [key] of other.range(rows)) if (String(key) === '10') other.rollback();
-  }, { code: 'KEEL_E_FINISHED' });
+  await assert.rejects(
+    async () => {
+      for await (const [key] of other.range(rows)) if (String(key) === '10') other.rollback();
+    },
+    { code: 'KEEL_E_FINISHED' },
+  );
   assert.equal(openHandles(), before);
 });
 
@@ -181,7 +206,10 @@ test('a cursor moves both ways', (t) => {
   assert.equal(at(cursor.next()), 'e=ve');
   cursor.close();
   cursor.close();
-  assert.equal(code(() => cursor.first()), 'KEEL_E_HANDLE');
+  assert.equal(
+    code(() => cursor.first()),
+    'KEEL_E_HANDLE',
+  );
   const fresh = txn.cursor(rows);
   assert.equal(at(fresh.prev()), 'g=vg');
   txn.rollback();

@@ -11,7 +11,10 @@ test('transact commits and gives the result', async (t) => {
   const rows = db.keyspace('rows');
   assert.equal(await db.transact((txn) => (txn.put(rows, 'a', '1'), 'done')), 'done');
   assert.equal(await db.transact(async (txn) => (await null, txn.put(rows, 'b', '2'), txn.attempt)), 1);
-  assert.equal(db.transactSync((txn) => (txn.put(rows, 'c', '3'), 'sync')), 'sync');
+  assert.equal(
+    db.transactSync((txn) => (txn.put(rows, 'c', '3'), 'sync')),
+    'sync',
+  );
   assert.deepEqual(rows.getMany(['a', 'b', 'c']).map(text), ['1', '2', '3']);
 });
 
@@ -25,9 +28,18 @@ test('an error rolls back and comes out as it is', async (t) => {
     throw mine;
   };
   await assert.rejects(db.transact(fail), (error) => error === mine);
-  await assert.rejects(db.transact(async (txn) => fail(txn)), (error) => error === mine);
-  assert.throws(() => db.transactSync(fail), (error) => error === mine);
-  await assert.rejects(db.transact((txn) => txn.get(undefined, 'a')), { code: 'KEEL_E_HANDLE' });
+  await assert.rejects(
+    db.transact(async (txn) => fail(txn)),
+    (error) => error === mine,
+  );
+  assert.throws(
+    () => db.transactSync(fail),
+    (error) => error === mine,
+  );
+  await assert.rejects(
+    db.transact((txn) => txn.get(undefined, 'a')),
+    { code: 'KEEL_E_HANDLE' },
+  );
   assert.equal(rows.get('a'), undefined);
   assert.equal(db.stats().transactionsLive, 0);
   assert.equal(openHandles(), before);
@@ -59,7 +71,10 @@ test('a conflict runs the function again on a new snapshot', async (t) => {
   const onRetry = ({ attempt, error, delay }) => told.push([attempt, error.code, delay >= 0 && delay <= 100]);
   assert.equal(await db.transact(losing(db, rows, 3), { onRetry }), 4);
   assert.equal(text(rows.get('n')), '301');
-  assert.deepEqual(told, [1, 2, 3].map((attempt) => [attempt, 'KEEL_E_CONFLICT', true]));
+  assert.deepEqual(
+    told,
+    [1, 2, 3].map((attempt) => [attempt, 'KEEL_E_CONFLICT', true]),
+  );
   assert.equal(db.transactSync(losing(db, rows, 2)), 3);
   assert.equal(text(rows.get('n')), '502');
 });
@@ -68,7 +83,8 @@ test('when every run loses, the error tells how many there were', async (t) => {
   const db = memory(t);
   const rows = db.keyspace('rows');
   for (const retries of [0, 3]) {
-    const lost = (error) => error instanceof KeelError && error.code === 'KEEL_E_CONFLICT' && error.attempts === retries + 1;
+    const lost = (error) =>
+      error instanceof KeelError && error.code === 'KEEL_E_CONFLICT' && error.attempts === retries + 1;
     await assert.rejects(db.transact(losing(db, rows, Infinity), { retries }), lost);
     assert.throws(() => db.transactSync(losing(db, rows, Infinity), { retries }), lost);
   }
@@ -93,9 +109,15 @@ test('wrong options and wrong functions', async (t) => {
   const db = memory(t);
   for (const options of [{ retries: -1 }, { retries: 1.5 }, { onRetry: 1 }, { retry: 1 }, { durability: 'x' }]) {
     assert.equal(await asyncCode(db.transact(() => {}, options)), 'KEEL_E_INVALID');
-    assert.equal(code(() => db.transactSync(() => {}, options)), 'KEEL_E_INVALID');
+    assert.equal(
+      code(() => db.transactSync(() => {}, options)),
+      'KEEL_E_INVALID',
+    );
   }
-  assert.equal(code(() => db.transactSync(async () => {})), 'KEEL_E_INVALID');
+  assert.equal(
+    code(() => db.transactSync(async () => {})),
+    'KEEL_E_INVALID',
+  );
   await assert.rejects(db.transact(undefined), TypeError);
   assert.equal(db.stats().transactionsLive, 0);
 });

@@ -25,9 +25,18 @@ test('a view shows parts and the whole', (t) => {
   assert.equal(view.copy(target, 5), 3);
   assert.equal(text(target), '..wo.hel');
   assert.equal(view.copy(target, 8), 0);
-  assert.equal(code(() => view.copy(target, 9)), 'KEEL_E_INVALID');
-  assert.equal(code(() => view.copy(target, -1)), 'KEEL_E_INVALID');
-  assert.equal(code(() => view.copy('text')), 'KEEL_E_INVALID');
+  assert.equal(
+    code(() => view.copy(target, 9)),
+    'KEEL_E_INVALID',
+  );
+  assert.equal(
+    code(() => view.copy(target, -1)),
+    'KEEL_E_INVALID',
+  );
+  assert.equal(
+    code(() => view.copy('text')),
+    'KEEL_E_INVALID',
+  );
   const words = new Uint16Array(2);
   assert.equal(view.copy(words), 4);
   view.slice().fill(0);
