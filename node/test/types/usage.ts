@@ -43,7 +43,7 @@ export async function uses(db: Database) {
 }
 
 export async function disposes() {
-  await using db = await openAsync(new URL('file:///tmp/x.keel'), { create: true, fileMode: 0o600 });
+  await using db = await openAsync(new URL('file:///data/x.keel'), { create: true, fileMode: 0o600 });
   using txn = db.begin();
   using users = db.keyspace('users');
   using cursor = txn.cursor(users, { gte: 'a' });
