@@ -21,8 +21,8 @@ keel_status capi_report_failure(kl_status status, const kl_error *detail, keel_e
   return status;
 }
 
-kl_status capi_null(const char *argument, kl_error *err) {
-  return kl_fail(err, KL_E_INVALID, "%s is NULL; pass a pointer", argument);
+void capi_tell_null(const char *argument, kl_error *err) {
+  (void)kl_fail(err, KL_E_INVALID, "%s is NULL; pass a pointer", argument);
 }
 
 /* ---- Structs ---- */
@@ -92,28 +92,27 @@ kl_status capi_check_power(const char *name, uint64_t value, uint64_t min, uint6
 
 /* ---- Bytes ---- */
 
-kl_status capi_key_failed(const char *name, const void *data, size_t size, kl_error *err) {
+void capi_tell_key(const char *name, size_t size, kl_error *err) {
   if (size > KEEL_MAX_KEY_SIZE) {
-    return kl_fail(err, KL_E_KEY_SIZE, "%s has %zu bytes; at most %d are allowed", name, size, KEEL_MAX_KEY_SIZE);
+    (void)kl_fail(err, KL_E_KEY_SIZE, "%s has %zu bytes; at most %d are allowed", name, size, KEEL_MAX_KEY_SIZE);
+  } else {
+    (void)kl_fail(err, KL_E_INVALID, "%s is NULL but its size is %zu; pass a pointer or size 0", name, size);
   }
-  (void)data;
-  return kl_fail(err, KL_E_INVALID, "%s is NULL but its size is %zu; pass a pointer or size 0", name, size);
 }
 
 kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err) {
-  if (size > KEEL_MAX_KEY_SIZE || (data == NULL && size != 0)) return capi_key_failed(name, data, size, err);
   *out = kl_slice_make(data, size);
-  return KL_OK;
+  return capi_key_check(name, data, size, err);
 }
 
 kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err) {
+  *out = kl_slice_make(data != NULL ? data : "", size);
   if (size > KEEL_MAX_VALUE_SIZE) {
     return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %d are allowed", size, KEEL_MAX_VALUE_SIZE);
   }
   if (data == NULL && size != 0) {
     return kl_fail(err, KL_E_INVALID, "the value is NULL but its size is %zu; pass a pointer or size 0", size);
   }
-  *out = kl_slice_make(data != NULL ? data : "", size);
   return KL_OK;
 }
 

@@ -22,8 +22,12 @@ static inline keel_status capi_report(kl_status status, const kl_error *detail, 
   return status == KL_OK ? KEEL_OK : capi_report_failure(status, detail, err);
 }
 
-/* KL_E_INVALID that names the argument. */
-kl_status capi_null(const char *argument, kl_error *err);
+/* KL_E_INVALID that names the argument. Inline, so that compiler and analyzer see that a failure is never KL_OK. */
+void capi_tell_null(const char *argument, kl_error *err);
+static inline kl_status capi_null(const char *argument, kl_error *err) {
+  capi_tell_null(argument, err);
+  return KL_E_INVALID;
+}
 
 /* Copies an option struct of the caller into `out`, whose `known` bytes are zeroed first: NULL gives zeros. `first` is
  * the size of the struct's first version. KL_E_INVALID for a struct_size that cannot be, KL_E_UNSUPPORTED when the part
@@ -42,12 +46,17 @@ kl_status capi_check_choice(const char *name, uint64_t value, uint64_t max, kl_e
 /* KL_E_INVALID unless `value` is 0 or a power of two from min to max. */
 kl_status capi_check_power(const char *name, uint64_t value, uint64_t min, uint64_t max, kl_error *err);
 
-kl_status capi_key_failed(const char *name, const void *data, size_t size, kl_error *err);
+/* Says what is wrong with a key. */
+void capi_tell_key(const char *name, size_t size, kl_error *err);
+static inline kl_status capi_key_check(const char *name, const void *data, size_t size, kl_error *err) {
+  if (size <= KEEL_MAX_KEY_SIZE && (data != NULL || size == 0)) return KL_OK;
+  capi_tell_key(name, size, err);
+  return size > KEEL_MAX_KEY_SIZE ? KL_E_KEY_SIZE : KL_E_INVALID;
+}
 /* A key: at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0 (which is the empty key). */
 static inline kl_status capi_key(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err) {
-  if (size > KEEL_MAX_KEY_SIZE || (data == NULL && size != 0)) return capi_key_failed(name, data, size, err);
   *out = kl_slice_make(data != NULL ? data : "", size);
-  return KL_OK;
+  return capi_key_check(name, data, size, err);
 }
 /* An end of a range: as a key, but NULL stays NULL and means that the end is open. */
 kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err);

@@ -21,6 +21,8 @@
 #ifdef KL_DEBUG
 _Noreturn void kl_assert_failed(const char *file, int line, const char *text);
 #define KL_ASSERT(condition) ((condition) ? (void)0 : kl_assert_failed(__FILE__, __LINE__, #condition))
+#elif defined(__clang_analyzer__) /* may believe what is asserted */
+#define KL_ASSERT(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #else
 #define KL_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0))
 #endif

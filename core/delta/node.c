@@ -184,6 +184,7 @@ void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const d
   unsigned begin = node->level != 0 ? 1 : 0;
   const delta_entry *key = fill->low;
   if (key == NULL && begin < count) delta_fill_slot(fill, begin, &key);
+  KL_ASSERT(key != NULL);
   node->low = fill->low;
   delta_node_set_prefix(node, skip, key); /* any of its keys has the prefix */
   for (unsigned k = 0; k < count; k++) {

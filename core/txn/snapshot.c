@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../base/arena.h"
+#include "../base/assert.h"
 #include "../base/rng.h"
 
 enum {
@@ -132,6 +133,7 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   while (slot == NULL) {
     kl_snapshot_table *newest = atomic_load_explicit(&registry->newest, memory_order_acquire);
     kl_snapshot_table *table = newest;
+    KL_ASSERT(newest != NULL); /* the first is made with the registry */
     for (; table != NULL && slot == NULL; table = table->older) {
       /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. */
       uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(start ^ now_ns);
