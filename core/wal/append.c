@@ -74,6 +74,15 @@ static void wal_append_give_role(kl_wal *wal) {
   kl_cond_broadcast(&wal->changed);
 }
 
+/* A write failed that harmed the log. A full disk is told as the poison that it was: KL_E_DISK_FULL means "nothing
+ * happened, make room and go on". The lock is held. */
+static kl_status wal_append_failed(kl_wal *wal, kl_status status, const kl_error *cause, kl_error *err) {
+  wal_poison(wal, cause);
+  if (status == KL_E_DISK_FULL) return wal_refuse(wal, err);
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
 kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   if (wal->active.size == 0) return KL_OK;
   kl_slice part = kl_slice_make(wal->active.data, wal->active.size);
@@ -84,20 +93,23 @@ kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   kl_mutex_lock(&wal->lock);
   wal->active.size = 0;
   wal_append_give_role(wal);
-  if (status != KL_OK) {
-    wal_poison(wal, &cause); /* batches that were accepted are lost: also when it is the disk that is full */
-    if (err != NULL) *err = cause;
-  }
-  return status;
+  if (status == KL_OK) return KL_OK;
+  return wal_append_failed(wal, status, &cause, err); /* batches that were accepted are lost */
 }
 
 /* A write of the batch at lsn failed for lack of space, on a file system that needs some for overwriting, or without
- * prewriting. Nobody was promised the batch, but all of it may have been stored: its header is destroyed, durably, so
- * that no recovery finds it (WAL-8). */
+ * prewriting. Nobody was promised the batch, but all of it may have been stored: where its header was, it is destroyed,
+ * durably, so that no recovery finds it (WAL-8). */
 static kl_status wal_append_retract(kl_wal *wal, kl_lsn lsn, kl_error *err) {
   static const uint8_t nothing[WAL_BATCH_HEADER];
+  uint8_t bytes[WAL_BATCH_HEADER];
+  wal_batch_header header;
+  size_t got = 0;
+  kl_status status = wal_space_read(wal, lsn, bytes, sizeof bytes, &got, err);
+  if (status != KL_OK) return status;
+  if (got < sizeof bytes || !wal_batch_header_decode(bytes, wal->seed, &header) || header.lsn != lsn) return KL_OK;
   kl_slice part = kl_slice_make(nothing, sizeof nothing);
-  kl_status status = wal_space_write(wal, wal->file, lsn, &part, 1, err);
+  status = wal_space_write(wal, wal->file, lsn, &part, 1, err);
   return status == KL_OK ? kl_os_sync(wal->os, wal->file, true, err) : status;
 }
 
@@ -128,11 +140,11 @@ static kl_status wal_append_direct(kl_wal *wal, kl_lsn lsn, kl_lsn end, const ui
   bool harmless = status == KL_E_DISK_FULL && wal_append_retract(wal, lsn, NULL) == KL_OK;
   kl_mutex_lock(&wal->lock);
   wal_append_give_role(wal);
-  if (status != KL_OK) {
-    if (!harmless) wal_poison(wal, &cause);
-    if (err != NULL) *err = cause;
+  if (status == KL_OK || harmless) {
+    if (harmless && err != NULL) *err = cause;
+    return status;
   }
-  return status;
+  return wal_append_failed(wal, status, &cause, err);
 }
 
 static kl_status wal_append_check(const kl_wal *wal, kl_error *err) {

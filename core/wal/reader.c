@@ -15,7 +15,7 @@ struct kl_wal_reader {
   kl_lsn known_durable; /* what kl_wal_reader_expect said */
   kl_lsn claimed;       /* the highest that the batches read claim to be durable; never below where reading began */
   uint64_t incarnation; /* of the last batch */
-  bool begun;           /* a batch was read: before that, any gap is right */
+  bool begun;           /* a batch was read */
   uint8_t *window;      /* bytes [window_start, window_start + window_size) of the log */
   kl_lsn window_start;
   size_t window_size;
@@ -150,7 +150,9 @@ static wal_reader_finding wal_reader_try(kl_wal_reader *reader, kl_lsn lsn, kl_l
   *out_status = wal_reader_bytes(reader, lsn, WAL_BATCH_HEADER, limit, &bytes, err);
   if (*out_status != KL_OK) return WAL_FOUND_FAILURE;
   if (bytes == NULL || !wal_batch_header_decode(bytes, wal->seed, &header)) return WAL_FOUND_NONE;
-  if (header.lsn != lsn || (reader->begun && header.gap != lsn - reader->position)) return WAL_FOUND_NONE;
+  /* Who begins at a batch, and not at the end of one, does not know what gap lies before it. */
+  bool follows = header.gap == lsn - reader->position || (!reader->begun && lsn == reader->position);
+  if (header.lsn != lsn || !follows) return WAL_FOUND_NONE;
   if (!wal_reader_incarnation_fits(reader, &header)) return WAL_FOUND_NONE;
   if (header.flags != 0) {
     *out_status =

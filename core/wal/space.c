@@ -354,6 +354,8 @@ kl_status wal_space_extend(kl_wal *wal, kl_lsn need, bool large, kl_error *err) 
   kl_mutex_lock(&wal->lock);
   if (status == KL_OK) {
     if (!large && wal->step < WAL_STEP_MAX) wal->step *= 2;
+  } else if (status == KL_E_DISK_FULL && wal->poisoned) {
+    status = wal_refuse(wal, &cause); /* it was the sync that found the disk full */
   } else if (status == KL_E_DISK_FULL) {
     /* What was added in vain is given back: the host may need the room more. */
     wal->step = WAL_STEP_MIN;

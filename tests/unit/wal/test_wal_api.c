@@ -232,6 +232,37 @@ static void a_reader_follows_a_running_log(void **state) {
   kl_sim_free(sim);
 }
 
+/* WAL-2: a reader that begins at the end of a batch does not step over the damaged one that follows it. */
+static void the_first_batch_is_chained_too(void **state) {
+  (void)state;
+  kl_sim *sim = api_sim();
+  kl_wal_options options = wal_test_options();
+  kl_wal *wal = api_create(sim, WAL_TEST_PATH, &options);
+  kl_wal_reader *reader = NULL;
+  kl_wal_batch batch;
+  kl_lsn first, second, third;
+  assert_int_equal(wal_test_append(wal, 0, 64, false, &first, NULL), KL_OK);
+  assert_int_equal(wal_test_append(wal, 1, 64, false, &second, NULL), KL_OK); /* in the same sync block */
+  assert_int_equal(kl_wal_sync(wal, second, NULL), KL_OK);
+  assert_int_equal(wal_test_append(wal, 2, 64, false, &third, NULL), KL_OK);
+  assert_int_equal(kl_wal_sync(wal, third, NULL), KL_OK);
+  assert_true(first % 512 != 0 && second < 512 && third > 512);
+  kl_wal_close(wal);
+  uint8_t flip = 0xee;
+  assert_int_equal(kl_sim_poke(sim, WAL_TEST_PATH, 16384 + 4096 + first + 20, &flip, 1), KL_OK);
+  assert_int_equal(kl_wal_open(kl_sim_os(sim), WAL_TEST_PATH, &options, &wal, NULL), KL_OK);
+  assert_int_equal(kl_wal_reader_new(wal, first, &reader, NULL), KL_OK);
+  assert_int_equal(kl_wal_reader_next(reader, &batch, NULL), KL_E_CORRUPT);
+  kl_wal_reader_free(reader);
+  /* Who asks for the batch behind gets it. */
+  assert_int_equal(kl_wal_reader_new(wal, 512, &reader, NULL), KL_OK);
+  assert_int_equal(kl_wal_reader_next(reader, &batch, NULL), KL_OK);
+  assert_int_equal(wal_test_number(batch.payload), 2);
+  kl_wal_reader_free(reader);
+  kl_wal_close(wal);
+  kl_sim_free(sim);
+}
+
 /* The log of a database that is closed may be removed, and made anew: positions go on. */
 static void a_new_log_begins_where_the_old_one_ended(void **state) {
   (void)state;
@@ -307,6 +338,7 @@ int main(void) {
       cmocka_unit_test(group_durability_keeps_its_deadline),
       cmocka_unit_test(the_owner_is_named),
       cmocka_unit_test(a_reader_follows_a_running_log),
+      cmocka_unit_test(the_first_batch_is_chained_too),
       cmocka_unit_test(a_new_log_begins_where_the_old_one_ended),
       cmocka_unit_test(an_empty_log_stays_small),
       cmocka_unit_test(the_file_shrinks_after_a_huge_batch),

@@ -228,6 +228,54 @@ static void released_segments_serve_on_a_full_disk(void **state) {
   kl_sim_free(sim);
 }
 
+/* WAL-8: without prewriting the batch itself meets the full disk, half-way. It was refused, so it must not come back,
+ * not even when the power goes at once. */
+static void a_refused_batch_never_comes_back(void **state) {
+  (void)state;
+  uint64_t seed = test_seed(0xf1), refused = 0;
+  for (uint64_t k = 8; k < 80; k++) {
+    kl_sim *sim = NULL;
+    kl_wal *wal = NULL;
+    kl_wal_options options = wal_test_options();
+    kl_wal_stats stats;
+    options.prewrite = false;
+    fault_run run = {0};
+    assert_int_equal(kl_sim_new(seed + k, &sim, NULL), KL_OK);
+    assert_int_equal(kl_wal_create(kl_sim_os(sim), WAL_TEST_PATH, &options, &wal, NULL), KL_OK);
+    kl_sim_inject(sim, KL_SIM_FAULT_DISK_FULL, k);
+    kl_status status = KL_OK;
+    while (status == KL_OK && run.next < 60) {
+      status = wal_test_append(wal, run.next, fault_size(run.next), false, &run.end, NULL);
+      if (status == KL_OK) run.next++;
+    }
+    if (status == KL_OK) { /* the fault came later than all of it */
+      kl_wal_close(wal);
+      kl_sim_free(sim);
+      continue;
+    }
+    assert_int_equal(status, KL_E_DISK_FULL);
+    kl_wal_get_stats(wal, &stats);
+    assert_false(stats.poisoned);
+    refused++;
+    if (k % 2 == 0) { /* the power goes at once; what was not refused may be there */
+      kl_sim_restart(sim, KL_SIM_KEEP_ALL);
+      kl_wal_close(wal);
+      kl_wal_close(fault_reopen(sim, &run, run.next, k));
+    } else { /* room is made, and a shorter batch takes the place of the refused one */
+      kl_sim_give_space(sim);
+      assert_int_equal(wal_test_append(wal, run.next, 16, false, &run.end, NULL), KL_OK);
+      run.next++;
+      assert_int_equal(kl_wal_sync(wal, run.end, NULL), KL_OK);
+      run.synced = run.next;
+      kl_sim_restart(sim, k);
+      kl_wal_close(wal);
+      kl_wal_close(fault_reopen(sim, &run, run.next, k));
+    }
+    kl_sim_free(sim);
+  }
+  assert_true(refused > 30);
+}
+
 /* Runs everything, retrying each call that had no memory once: it must succeed then. Returns how often that was. */
 static uint64_t fault_run_without_memory(kl_sim *sim) {
   uint64_t failures = 0;
@@ -349,9 +397,10 @@ static void flipped_bits_are_found(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(failing_operations_poison), cmocka_unit_test(short_transfers_are_no_errors),
-      cmocka_unit_test(a_full_disk_is_survived),   cmocka_unit_test(released_segments_serve_on_a_full_disk),
-      cmocka_unit_test(every_allocation_may_fail), cmocka_unit_test(flipped_bits_are_found),
+      cmocka_unit_test(failing_operations_poison),        cmocka_unit_test(short_transfers_are_no_errors),
+      cmocka_unit_test(a_full_disk_is_survived),          cmocka_unit_test(released_segments_serve_on_a_full_disk),
+      cmocka_unit_test(a_refused_batch_never_comes_back), cmocka_unit_test(every_allocation_may_fail),
+      cmocka_unit_test(flipped_bits_are_found),
   };
   return cmocka_run_group_tests_name("wal faults", tests, NULL, NULL);
 }
