@@ -1,7 +1,8 @@
 """The extension module; everything else is in pyproject.toml.
 
-keel._raw is made of SWIG's wrapper (committed; made by tools/swig), the binding's own C, and the whole engine as one file. In a
-checkout that file comes from ../go, where tools/amalgamate.py puts it; a source distribution carries it in ext/.
+keel._raw is made of SWIG's wrapper (committed; made by tools/swig), the binding's own C, and the whole engine as one
+file. In a checkout that file comes from ../go, where tools/amalgamate.py puts it; a source distribution carries it in
+ext/.
 """
 
 import filecmp

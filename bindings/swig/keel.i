@@ -1,13 +1,14 @@
 /* keel.i: the one SWIG interface of Keel, for Python, Go and Node.
  *
- * It is made of three parts. The prototypes, constants and their documentation come from api.gen.i, which is generated from
- * bindings/api/keel.yml: a new function of the ABI is wrapped by being described there. flat.i adds the few functions
- * whose C form takes an option struct, as functions with flat arguments. The typemaps of the target language say how an
- * argument crosses the border; they go by the names of the parameters, which keel.yml keeps systematic.
+ * It is made of three parts. The prototypes, constants and their documentation come from api.gen.i, which is
+ * generated from bindings/api/keel.yml: a new function of the ABI is wrapped by being described there. flat.i adds
+ * the few functions whose C form takes an option struct, as functions with flat arguments. The typemaps of the target
+ * language say how an argument crosses the border; they go by the names of the parameters, which keel.yml keeps
+ * systematic.
  *
  * Everything is a flat function on integer handles: SWIG makes no proxy class, so nothing on the other side owns a C
- * pointer. No raw function may let a borrowed pointer out: what the C function lends is copied inside the wrapper, in the same
- * call that protects it, or pinned by a view. README.md says what a typemap file must provide. */
+ * pointer. No raw function may let a borrowed pointer out: what the C function lends is copied inside the wrapper, in
+ * the same call that protects it, or pinned by a view. README.md says what a typemap file must provide. */
 %module raw
 
 %{

@@ -39,8 +39,8 @@
   if ($1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
 }
 %typemap(in, numinputs=0, noblock=1) keel_db *out_db (keel_db made), keel_keyspace *out_keyspace (keel_keyspace made),
-    keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made), uint64_t *out_timestamp (uint64_t made),
-    uint64_t *out_count (uint64_t made) {
+    keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made),
+    uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
   made = 0;
   $1 = &made;
 }
@@ -71,7 +71,9 @@
 %typemap(freearg, noblock=1) (const void *key, size_t key_size) {
   keelpy_buffer_release(&buffer$argnum);
 }
-%apply (const void *key, size_t key_size) { (const void *value, size_t value_size), (const char *name, size_t name_size) };
+%apply (const void *key, size_t key_size) {
+  (const void *value, size_t value_size), (const char *name, size_t name_size)
+};
 
 /* None is an open end. */
 %typemap(in, noblock=1) (const void *from, size_t from_size) (keelpy_buffer buffer) {

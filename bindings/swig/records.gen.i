@@ -1,6 +1,7 @@
-/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`.
+/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change it and run `./dev gen`.
  *
- * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the description. */
+ * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the
+ * description. */
 %{
 #define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
 #define KEEL_CHECKPOINT_FIELDS(X, record) \

@@ -1741,8 +1741,8 @@ SWIG_AsVal_size_t (Napi::Value obj, size_t *val)
 }
 
 
-static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability,
-                                  uint32_t page_size, uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
+static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
+                                  uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
                                   uint64_t memory_limit, keel_db *out_db, keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);

@@ -2,7 +2,8 @@
 
     python python/bench/calls.py [--rows N] [--rounds N]
 
-Best of several rounds, one thread, a ":memory:" database. CPU time of that thread, so that other programs disturb little.
+Best of several rounds, one thread, a ":memory:" database. CPU time of that thread, so that other programs disturb
+little.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 /* hot.c: the calls on single keys, with the argument convention of METH_FASTCALL.
  *
- * SWIG's wrappers take their arguments as a tuple, which has to be made and taken apart for each call. For the calls that
- * do little else this is felt: get costs 146 ns in this form and 181 to 199 with a tuple (python/bench/calls.py, one row of 100
- * bytes). What does more work stays with SWIG. */
+ * SWIG's wrappers take their arguments as a tuple, which has to be made and taken apart for each call. For the calls
+ * that do little else this is felt: get costs 146 ns in this form and 181 to 199 with a tuple (python/bench/calls.py,
+ * one row of 100 bytes). What does more work stays with SWIG. */
 #include "keelpy.h"
 
 /* Values up to this size are fetched with one call; larger ones cost a second call that knows the size. */

@@ -212,8 +212,8 @@ PyObject *keelpy_keyspace_list(keel_db db) {
 }
 
 /* --- many keys ---
- * Both functions take any iterable and work in chunks, so that neither the bounds of the ABI nor memory limit its length,
- * and other threads get a turn. Code of the iterable runs between two calls of the engine, never inside one. */
+ * Both functions take any iterable and work in chunks, so that neither the bounds of the ABI nor memory limit its
+ * length, and other threads get a turn. Code of the iterable runs between two calls of the engine, never inside. */
 
 enum { KEELPY_CHUNK_KEYS = 16384 };
 

@@ -1,9 +1,10 @@
 /* view.c: keel.View, a pinned value with the buffer protocol.
  *
  * The view holds a keel_view handle. What it shows stays valid until the handle is released, whatever happens to the
- * transaction and the database, so the address is asked for once and kept. The handle is released by release(), at the end of a
- * `with` block, or when the object goes. While a memoryview (or numpy array ...) still looks at it, release() refuses with
- * BufferError, as bytearray and mmap do; and such an exporter keeps the View alive, so collection cannot pull the memory away. */
+ * transaction and the database, so the address is asked for once and kept. The handle is released by release(), at
+ * the end of a `with` block, or when the object goes. While a memoryview (or numpy array ...) still looks at it,
+ * release() refuses with BufferError, as bytearray and mmap do; and such an exporter keeps the View alive, so
+ * collection cannot pull the memory away. */
 #include <string.h>
 
 #include "keelpy.h"

@@ -28,7 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def python(tmp_path: Path) -> Callable[[str], str]:
-    """Runs a program in a fresh interpreter and returns its output; a crash, a hang or a word on stderr fails the test."""
+    """Runs a program in a fresh interpreter and returns its output; a crash, a hang or a word on stderr fails the
+    test."""
 
     def run(program: str) -> str:
         done = subprocess.run(

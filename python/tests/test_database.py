@@ -111,7 +111,13 @@ def test_close_is_idempotent_and_final(path: Path) -> None:
     db.close()
     assert db.closed
     uses: list[Callable[[], object]] = [
-        lambda: db["rows"], db.begin, db.stats, db.flush, db.keyspaces, db.__enter__, lambda: rows[b"k"],
+        lambda: db["rows"],
+        db.begin,
+        db.stats,
+        db.flush,
+        db.keyspaces,
+        db.__enter__,
+        lambda: rows[b"k"],
     ]
     for use in uses:
         with pytest.raises(keel.ClosedError, match="is closed"):

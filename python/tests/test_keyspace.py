@@ -140,11 +140,17 @@ def test_bounds(rows: Rows) -> None:
                 ]
                 found = list(rows.keys(start, stop, prefix=prefix))
                 assert found == expected, (start, stop, prefix)
-                assert list(rows.keys(start, stop, prefix=prefix, reverse=True)) == expected[::-1], (start, stop, prefix)
+                assert list(rows.keys(start, stop, prefix=prefix, reverse=True)) == expected[::-1], (
+                    start,
+                    stop,
+                    prefix,
+                )
 
 
 @pytest.mark.parametrize("prefix", [b"", b"a", b"b\xff", b"\xff", b"\xff\xff", b"x"])
-@pytest.mark.parametrize("start,stop", [(None, None), (b"ab", None), (None, b"b\xff\xff"), (b"b", b"c"), (b"c", b"a")])
+@pytest.mark.parametrize(
+    "start,stop", [(None, None), (b"ab", None), (None, b"b\xff\xff"), (b"b", b"c"), (b"c", b"a")]
+)
 def test_delete_range(rows: Rows, prefix: bytes, start: bytes | None, stop: bytes | None) -> None:
     keys = {b"a", b"ab", b"abc", b"b", b"b\xff", b"b\xff\xff", b"c", b"\xff", b"\xff\xff"}
     rows.put_many((key, b"") for key in keys)

@@ -30,9 +30,7 @@ def failing() -> Iterator[bytes]:
     raise ZeroDivisionError
 
 
-def calls(
-    db: keel.Database, txn: keel.Transaction, writing: keel.Transaction
-) -> dict[str, Callable[[], object]]:
+def calls(db: keel.Database, txn: keel.Transaction, writing: keel.Transaction) -> dict[str, Callable[[], object]]:
     rows = db["rows"]
     inside, outside = writing[rows], txn[rows]
     inside.put_many((b"%03d" % i, b"v" * i) for i in range(300))
@@ -118,7 +116,8 @@ def test_no_call_leaks(name: str) -> None:
             after_stats = db.stats()
         finally:
             tracemalloc.stop()
-    # A leak shows in every window, by 16 bytes a call at least; the interpreter's free lists fill up in some of them only.
+    # A leak shows in every window, by 16 bytes a call at least; the interpreter's free lists fill up in some of them
+    # only.
     assert min(growths) < rounds * 8, f"{growths} bytes after {rounds} calls each"
     assert after_stats.views_live == before_stats.views_live
     assert after_stats.transactions_live == before_stats.transactions_live

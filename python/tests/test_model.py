@@ -108,7 +108,9 @@ class Model(RuleBasedStateMachine):
         expected = sorted(
             (k, v)
             for k, v in self.model.items()
-            if (start is None or k >= start) and (stop is None or k < stop) and (prefix is None or k.startswith(prefix))
+            if (start is None or k >= start)
+            and (stop is None or k < stop)
+            and (prefix is None or k.startswith(prefix))
         )
         if reverse:
             expected.reverse()

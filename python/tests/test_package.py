@@ -34,7 +34,15 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sdist_has_all_that_it_needs(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    needed = {"ext/keel.c", "ext/keel.h", "ext/keelpy.h", "ext/raw_wrap.c", "LICENSE", "README.md", "src/keel/_raw.pyi"}
+    needed = {
+        "ext/keel.c",
+        "ext/keel.h",
+        "ext/keelpy.h",
+        "ext/raw_wrap.c",
+        "LICENSE",
+        "README.md",
+        "src/keel/_raw.pyi",
+    }
     assert needed <= names
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
 
@@ -42,8 +50,20 @@ def test_sdist_has_all_that_it_needs(sdist: Path) -> None:
 def test_install_from_sdist_elsewhere(sdist: Path, tmp_path: Path) -> None:
     # Built with setuptools alone, from the archive alone, in a folder that knows nothing of the checkout.
     wheels = tmp_path / "wheels"
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation", "-w", wheels, sdist,
-        cwd=tmp_path)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "-w",
+        wheels,
+        sdist,
+        cwd=tmp_path,
+    )
     (wheel,) = wheels.glob("*.whl")
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:

@@ -97,7 +97,9 @@ def test_closing_under_other_threads(path: Path) -> None:
         assert unexpected == []
         keel.open(path, create=False).close()
     # Another process gets in, so nothing has kept the engine.
-    subprocess.run([sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -178,7 +180,7 @@ memory = memoryview(rows.view(b"0002"))
     [
         "pass",
         "raise SystemExit(0)",
-        "cycle = [db, txn, half_read, view, memory]; cycle.append(cycle); del db, txn, rows, half_read, inside, view, memory",
+        "it = [db, txn, half_read, view, memory]; it.append(it); del db, txn, rows, half_read, inside, view, memory",
         "import builtins; builtins.kept = (db, txn, half_read, view, memory)",
         "import gc; gc.disable(); keel.kept = [db, txn, half_read, inside, view, memory]; keel.kept.append(keel.kept)",
         "import atexit; atexit.register(lambda: list(keel.open('data.keel')['rows']))",
@@ -188,7 +190,8 @@ memory = memoryview(rows.view(b"0002"))
 )
 def test_interpreter_exit_with_everything_open(python: Python, tmp_path: Path, ending: str) -> None:
     if "daemon" in ending:
-        # The database is closed under the thread, which may say so on stderr; what counts is that nothing crashes or hangs.
+        # The database is closed under the thread, which may say so on stderr; what counts is that nothing crashes or
+        # hangs.
         ending = ending.replace("[list(rows) for _ in iter(int, 1)]", "run()")
         ending = "def run():\n try:\n  while True: list(rows)\n except keel.Error: pass\n" + ending
     python(EVERYTHING_OPEN + ending)
@@ -261,4 +264,6 @@ def test_closing_before_a_transaction_goes_on(path: Path) -> None:
     closed.set()
     thread.join()
     assert len(outcome) == 1 and isinstance(outcome[0], keel.FinishedError | keel.HandleError)
-    subprocess.run([sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", "import keel, sys; keel.open(sys.argv[1]).close()", path], check=True, timeout=60
+    )

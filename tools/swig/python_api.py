@@ -14,7 +14,9 @@ import textwrap
 import model
 import records
 
-NOTICE = "Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`."
+NOTICE = (
+    "Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`."
+)
 
 # The exception above those of a class of statuses. A class with one status that bears its name needs none.
 CLASS_NAMES = {
@@ -140,11 +142,25 @@ def named_tuples(api: model.Api) -> str:
     return "\n".join(out) + "\n"
 
 
-# What python.i renames, and what it replaces by a function of python/ext (or leaves out: batches are made and freed inside).
+# What python.i renames, and what it replaces by a function of python/ext (or leaves out: batches are made and freed
+# inside).
 RENAMED = {"del": "delete", "del_range": "delete_range"}
 REPLACED = (
-    "get", "get_copy", "get_view", "view_data", "view_release", "get_many", "put", "write_batch", "cursor_get",
-    "cursor_next_batch", "cursor_prev_batch", "keyspace_list", "batch_new", "batch_free", "batch_data",
+    "get",
+    "get_copy",
+    "get_view",
+    "view_data",
+    "view_release",
+    "get_many",
+    "put",
+    "write_batch",
+    "cursor_get",
+    "cursor_next_batch",
+    "cursor_prev_batch",
+    "keyspace_list",
+    "batch_new",
+    "batch_free",
+    "batch_data",
 )
 FLAT = ("open", "keyspace_open", "begin", "cursor_open")
 EXTENSION = '''
@@ -226,7 +242,9 @@ def raw_function(function: model.Function) -> str:
         elif param.kind == "out-handle":
             result = "int"
         else:
-            raise SystemExit(f"tools/swig: {function.name}: {param.kind} has no Python form: add a typemap and a type")
+            raise SystemExit(
+                f"tools/swig: {function.name}: {param.kind} has no Python form: add a typemap and a type"
+            )
     name = function.name.removeprefix("keel_")
     line = f"def {RENAMED.get(name, name)}({', '.join(arguments + ['/'] if arguments else [])}) -> {result}: ..."
     if len(line) > 120:

@@ -1,7 +1,7 @@
 """The fields of the ABI's out structs, as macros that the typemap files expand: bindings/swig/records.gen.i.
 
-A struct that the library fills (stats, checkpoint) becomes a record of the language. Its fields are unsigned integers, so
-a typemap needs their names only, in order.
+A struct that the library fills (stats, checkpoint) becomes a record of the language. Its fields are unsigned
+integers, so a typemap needs their names only, in order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ UNSIGNED = ("uint8_t", "uint32_t", "uint64_t")
 
 def records(api: model.Api) -> list[model.Struct]:
     """The out structs whose fields are all numbers; one that carries pointers needs a typemap of its own."""
-    return [s for s in api.structs if s.direction == "out" and all(f.type in UNSIGNED and not f.array for f in s.fields)]
+    return [
+        s for s in api.structs if s.direction == "out" and all(f.type in UNSIGNED and not f.array for f in s.fields)
+    ]
 
 
 def names(struct: model.Struct) -> list[str]:
@@ -28,9 +30,10 @@ def names(struct: model.Struct) -> list[str]:
 
 def interface(api: model.Api) -> str:
     lines = [
-        "/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change the description and run `./dev gen`.",
+        "/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change it and run `./dev gen`.",
         " *",
-        " * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the description. */",
+        " * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the",
+        " * description. */",
         "%{",
         "#define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field",
     ]

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs SWIG on bindings/swig/keel.i for every language that has a typemap file there, and puts the output in its place.
 
-Without arguments the committed files are written; with --check nothing is written and the exit status is 1 when one differs.
-The SWIG that is used is the pinned one (pip install swig==4.5.1): --swig PATH, $SWIG, .venv/bin/swig, or swig on the PATH.
+Without arguments the committed files are written; with --check nothing is written and the exit status is 1 when one
+differs. The SWIG that is used is the pinned one (pip install swig==4.5.1): --swig PATH, $SWIG, .venv/bin/swig, or
+swig on the PATH.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ class Target:
 
 
 TARGETS = (
-    Target("python", "python.i", ("-python", "-noproxy", "-module", "_raw"), "raw_wrap.c", {"raw_wrap.c": "python/ext/raw_wrap.c"}),
+    Target(
+        "python",
+        "python.i",
+        ("-python", "-noproxy", "-module", "_raw"),
+        "raw_wrap.c",
+        {"raw_wrap.c": "python/ext/raw_wrap.c"},
+    ),
     Target(
         "go",
         "go.i",
@@ -46,11 +53,14 @@ TARGETS = (
         "raw_wrap.c",
         {"raw_wrap.c": "go/raw_wrap.c", "raw.go": "go/raw.go"},
     ),
-    Target("node", "node.i", ("-javascript", "-napi", "-c++"), "raw_wrap.cxx", {"raw_wrap.cxx": "node/src/raw_wrap.cxx"}),
+    Target(
+        "node", "node.i", ("-javascript", "-napi", "-c++"), "raw_wrap.cxx", {"raw_wrap.cxx": "node/src/raw_wrap.cxx"}
+    ),
 )
 
 
-# Warnings of SWIG that do not apply: 321 (a name such as open is also a builtin: the raw module is never star-imported).
+# Warnings of SWIG that do not apply: 321 (a name such as open is also a builtin: the raw module is never
+# star-imported).
 SUPPRESSED = ("321",)
 
 
@@ -65,7 +75,9 @@ def find_swig(given: str | None) -> str:
             return candidate
         wrong.append(candidate)
     found = f" (found another version: {', '.join(wrong)})" if wrong else ""
-    sys.exit(f"swig {VERSION} not found{found}: install it with `pip install swig=={VERSION}`, or name it with --swig")
+    sys.exit(
+        f"swig {VERSION} not found{found}: install it with `pip install swig=={VERSION}`, or name it with --swig"
+    )
 
 
 def tidy(text: str) -> str:
@@ -84,7 +96,8 @@ def unexport_go(text: str) -> str:
 def run_target(swig: str, target: Target) -> dict[str, str]:
     """The files of one language: place in the tree -> content."""
     with tempfile.TemporaryDirectory() as folder:
-        # Run inside the folder of the interface, with relative names only, so that no path of this machine gets into the output.
+        # Run inside the folder of the interface, with relative names only, so that no path of this machine gets into
+        # the output.
         command = [swig, *target.flags, "-Wextra", "-Werror", "-w" + ",".join(SUPPRESSED), "-I.", "-outdir", folder]
         command += ["-o", str(Path(folder) / target.wrapper), "keel.i"]
         done = subprocess.run(command, cwd=INTERFACE, capture_output=True, text=True)
@@ -102,7 +115,9 @@ def store(place: str, content: str, check: bool) -> bool:
         return True
     if check:
         print(f"{place} is not what bindings/swig gives: run ./dev gen", file=sys.stderr)
-        difference = difflib.unified_diff(present.splitlines(), content.splitlines(), place, "generated", n=1, lineterm="")
+        difference = difflib.unified_diff(
+            present.splitlines(), content.splitlines(), place, "generated", n=1, lineterm=""
+        )
         print("\n".join(list(difference)[:40]), file=sys.stderr)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@
         for name, population in cities.items(prefix=b"b"):
             print(name, population)
 
-`Database`, `Transaction`, `Keyspace` and `TransactionKeyspace` are the whole interface; `Error` and its subclasses are what
-goes wrong. Keys and values are bytes; everything with a buffer is accepted, text is not (encode it).
+`Database`, `Transaction`, `Keyspace` and `TransactionKeyspace` are the whole interface; `Error` and its subclasses
+are what goes wrong. Keys and values are bytes; everything with a buffer is accepted, text is not (encode it).
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ Isolation: TypeAlias = Literal["serializable", "snapshot", "read_committed", "re
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-# Retry: runs after the first, and the pause before run n + 1, drawn from 0 ... min(CAP, BASE * 2^n) seconds ("full jitter").
+# Retry: runs after the first, and the pause before run n + 1, drawn from 0 ... min(CAP, BASE * 2^n) seconds ("full
+# jitter").
 RETRIES = 20
 BACKOFF_BASE = 0.0002
 BACKOFF_CAP = 0.1
@@ -49,8 +50,8 @@ def _choice(kind: str, value: str | None) -> int:
 class Database:
     """An open database. Made by `keel.open`; a context manager that closes it.
 
-    May be shared by threads. Closing ends what is open on it: ranges stop, transactions that were not committed are rolled
-    back. Views stay valid.
+    May be shared by threads. Closing ends what is open on it: ranges stop, transactions that were not committed are
+    rolled back. Views stay valid.
     """
 
     __slots__ = ("__weakref__", "_handle", "_keyspaces", "_path", "_read_only", "_transactions")
@@ -59,8 +60,9 @@ class Database:
         self._handle = handle
         self._path = path
         self._read_only = read_only
-        # Handles that are to be ended, by their objects or by close(). Single operations on a set are atomic, and a handle
-        # that is ended twice is an error that is swallowed, never another handle: so nobody needs to come first.
+        # Handles that are to be ended, by their objects or by close(). Single operations on a set are atomic, and a
+        # handle that is ended twice is an error that is swallowed, never another handle: so nobody needs to come
+        # first.
         self._keyspaces: set[int] = set()
         self._transactions: set[int] = set()
         _open_databases.add(self)
@@ -94,7 +96,7 @@ class Database:
         _keyspace_close: Callable[[int], None] = _raw.keyspace_close,
         _close: Callable[[int], None] = _raw.close,
     ) -> None:
-        """Close it. What was acknowledged with durability "group" is on stable storage when this returns. Twice is harmless.
+        """Close it; twice is harmless. What was acknowledged with durability "group" is on stable storage afterwards.
 
         In a forked child it does nothing: the database is the parent's.
         """
@@ -182,7 +184,8 @@ class Database:
     ) -> Transaction:
         """Begin a transaction, to be ended with `commit()` or `rollback()`. It is a context manager, too.
 
-        `isolation` is serializable unless said otherwise; `durability` is the database's; `label` shows up in statistics.
+        `isolation` is serializable unless said otherwise; `durability` is the database's; `label` shows up in
+        statistics.
         """
         flags = _gen.TXN_READ_ONLY if read_only else 0
         isolation_number = _choice("ISOLATION", isolation) if isolation is not None else 0
@@ -218,9 +221,10 @@ class Database:
     ) -> Result:
         """Run `function(txn)` in a transaction, commit, and return its result; run it again when it loses a conflict.
 
-        The function must be safe to repeat: everything it does to the database is undone between runs, anything else is
-        not. `txn.attempt` counts the runs. After `retries` repetitions the last error comes out, with `attempts` set and
-        said in a note. Between runs it sleeps for a random time with an exponentially growing, bounded maximum.
+        The function must be safe to repeat: everything it does to the database is undone between runs, anything else
+        is not. `txn.attempt` counts the runs. After `retries` repetitions the last error comes out, with `attempts`
+        set and said in a note. Between runs it sleeps for a random time with an exponentially growing, bounded
+        maximum.
         """
         if inspect.iscoroutinefunction(function):
             raise TypeError("transact runs plain functions, not coroutines")
@@ -287,8 +291,8 @@ def open(
     log_segment_size   bytes, a power of two; fixed when the log is made
     memory_limit       most memory for recent commits, in bytes (half of the machine's)
 
-    A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine; options of the
-    second that are given must be those of the first.
+    A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine; options
+    of the second that are given must be those of the first.
     """
     flags = 0
     flags |= _gen.OPEN_READ_ONLY if read_only else 0

@@ -144,7 +144,7 @@ class _Rows(ABC):
         prefix: ReadableBuffer | None = None,
         reverse: bool = False,
     ) -> Generator[tuple[bytes, bytes], None, None]:
-        """The (key, value) pairs from `start` (inclusive) to `stop` (exclusive), in byte order of the keys or backwards.
+        """The (key, value) pairs from `start` (inclusive) to `stop` (exclusive), in byte order or backwards.
 
         Rows are fetched in batches. The iterator may be dropped at any point; `close()` lets go at once.
         """
@@ -261,9 +261,9 @@ class TransactionKeyspace(_Rows):
 class Keyspace(_Rows):
     """A named, ordered map of a database. From `db[name]`.
 
-    Each call is a transaction of its own: a read sees what is committed at that moment, a write is durable (as the database
-    says) when it returns, and one that loses against another transaction is run again. A range reads one snapshot. For
-    several calls that belong together use `db.transaction()` and `txn[keyspace]`.
+    Each call is a transaction of its own: a read sees what is committed at that moment, a write is durable (as the
+    database says) when it returns, and one that loses against another transaction is run again. A range reads one
+    snapshot. For several calls that belong together use `db.transaction()` and `txn[keyspace]`.
     """
 
     __slots__ = ("__weakref__", "_db", "_handle", "_name")

@@ -1,8 +1,8 @@
 """Ranges: cursors that fetch rows in batches, and what keeps them alive.
 
-A range that is dropped half-consumed must let go of its cursor (and, outside a transaction, of the snapshot that it reads)
-at once. So the generator owns a small object that closes both when the generator ends, is closed, or is collected, also
-one that was never started.
+A range that is dropped half-consumed must let go of its cursor (and, outside a transaction, of the snapshot that it
+reads) at once. So the generator owns a small object that closes both when the generator ends, is closed, or is
+collected, also one that was never started.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def rows(
     columns: Literal[0, 1, 2],
     on_close: Callable[[], None] | None,
 ) -> Generator[object, None, None]:
-    """The rows of a range. The cursor is opened now, so that mistakes in the bounds show here and not at the first row."""
+    """The rows of a range. The cursor is opened now, so that mistakes in the bounds show here, not at the first row."""
     start, stop, prefix = bounds
     try:
         cursor = _raw.cursor_open(txn, keyspace, start, stop, prefix)

@@ -20,11 +20,11 @@ Default = TypeVar("Default")
 
 
 class Transaction:
-    """Reads one snapshot, sees its own writes, commits atomically across keyspaces. From `db.transaction()` or `db.begin()`.
+    """Reads one snapshot, sees its own writes, commits across keyspaces. From `db.transaction()` or `db.begin()`.
 
-    As a context manager it commits at the end of the block, and rolls back when the block raises. `txn[keyspace]` is the
-    keyspace inside the transaction, with everything that `Keyspace` has. A transaction may move between threads, but only
-    one may use it at a time (`ConcurrentUseError`).
+    As a context manager it commits at the end of the block, and rolls back when the block raises. `txn[keyspace]` is
+    the keyspace inside the transaction, with everything that `Keyspace` has. A transaction may move between threads,
+    but only one may use it at a time (`ConcurrentUseError`).
     """
 
     __slots__ = ("__weakref__", "_db", "_handle", "_open", "attempt", "read_only", "timestamp")
@@ -57,8 +57,8 @@ class Transaction:
     def commit(self) -> int:
         """Commit all writes at once, and return the commit timestamp (0 when nothing was written).
 
-        The transaction is over whatever the outcome. `ConflictError`: another one got in between and nothing was stored;
-        run the whole transaction again, as `Database.transact` does.
+        The transaction is over whatever the outcome. `ConflictError`: another one got in between and nothing was
+        stored; run the whole transaction again, as `Database.transact` does.
         """
         try:
             self.timestamp = _raw.commit(self._handle)
