@@ -43,17 +43,17 @@ export declare const constants: Readonly<{
   DURABILITY_GROUP: 2;
   /** Acknowledged at once, on stable storage when the system gets round to it. Order is kept; nothing is half-done after a crash. */
   DURABILITY_NONE: 3;
-  /** Serializable. */
+  /** The strongest level that the library has. This version: snapshot. */
   ISOLATION_DEFAULT: 0;
-  /** As if transactions ran one after the other. */
+  /** As if transactions ran one after the other. A library that cannot give it refuses it with `KEEL_E_UNSUPPORTED` (feature `serializable`); it is never weakened. */
   ISOLATION_SERIALIZABLE: 1;
-  /** One snapshot for all reads; write conflicts are detected. */
+  /** One snapshot for all reads; of two transactions that write one key, the second to commit gets a conflict. */
   ISOLATION_SNAPSHOT: 2;
-  /** Reads may see what others commit meanwhile. */
+  /** Reads may see what others commit meanwhile. Given as snapshot, the next stronger level that exists. */
   ISOLATION_READ_COMMITTED: 3;
-  /** Accepted for its name, and given the next stronger level that exists. */
+  /** Given as snapshot, the next stronger level that exists. */
   ISOLATION_REPEATABLE_READ: 4;
-  /** Accepted for its name, and given the next stronger level that exists. */
+  /** Given as snapshot, the next stronger level that exists. */
   ISOLATION_READ_UNCOMMITTED: 5;
   /** Stores the value under the key. */
   BATCH_PUT: 1;

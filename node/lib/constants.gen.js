@@ -113,4 +113,4 @@ exports.codes = Object.freeze({
   E_INTERNAL: -901,
 });
 
-exports.features = Object.freeze(['crc32c_hardware', 'memory_database']);
+exports.features = Object.freeze(['crc32c_hardware', 'memory_database', 'serializable']);

@@ -7,7 +7,7 @@
 //   node scripts/build.js --if-needed   builds unless the binary is there and its inputs are what they were
 //   node scripts/build.js --sanitize=address|thread|undefined --out=FILE    for tests; $KEEL_NODE_BINARY loads it
 //   node scripts/build.js --engine=FOLDER    with the keel.c and keel.h of another folder
-//   node scripts/build.js --pack        builds if needed, and puts the engine's source into deps/, for the package
+//   node scripts/build.js --pack        builds if needed, and puts the engine's source and the license beside it
 
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -153,6 +153,8 @@ async function build() {
   if (options.pack) {
     fs.mkdirSync(path.join(root, 'deps'), { recursive: true });
     for (const name of ['keel.c', 'keel.h']) fs.copyFileSync(path.join(folder, name), path.join(root, 'deps', name));
+    const license = path.join(root, '..', 'LICENSE');
+    if (fs.existsSync(license)) fs.copyFileSync(license, path.join(root, 'LICENSE'));
   }
   const lazy = options['if-needed'] || options.pack;
   if (lazy && fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === inputs) return;
