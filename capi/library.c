@@ -22,10 +22,14 @@ static int32_t capi_library_crc32c_hardware(void) {
 static int32_t capi_library_always(void) {
   return 1;
 }
+static int32_t capi_library_never(void) {
+  return 0;
+}
 
 static const capi_library_feature capi_library_features[] = {
     {"crc32c_hardware", capi_library_crc32c_hardware},
     {"memory_database", capi_library_always},
+    {"serializable", capi_library_never},
 };
 
 keel_status keel_feature(const char *name, int32_t *out_enabled, keel_error *err) {

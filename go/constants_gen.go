@@ -61,17 +61,17 @@ const (
 
 // What a transaction that writes is protected from.
 const (
-	// Serializable.
+	// The strongest level that the library has. This version: snapshot.
 	cIsolationDefault = 0
-	// As if transactions ran one after the other.
+	// As if transactions ran one after the other. A library that cannot give it refuses it with KEEL_E_UNSUPPORTED (feature serializable); it is never weakened.
 	cIsolationSerializable = 1
-	// One snapshot for all reads; write conflicts are detected.
+	// One snapshot for all reads; of two transactions that write one key, the second to commit gets a conflict.
 	cIsolationSnapshot = 2
-	// Reads may see what others commit meanwhile.
+	// Reads may see what others commit meanwhile. Given as snapshot, the next stronger level that exists.
 	cIsolationReadCommitted = 3
-	// Accepted for its name, and given the next stronger level that exists.
+	// Given as snapshot, the next stronger level that exists.
 	cIsolationRepeatableRead = 4
-	// Accepted for its name, and given the next stronger level that exists.
+	// Given as snapshot, the next stronger level that exists.
 	cIsolationReadUncommitted = 5
 )
 

@@ -1,4 +1,6 @@
 /* tests/abi/test_abi_options.c: versions, statuses, features; options and structs of other versions; read-only opening. */
+#include <stdbool.h>
+
 #include "abi_support.h"
 
 static folder files;
@@ -46,6 +48,24 @@ static void test_features(void **state) {
   OK(keel_feature("crc32c_hardware", &enabled, &error));
   assert_in_range(enabled, 0, 1);
   EXPECT_MESSAGE(KEEL_E_INVALID, "teleport", keel_feature("teleport", &enabled, &error));
+}
+
+/* What the feature query says about serializable isolation is what keel_begin does. */
+static void test_isolations(void **state) {
+  (void)state;
+  keel_db db;
+  keel_txn txn;
+  int32_t serializable = 7;
+  OK(keel_open(":memory:", NULL, &db, &error));
+  OK(keel_feature("serializable", &serializable, &error));
+  for (uint32_t level = KEEL_ISOLATION_DEFAULT; level <= KEEL_ISOLATION_READ_UNCOMMITTED; level++) {
+    keel_txn_options options = KEEL_TXN_OPTIONS_INIT;
+    options.isolation = level;
+    bool given = level != KEEL_ISOLATION_SERIALIZABLE || serializable == 1;
+    EXPECT(given ? KEEL_OK : KEEL_E_UNSUPPORTED, keel_begin(db, &options, &txn, &error));
+    if (given) OK(keel_rollback(txn, &error));
+  }
+  OK(keel_close(db, &error));
 }
 
 /* On success a keel_error is left alone; NULL is allowed everywhere. */
@@ -239,11 +259,12 @@ static void test_memory_limit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_version),        cmocka_unit_test(test_statuses),
-      cmocka_unit_test(test_features),       cmocka_unit_test(test_error_untouched),
-      cmocka_unit_test(test_create_flags),   cmocka_unit_test(test_read_only),
-      cmocka_unit_test(test_larger_structs), cmocka_unit_test(test_unaligned_struct),
-      cmocka_unit_test(test_durabilities),   cmocka_unit_test(test_memory_limit),
+      cmocka_unit_test(test_version),          cmocka_unit_test(test_statuses),
+      cmocka_unit_test(test_features),         cmocka_unit_test(test_isolations),
+      cmocka_unit_test(test_error_untouched),  cmocka_unit_test(test_create_flags),
+      cmocka_unit_test(test_read_only),        cmocka_unit_test(test_larger_structs),
+      cmocka_unit_test(test_unaligned_struct), cmocka_unit_test(test_durabilities),
+      cmocka_unit_test(test_memory_limit),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

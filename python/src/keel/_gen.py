@@ -457,6 +457,7 @@ STATUSES: dict[int, StatusInfo] = {
 FEATURES: tuple[str, ...] = (
     "crc32c_hardware",
     "memory_database",
+    "serializable",
 )
 
 # Fields of the structs that the library fills, in order, without struct_size.
