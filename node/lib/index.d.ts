@@ -12,7 +12,8 @@ export type Bytes = string | NodeJS.ArrayBufferView | ArrayBuffer;
 export type Durability = 'full' | 'group' | 'none';
 
 /** What a transaction that writes is protected from. A level that this version does not have is given as the next
- * stronger one, or refused with KEEL_E_UNSUPPORTED; never weaker. */
+ * stronger one, or refused with KEEL_E_UNSUPPORTED; never weaker. `feature('serializable')` tells whether there is that
+ * one. */
 export type Isolation = 'serializable' | 'snapshot' | 'read_committed' | 'repeatable_read' | 'read_uncommitted';
 
 export type Row = [key: Buffer, value: Buffer];
