@@ -88,16 +88,23 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   return kl_wal_release(db->wal, kl_store_log_release_point(db->store), err);
 }
 
-/* The store is open: makes or reads the log and starts the engine. A store that was `created` just now, and whose log could
- * not be, goes again: so a creation that fails leaves nothing behind. (From kl_store_publish on it stays, because then it may say on
- * disk that it needs its log.) */
+/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand there alone,
+ * after a crash now (DB-3, DB-4). The lock is ours. */
+static void db_files_uncreate(kl_db *db, const char *wal_path) {
+  kl_file_info info;
+  if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
+  if (kl_os_sync_directory(db->os, wal_path, NULL) != KL_OK) return;
+  (void)kl_os_remove(db->os, db->path, NULL); /* if that fails, there is an empty database */
+}
+
+/* The store is open: makes or reads the log and starts the engine. `created`: just now. */
 static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
   uint64_t last_ts = 0;
   kl_status status = kl_db_engine_new(db, err);
   if (status != KL_OK) {
-    if (created) (void)kl_os_remove(db->os, db->path, NULL);
+    if (created) db_files_uncreate(db, wal_path);
     return status;
   }
   if (checkpoint.log_needed) {
@@ -112,7 +119,7 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
-    if (created && db->wal == NULL) (void)kl_os_remove(db->os, db->path, NULL); /* its lock is ours */
+    if (created && db->wal == NULL) db_files_uncreate(db, wal_path);
     kl_txn_manager_close(db->manager);
     kl_wal_close(db->wal);
     db->wal = NULL;

@@ -104,8 +104,11 @@ kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err) {
   if (manager->wal == NULL) return KL_OK;
   kl_wal_stats stats;
   kl_wal_get_stats(manager->wal, &stats);
-  kl_status status = kl_wal_sync(manager->wal, stats.tail_lsn, err);
-  if (status != KL_OK && status != KL_E_POISONED && err != NULL) kl_txn_manager_poison(manager, err);
+  kl_error error;
+  kl_status status = kl_wal_sync(manager->wal, stats.tail_lsn, &error);
+  if (status == KL_OK) return KL_OK;
+  kl_txn_manager_poison(manager, &error); /* the log is, so writing is over; say so at the next beginning */
+  if (err != NULL) *err = error;
   return status;
 }
 
