@@ -200,13 +200,28 @@ def test_interpreter_exit_with_everything_open(python: Python, tmp_path: Path, e
 
 
 def test_subinterpreters(python: Python) -> None:
+    """Interpreters that share the lock work side by side; one with a lock of its own is refused by Python, cleanly."""
     output = python(
         """
-try:
-    import _xxsubinterpreters as interpreters
-except ImportError:
-    import _interpreters as interpreters
+import sys
 import keel
+if sys.version_info < (3, 13):
+    import _xxsubinterpreters as interpreters
+    def run(program, shared_lock):
+        interpreter = interpreters.create(isolated=not shared_lock)
+        try:
+            interpreters.run_string(interpreter, program)
+        except interpreters.RunFailedError as error:
+            return str(error)
+        finally:
+            interpreters.destroy(interpreter)
+else:
+    import _interpreters as interpreters
+    def run(program, shared_lock):
+        interpreter = interpreters.create("legacy" if shared_lock else "isolated")
+        failed = interpreters.run_string(interpreter, program)
+        interpreters.destroy(interpreter)
+        return failed and failed.formatted
 program = '''
 import keel
 with keel.open(":memory:") as db:
@@ -214,18 +229,21 @@ with keel.open(":memory:") as db:
     with db["rows"].view(b"k") as view:
         assert type(view) is keel.View and bytes(view) == b"v"
     try:
-        db["rows"][b"nope"]
-    except keel.NotFoundError:
+        db["rows"][b"k" * 2000]
+    except keel.KeySizeError:
         pass
+    else:
+        raise AssertionError
 '''
 with keel.open(":memory:") as db:
     db["rows"][b"k"] = b"main"
     view = db["rows"].view(b"k")
     for _ in range(3):
-        interpreter = interpreters.create()
-        interpreters.run_string(interpreter, program)
-        interpreters.destroy(interpreter)
+        failed = run(program, True)
+        assert failed is None, failed
     assert bytes(view) == b"main" and type(view) is keel.View
+    if sys.version_info >= (3, 12):
+        assert "does not support loading in subinterpreters" in run(program, False)
     del view
 print("ok")
 """
