@@ -148,7 +148,7 @@ static void test_retired(void **state) {
   assert_int_equal(capi_close_exclusive(CAPI_BATCH, next, &err), KL_OK);
 }
 
-/* CAPI-7: the last slot is the last; beyond it KL_E_LIMIT, and the object stays the caller's. */
+/* The last slot is the last; beyond it KL_E_LIMIT, and the object stays the caller's. */
 static void test_limit(void **state) {
   (void)state;
   capi_table *table = &capi_tables[CAPI_KEYSPACE];
@@ -184,7 +184,7 @@ static uint64_t next_random(racer *r) {
   return r->random >> 33;
 }
 
-/* Enters what it finds; now and then closes it and puts a new one in its place. */
+/* CAPI-2, CAPI-4: enters what it finds; now and then closes it and puts a new one in its place. */
 static void *race_shared(void *context) {
   racer *r = context;
   for (int i = 0; i < ROUNDS; i++) {
@@ -205,6 +205,7 @@ static void *race_shared(void *context) {
   return NULL;
 }
 
+/* CAPI-5. */
 static void *race_exclusive(void *context) {
   racer *r = context;
   for (int i = 0; i < ROUNDS; i++) {
@@ -276,7 +277,7 @@ static int compare_handles(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Threads that grow a table at once get slots of their own. */
+/* CAPI-7: threads that grow a table at once get slots of their own. */
 static void test_growth(void **state) {
   (void)state;
   uint64_t *handles = calloc((size_t)THREADS * GROWTH, sizeof *handles);

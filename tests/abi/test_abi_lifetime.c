@@ -63,7 +63,7 @@ static void test_two_in_memory(void **state) {
   OK(keel_close(first, &error));
 }
 
-/* ---- Every order of closing ---- */
+/* ---- Every order of closing: CAPI-11 ---- */
 
 enum { DB, KEYSPACE, TXN, CURSOR, VIEW, BATCH, KINDS };
 

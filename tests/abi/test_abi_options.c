@@ -169,7 +169,7 @@ static void test_larger_structs(void **state) {
   EXPECT_MESSAGE(KEEL_E_UNSUPPORTED, "keel_options", keel_open(":memory:", &options.known, &db, &error));
 }
 
-/* No byte behind struct_size is written, and structs need no alignment. */
+/* CAPI-9: no byte behind struct_size is written, and structs need no alignment. */
 static void test_unaligned_struct(void **state) {
   (void)state;
   keel_db db;

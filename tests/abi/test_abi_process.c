@@ -112,7 +112,7 @@ static void test_handed_over(void **state) {
   let_go(child, go);
 }
 
-/* ---- Fork ---- */
+/* ---- Fork: CAPI-8 ---- */
 
 typedef struct forked {
   const char *path;
