@@ -4,7 +4,7 @@
 
 #include "wal_private.h"
 
-enum { WAL_RECOVER_CHUNK = 256 << 10 };
+enum { WAL_RECOVER_CHUNK = 64 << 10 };
 
 /* What a search looks for: batches behind `end` that prove that bytes at or behind it were durable. */
 typedef struct wal_evidence {
@@ -117,24 +117,24 @@ static kl_status wal_recover_rewrite(kl_wal *wal, kl_lsn from, kl_lsn end, kl_er
 }
 
 /* WAL-5. The order matters: first all that was read becomes durable, because the header, once it names `end` as the
- * start of a new life, vouches for it. Then the copies of the header one after the other, so that one is intact at any
- * time: first the one that was not read from, because a crash between the two writes of an earlier recovery may have
- * left it damaged, and then the other is the only one there is. */
+ * start of a new life, vouches for it. Then the copies of the header one after the other, so that one is durable at any
+ * time; which one first, and why its number has the parity of the incarnation, is WAL-11. */
 static kl_status wal_recover_begin_life(kl_wal *wal, kl_lsn end, kl_error *err) {
   wal_header header = wal->header;
   kl_lsn durable = wal->scanned_durable;
-  if (header.incarnation == UINT64_MAX) { /* forged: nothing was recovered that often */
+  if (header.incarnation >= UINT64_MAX - 1) { /* forged: nothing was recovered that often */
     return kl_fail(err, KL_E_CORRUPT, "log '%s' claims more lives than there are numbers; restore from a backup",
                    wal->path);
   }
   if (durable < header.incarnation_start) durable = header.incarnation_start;
   durable = wal_align_up(durable, WAL_SYNC_BLOCK); /* what follows it begins there (WAL-3) */
   header.incarnation++;
+  if (header.incarnation % 2 != wal->header_first) header.incarnation++;
   header.incarnation_start = end;
   kl_status status = wal_recover_rewrite(wal, durable, end, err);
   if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, false, err);
-  for (unsigned i = 1; i <= 2 && status == KL_OK; i++) {
-    status = wal_store_header(wal, &header, (wal->header_copy + i) % 2, err);
+  for (unsigned i = 0; i < 2 && status == KL_OK; i++) {
+    status = wal_store_header(wal, &header, (wal->header_first + i) % 2, err);
     if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, true, err);
   }
   if (status == KL_OK) wal->header = header;

@@ -140,6 +140,13 @@ kl_status kl_wal_create(kl_os *os, const char *path, const kl_wal_options *optio
   return KL_OK;
 }
 
+/* WAL-11: which copy may be destroyed, of two that were read with these incarnations (0: damaged). */
+static unsigned wal_header_expendable(const uint64_t incarnations[2]) {
+  if (incarnations[0] == 0 || incarnations[1] == 0) return incarnations[0] == 0 ? 0 : 1;
+  if (incarnations[0] != incarnations[1]) return incarnations[0] > incarnations[1] ? 0 : 1;
+  return (unsigned)((incarnations[0] + 1) % 2);
+}
+
 /* Reads both copies of the header; the one with the higher incarnation counts (they differ only when a crash came
  * between the two writes, or when one is damaged). */
 static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_error *err) {
@@ -147,14 +154,15 @@ static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_
   wal_header header = {0}, best = {0};
   kl_status verdict = KL_E_FORMAT; /* the most telling of the two failures: version, corrupt, format */
   bool found = false;
+  uint64_t incarnations[2] = {0, 0};
   for (unsigned copy = 0; copy < 2; copy++) {
     size_t got = 0;
     kl_status status = kl_os_read(wal->os, wal->file, block, sizeof block, (uint64_t)copy * WAL_PAGE, &got, err);
     if (status != KL_OK) return status;
     status = got == sizeof block ? wal_header_decode(block, &header) : KL_E_FORMAT;
+    if (status == KL_OK) incarnations[copy] = header.incarnation;
     if (status == KL_OK && (!found || header.incarnation > best.incarnation)) {
       best = header;
-      wal->header_copy = copy;
       found = true;
     }
     if (status == KL_E_VERSION || (status == KL_E_CORRUPT && verdict == KL_E_FORMAT)) verdict = status;
@@ -177,6 +185,7 @@ static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_
   if (memcmp(best.database_id, id, WAL_ID_SIZE) != 0) {
     return kl_fail(err, KL_E_FORMAT, "log '%s' belongs to another database; put the right one in its place", wal->path);
   }
+  wal->header_first = wal_header_expendable(incarnations);
   wal_use_header(wal, &best);
   return KL_OK;
 }

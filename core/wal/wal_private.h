@@ -30,7 +30,7 @@ enum {
   WAL_BUFFER_MAX = 1 << 20,     /* its largest; what does not fit is handed to the os at once */
   WAL_STEP_MIN = 64 << 10,      /* growth ahead of the tail starts with this, doubles with each step ... */
   WAL_STEP_MAX = 4 << 20,       /* ... up to this */
-  WAL_WINDOW_SIZE = 256 << 10,  /* of a reader */
+  WAL_WINDOW_SIZE = 128 << 10,  /* of a reader */
   WAL_PROBE_SAMPLES = 8,        /* per method */
   WAL_PROBE_INTERVAL = 1 << 14, /* rounds from one probe to the next */
   WAL_PARTS_MAX = 32            /* slices per write call */
@@ -69,7 +69,7 @@ struct kl_wal {
   uint32_t seed;                    /* of batch checksums */
   uint64_t segment_size, data_size; /* with and without the segment's header */
   wal_header header;                /* changes in kl_wal_recover_end only, before threads start */
-  unsigned header_copy;             /* the copy that `header` was read from: the other one is overwritten first */
+  unsigned header_first;            /* the copy that is overwritten first: the other one is durable (WAL-11) */
 
   kl_mutex lock;
   kl_cond changed; /* a role was given back, a position moved, the log was poisoned */
