@@ -1,5 +1,5 @@
 # Flags for every target of Keel, and keel_module(), which declares one module of core/.
-set(KEEL_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+set(KEEL_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${KEEL_WERROR}>:-Werror>)
 
 add_library(keel_flags INTERFACE)
 target_compile_options(keel_flags INTERFACE ${KEEL_WARNINGS} -fvisibility=hidden -fno-strict-aliasing)
