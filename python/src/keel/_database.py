@@ -184,7 +184,8 @@ class Database:
     ) -> Transaction:
         """Begin a transaction, to be ended with `commit()` or `rollback()`. It is a context manager, too.
 
-        `isolation` is serializable unless said otherwise; `durability` is the database's; `label` shows up in
+        `isolation` is the strongest that this version of the engine gives unless said otherwise (`"snapshot"` today;
+        asking for a stronger one raises `UnsupportedError`); `durability` is the database's; `label` shows up in
         statistics.
         """
         flags = _gen.TXN_READ_ONLY if read_only else 0
