@@ -249,6 +249,8 @@ uint32_t kl_thread_hint(void);
 #ifdef KL_DEBUG
 _Noreturn void kl_assert_failed(const char *file, int line, const char *text);
 #define KL_ASSERT(condition) ((condition) ? (void)0 : kl_assert_failed(__FILE__, __LINE__, #condition))
+#elif defined(__clang_analyzer__) /* may believe what is asserted */
+#define KL_ASSERT(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #else
 #define KL_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0))
 #endif
@@ -1737,8 +1739,8 @@ struct kl_os {
   kl_status (*allocate)(kl_os *, kl_file *, uint64_t offset, uint64_t size, kl_error *);
   /* Advisory whole-file lock of this kl_file, never waits: KL_E_LOCKED when another process, or another kl_file of
    * this one, holds a lock that excludes it. Exclusive needs KL_OPEN_WRITE (KL_E_INVALID). A second call changes the
-   * mode; when that fails the first lock may be lost. Ends with close, or with the process that opened the file, even if
-   * a forked child lives on. */
+   * mode; when that fails the first lock may be lost. Ends with close, or with the process that opened the file, even
+   * if a forked child lives on. */
   kl_status (*lock)(kl_os *, kl_file *, kl_lock_mode, kl_error *);
 
   kl_status (*stat)(kl_os *, const char *path, kl_file_info *out, kl_error *); /* absent is KL_OK + KL_FILE_ABSENT */
@@ -2029,7 +2031,8 @@ void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
 /* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
  * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.
  * Kept by a pthread_atfork child handler, which also closes the child's copies of locked files, so that a child cannot
- * hold the parent's lock. Not seen: vfork, posix_spawn, raw clone and _Fork, after which POSIX allows little but exec. */
+ * hold the parent's lock. Not seen: vfork, posix_spawn, raw clone and _Fork, after which POSIX allows little but
+ * exec. */
 uint64_t kl_fork_count(void);
 
 #endif
@@ -2213,8 +2216,8 @@ static int posix_open_flags(uint32_t flags) {
   return system;
 }
 
-/* Opens a descriptor above 2. A host may have closed its standard streams; were a database to get their numbers, the
- * host's next message would be written into it. */
+/* Opens a descriptor above 2 (OS-5). A host may have closed its standard streams; were a database to get their numbers,
+ * the host's next message would be written into it. */
 static int posix_open_fd(const char *path, int flags, mode_t mode) {
   int fd;
   do {
@@ -2281,9 +2284,9 @@ static int posix_file_ofd_lock(int fd, short type) {
 #endif
 }
 
-/* Locks (F_RDLCK, F_WRLCK) or unlocks (F_UNLCK) the open file description; 0 or an errno. Where the kernel has no such
- * locks over byte ranges (EINVAL), flock has the same semantics. A kernel gives every process the same answer, so that
- * two processes never use different kinds. */
+/* Locks (F_RDLCK, F_WRLCK) or unlocks (F_UNLCK) the open file description (OS-3); 0 or an errno. Where the kernel has
+ * no such locks over byte ranges (EINVAL), flock has the same semantics. A kernel gives every process the same answer,
+ * so that two processes never use different kinds. */
 static int posix_file_set_lock(int fd, short type) {
   int failed;
   do {
@@ -2366,8 +2369,8 @@ kl_status kl_posix_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err)
   int result;
   kl_status status = posix_file_check(file, err);
   if (status != KL_OK) return status;
-  /* Only EINTR is repeated: nothing was tried then. After any other failure the kernel may have marked the pages clean,
-   * and a second sync would promise what is not so; the caller has to hear of the first. */
+  /* OS-2: only EINTR is repeated, for nothing was tried then. After any other failure the kernel may have marked the
+   * pages clean, and a second sync would promise what is not so; the caller has to hear of the first. */
   do {
     result = data_only ? fdatasync(file->fd) : fsync(file->fd);
   } while (result != 0 && errno == EINTR);
@@ -2734,8 +2737,8 @@ static void *posix_thread_main(void *argument) {
   return NULL;
 }
 
-/* Everything that a host may handle goes to the host's own threads. Faults of the CPU stay open: they hit the thread
- * that made them, and a blocked one would kill the process past the host's crash reporter. */
+/* OS-6: everything that a host may handle goes to the host's own threads. Faults of the CPU stay open: they hit the
+ * thread that made them, and a blocked one would kill the process past the host's crash reporter. */
 static void posix_thread_signals(sigset_t *out) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
   (void)sigfillset(out);
@@ -3204,10 +3207,12 @@ static kl_status store_load(kl_store *store, kl_error *err) {
 
 /* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
  * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
- * byte (a torn write of equal bytes changes nothing), before anything is built on it. */
+ * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
+ * the file and its log, which a creation may have left unsynced. */
 static kl_status store_confirm(kl_store *store, kl_error *err) {
   kl_status status = store_write_superblock(store, &store->newest, err);
-  return status == KL_OK ? kl_os_sync(store->os, store->file, false, err) : status;
+  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
+  return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
 }
 
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
@@ -3638,7 +3643,7 @@ enum {
   WAL_BUFFER_MAX = 1 << 20,     /* its largest; what does not fit is handed to the os at once */
   WAL_STEP_MIN = 64 << 10,      /* growth ahead of the tail starts with this, doubles with each step ... */
   WAL_STEP_MAX = 4 << 20,       /* ... up to this */
-  WAL_WINDOW_SIZE = 256 << 10,  /* of a reader */
+  WAL_WINDOW_SIZE = 128 << 10,  /* of a reader */
   WAL_PROBE_SAMPLES = 8,        /* per method */
   WAL_PROBE_INTERVAL = 1 << 14, /* rounds from one probe to the next */
   WAL_PARTS_MAX = 32            /* slices per write call */
@@ -3655,6 +3660,7 @@ typedef struct wal_buffer {
   uint8_t *data;
   size_t capacity, size;
   kl_lsn start;
+  kl_lsn follows; /* end of the batch before: below that all is in the file */
 } wal_buffer;
 
 typedef enum wal_method { WAL_FDATASYNC = 0, WAL_DSYNC = 1 } wal_method;
@@ -3676,6 +3682,7 @@ struct kl_wal {
   uint32_t seed;                    /* of batch checksums */
   uint64_t segment_size, data_size; /* with and without the segment's header */
   wal_header header;                /* changes in kl_wal_recover_end only, before threads start */
+  unsigned header_first;            /* the copy that is overwritten first: the other one is durable (WAL-11) */
 
   kl_mutex lock;
   kl_cond changed; /* a role was given back, a position moved, the log was poisoned */
@@ -3797,6 +3804,7 @@ static bool wal_append_buffered(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint8
   wal_buffer *buffer = &wal->active;
   kl_lsn start = buffer->size != 0 ? buffer->start : lsn;
   if (!wal_append_buffer_reserve(wal, end - start)) return false;
+  if (buffer->size == 0) buffer->follows = wal->tail;
   uint8_t *out = buffer->data + buffer->size;
   size_t gap = (size_t)(lsn - start) - buffer->size;
   memset(out, 0, gap);
@@ -3829,6 +3837,15 @@ static void wal_append_give_role(kl_wal *wal) {
   kl_cond_broadcast(&wal->changed);
 }
 
+/* A write failed that harmed the log. A full disk is told as the poison that it was: KL_E_DISK_FULL means "nothing
+ * happened, make room and go on". The lock is held. */
+static kl_status wal_append_failed(kl_wal *wal, kl_status status, const kl_error *cause, kl_error *err) {
+  wal_poison(wal, cause);
+  if (status == KL_E_DISK_FULL) return wal_refuse(wal, err);
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
 kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   if (wal->active.size == 0) return KL_OK;
   kl_slice part = kl_slice_make(wal->active.data, wal->active.size);
@@ -3839,20 +3856,23 @@ kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   kl_mutex_lock(&wal->lock);
   wal->active.size = 0;
   wal_append_give_role(wal);
-  if (status != KL_OK) {
-    wal_poison(wal, &cause); /* batches that were accepted are lost: also when it is the disk that is full */
-    if (err != NULL) *err = cause;
-  }
-  return status;
+  if (status == KL_OK) return KL_OK;
+  return wal_append_failed(wal, status, &cause, err); /* batches that were accepted are lost */
 }
 
 /* A write of the batch at lsn failed for lack of space, on a file system that needs some for overwriting, or without
- * prewriting. Nobody was promised the batch, but all of it may have been stored: its header is destroyed, durably, so
- * that no recovery finds it (WAL-8). */
+ * prewriting. Nobody was promised the batch, but all of it may have been stored: where its header was, it is destroyed,
+ * durably, so that no recovery finds it (WAL-8). */
 static kl_status wal_append_retract(kl_wal *wal, kl_lsn lsn, kl_error *err) {
   static const uint8_t nothing[WAL_BATCH_HEADER];
+  uint8_t bytes[WAL_BATCH_HEADER];
+  wal_batch_header header;
+  size_t got = 0;
+  kl_status status = wal_space_read(wal, lsn, bytes, sizeof bytes, &got, err);
+  if (status != KL_OK) return status;
+  if (got < sizeof bytes || !wal_batch_header_decode(bytes, wal->seed, &header) || header.lsn != lsn) return KL_OK;
   kl_slice part = kl_slice_make(nothing, sizeof nothing);
-  kl_status status = wal_space_write(wal, wal->file, lsn, &part, 1, err);
+  status = wal_space_write(wal, wal->file, lsn, &part, 1, err);
   return status == KL_OK ? kl_os_sync(wal->os, wal->file, true, err) : status;
 }
 
@@ -3883,11 +3903,11 @@ static kl_status wal_append_direct(kl_wal *wal, kl_lsn lsn, kl_lsn end, const ui
   bool harmless = status == KL_E_DISK_FULL && wal_append_retract(wal, lsn, NULL) == KL_OK;
   kl_mutex_lock(&wal->lock);
   wal_append_give_role(wal);
-  if (status != KL_OK) {
-    if (!harmless) wal_poison(wal, &cause);
-    if (err != NULL) *err = cause;
+  if (status == KL_OK || harmless) {
+    if (harmless && err != NULL) *err = cause;
+    return status;
   }
-  return status;
+  return wal_append_failed(wal, status, &cause, err);
 }
 
 static kl_status wal_append_check(const kl_wal *wal, kl_error *err) {
@@ -4328,7 +4348,7 @@ struct kl_wal_reader {
   kl_lsn known_durable; /* what kl_wal_reader_expect said */
   kl_lsn claimed;       /* the highest that the batches read claim to be durable; never below where reading began */
   uint64_t incarnation; /* of the last batch */
-  bool begun;           /* a batch was read: before that, any gap is right */
+  bool begun;           /* a batch was read */
   uint8_t *window;      /* bytes [window_start, window_start + window_size) of the log */
   kl_lsn window_start;
   size_t window_size;
@@ -4392,8 +4412,8 @@ void kl_wal_reader_free(kl_wal_reader *reader) {
 static kl_lsn wal_reader_limit(kl_wal *wal) {
   kl_mutex_lock(&wal->lock);
   kl_lsn limit = wal->running ? wal->tail : UINT64_MAX;
-  if (wal->active.size != 0 && wal->active.start < limit) limit = wal->active.start;
-  if (wal->busy.size != 0 && wal->busy.start < limit) limit = wal->busy.start;
+  if (wal->active.size != 0 && wal->active.follows < limit) limit = wal->active.follows;
+  if (wal->busy.size != 0 && wal->busy.follows < limit) limit = wal->busy.follows;
   kl_mutex_unlock(&wal->lock);
   return limit;
 }
@@ -4463,7 +4483,9 @@ static wal_reader_finding wal_reader_try(kl_wal_reader *reader, kl_lsn lsn, kl_l
   *out_status = wal_reader_bytes(reader, lsn, WAL_BATCH_HEADER, limit, &bytes, err);
   if (*out_status != KL_OK) return WAL_FOUND_FAILURE;
   if (bytes == NULL || !wal_batch_header_decode(bytes, wal->seed, &header)) return WAL_FOUND_NONE;
-  if (header.lsn != lsn || (reader->begun && header.gap != lsn - reader->position)) return WAL_FOUND_NONE;
+  /* Who begins at a batch, and not at the end of one, does not know what gap lies before it. */
+  bool follows = header.gap == lsn - reader->position || (!reader->begun && lsn == reader->position);
+  if (header.lsn != lsn || !follows) return WAL_FOUND_NONE;
   if (!wal_reader_incarnation_fits(reader, &header)) return WAL_FOUND_NONE;
   if (header.flags != 0) {
     *out_status =
@@ -4534,7 +4556,7 @@ kl_status kl_wal_reader_next(kl_wal_reader *reader, kl_wal_batch *out_batch, kl_
 /* ---- core/wal/recover.c ---- */
 /* core/wal/recover.c: is a place that cannot be read the end of the log, or damage; and how the end is made final. */
 
-enum { WAL_RECOVER_CHUNK = 256 << 10 };
+enum { WAL_RECOVER_CHUNK = 64 << 10 };
 
 /* What a search looks for: batches behind `end` that prove that bytes at or behind it were durable. */
 typedef struct wal_evidence {
@@ -4647,23 +4669,24 @@ static kl_status wal_recover_rewrite(kl_wal *wal, kl_lsn from, kl_lsn end, kl_er
 }
 
 /* WAL-5. The order matters: first all that was read becomes durable, because the header, once it names `end` as the
- * start of a new life, vouches for it. Then the copies of the header one after the other, so that one is intact at any
- * time. */
+ * start of a new life, vouches for it. Then the copies of the header one after the other, so that one is durable at any
+ * time; which one first, and why its number has the parity of the incarnation, is WAL-11. */
 static kl_status wal_recover_begin_life(kl_wal *wal, kl_lsn end, kl_error *err) {
   wal_header header = wal->header;
   kl_lsn durable = wal->scanned_durable;
-  if (header.incarnation == UINT64_MAX) { /* forged: nothing was recovered that often */
+  if (header.incarnation >= UINT64_MAX - 1) { /* forged: nothing was recovered that often */
     return kl_fail(err, KL_E_CORRUPT, "log '%s' claims more lives than there are numbers; restore from a backup",
                    wal->path);
   }
   if (durable < header.incarnation_start) durable = header.incarnation_start;
   durable = wal_align_up(durable, WAL_SYNC_BLOCK); /* what follows it begins there (WAL-3) */
   header.incarnation++;
+  if (header.incarnation % 2 != wal->header_first) header.incarnation++;
   header.incarnation_start = end;
   kl_status status = wal_recover_rewrite(wal, durable, end, err);
   if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, false, err);
-  for (unsigned copy = 0; copy < 2 && status == KL_OK; copy++) {
-    status = wal_store_header(wal, &header, copy, err);
+  for (unsigned i = 0; i < 2 && status == KL_OK; i++) {
+    status = wal_store_header(wal, &header, (wal->header_first + i) % 2, err);
     if (status == KL_OK) status = kl_os_sync(wal->os, wal->file, true, err);
   }
   if (status == KL_OK) wal->header = header;
@@ -4774,6 +4797,7 @@ static void wal_space_give_back(kl_wal *wal, uint32_t slot) {
 
 /* Removes segments [from, to) of the table; their slots become free. */
 static void wal_space_drop(kl_wal *wal, uint32_t from, uint32_t to) {
+  if (from == to) return; /* there may be no table yet */
   for (uint32_t i = from; i < to; i++) wal_space_give_back(wal, wal->segments[i].slot);
   memmove(wal->segments + from, wal->segments + to, (wal->segment_count - to) * sizeof *wal->segments);
   wal->segment_count -= to - from;
@@ -4845,6 +4869,12 @@ void wal_space_settle(kl_wal *wal) {
   if (wal->start < wal->header.first_lsn) wal->start = wal->header.first_lsn;
   wal->ready = wal->tail;
   if (!wal_space_has(wal, sequence, &i)) return;
+  uint32_t slot = wal->segments[i].slot;
+  if (slot != 0 && slot == wal->slot_count - 1) {
+    /* How much of its reserved space was written is not known any more. */
+    uint64_t inside = wal_space_slot_offset(wal, slot) + WAL_SEGMENT_HEADER + wal->tail % wal->data_size;
+    wal->prepared_bytes = wal_align_up(inside, WAL_PAGE);
+  }
   kl_lsn prepared = wal->prewrite ? wal_space_prepared(wal, i) : (sequence + 1) * wal->data_size;
   if (prepared > wal->ready) wal->ready = prepared;
 }
@@ -4953,6 +4983,9 @@ static kl_status wal_space_grow_segment(kl_wal *wal, uint64_t sequence, kl_lsn u
   kl_mutex_lock(&wal->lock);
   bool there = wal_space_has(wal, sequence, &index);
   kl_lsn prepared = there ? wal_space_prepared(wal, index) : 0;
+  /* Whole pages are counted, but the file may end inside one (when something cut it): what
+   * lies below `ready` is in use and is never overwritten with zeros. */
+  if (there && wal->ready > prepared && wal->ready / wal->data_size == sequence) prepared = wal->ready;
   uint64_t slot = there ? wal_space_slot_offset(wal, wal->segments[index].slot) : 0, file_bytes = wal->file_bytes;
   kl_mutex_unlock(&wal->lock);
   if (!there) return KL_BROKEN(err, "WAL-6: segment %" PRIu64 " lost its slot while it was extended", sequence);
@@ -5037,6 +5070,8 @@ kl_status wal_space_extend(kl_wal *wal, kl_lsn need, bool large, kl_error *err) 
   kl_mutex_lock(&wal->lock);
   if (status == KL_OK) {
     if (!large && wal->step < WAL_STEP_MAX) wal->step *= 2;
+  } else if (status == KL_E_DISK_FULL && wal->poisoned) {
+    status = wal_refuse(wal, &cause); /* it was the sync that found the disk full */
   } else if (status == KL_E_DISK_FULL) {
     /* What was added in vain is given back: the host may need the room more. */
     wal->step = WAL_STEP_MIN;
@@ -5420,6 +5455,13 @@ kl_status kl_wal_create(kl_os *os, const char *path, const kl_wal_options *optio
   return KL_OK;
 }
 
+/* WAL-11: which copy may be destroyed, of two that were read with these incarnations (0: damaged). */
+static unsigned wal_header_expendable(const uint64_t incarnations[2]) {
+  if (incarnations[0] == 0 || incarnations[1] == 0) return incarnations[0] == 0 ? 0 : 1;
+  if (incarnations[0] != incarnations[1]) return incarnations[0] > incarnations[1] ? 0 : 1;
+  return (unsigned)((incarnations[0] + 1) % 2);
+}
+
 /* Reads both copies of the header; the one with the higher incarnation counts (they differ only when a crash came
  * between the two writes, or when one is damaged). */
 static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_error *err) {
@@ -5427,11 +5469,13 @@ static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_
   wal_header header = {0}, best = {0};
   kl_status verdict = KL_E_FORMAT; /* the most telling of the two failures: version, corrupt, format */
   bool found = false;
+  uint64_t incarnations[2] = {0, 0};
   for (unsigned copy = 0; copy < 2; copy++) {
     size_t got = 0;
     kl_status status = kl_os_read(wal->os, wal->file, block, sizeof block, (uint64_t)copy * WAL_PAGE, &got, err);
     if (status != KL_OK) return status;
     status = got == sizeof block ? wal_header_decode(block, &header) : KL_E_FORMAT;
+    if (status == KL_OK) incarnations[copy] = header.incarnation;
     if (status == KL_OK && (!found || header.incarnation > best.incarnation)) {
       best = header;
       found = true;
@@ -5456,6 +5500,7 @@ static kl_status wal_load_header(kl_wal *wal, const uint8_t id[WAL_ID_SIZE], kl_
   if (memcmp(best.database_id, id, WAL_ID_SIZE) != 0) {
     return kl_fail(err, KL_E_FORMAT, "log '%s' belongs to another database; put the right one in its place", wal->path);
   }
+  wal->header_first = wal_header_expendable(incarnations);
   wal_use_header(wal, &best);
   return KL_OK;
 }
@@ -5480,7 +5525,7 @@ kl_status kl_wal_open(kl_os *os, const char *path, const kl_wal_options *options
   if (status != KL_OK) wal->file = NULL;
   if (status == KL_OK) status = wal_load_header(wal, options->database_id, err);
   if (status == KL_OK) status = kl_os_size(os, wal->file, &wal->file_bytes, err);
-  wal->prepared_bytes = wal->file_bytes; /* what a crash left reserved only costs some speed */
+  wal->prepared_bytes = wal->file_bytes;
   if (status == KL_OK) status = wal_space_load(wal, err);
   if (status != KL_OK) {
     wal_destroy(wal);
@@ -6439,6 +6484,7 @@ void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const d
   unsigned begin = node->level != 0 ? 1 : 0;
   const delta_entry *key = fill->low;
   if (key == NULL && begin < count) delta_fill_slot(fill, begin, &key);
+  KL_ASSERT(key != NULL);
   node->low = fill->low;
   delta_node_set_prefix(node, skip, key); /* any of its keys has the prefix */
   for (unsigned k = 0; k < count; k++) {
@@ -7244,9 +7290,10 @@ typedef struct kl_inflight_entry {
 typedef struct kl_inflight {
   kl_allocator *allocator;
   kl_inflight_entry *entries;
-  size_t capacity; /* power of two, or 0 */
-  size_t used;     /* slots with ts != 0 */
-  uint64_t newest; /* timestamp of all entries; once it is visible, all of them are stale */
+  size_t capacity;    /* power of two, or 0 */
+  size_t used;        /* slots with ts != 0 */
+  uint64_t newest;    /* timestamp of all entries; once it is visible, all of them are stale */
+  uint64_t forgotten; /* what is at or below this may be missing; everything above is here */
 } kl_inflight;
 
 uint64_t kl_inflight_hash(uint64_t seed, uint32_t keyspace, kl_slice key);
@@ -7445,7 +7492,7 @@ typedef struct kl_txn_manager_options {
   uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
 } kl_txn_manager_options;
 
-/* One reference. Nothing can be begun before kl_txn_manager_start. */
+/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last unref. */
 kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, kl_txn_manager **out, kl_error *err);
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
@@ -7627,8 +7674,19 @@ static inline kl_slice kl_write_entry_value(const kl_write_entry *entry) {
 #endif
 
 /* Two groups of counters, by how a transaction uses them. */
-enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_LIVE, TXN_VIEWS, TXN_MEMORY };
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
+
+enum {
+  TXN_SPARES = 16,             /* a power of two */
+  TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
+};
+
+/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared line. It keeps
+ * its reference on the manager. NULL: empty; the manager's own address: closed for good. */
+typedef struct kl_txn_spare {
+  _Alignas(64) _Atomic(kl_txn *) txn;
+} kl_txn_spare;
 
 struct kl_txn_manager {
   kl_allocator allocator; /* counts, then asks os->allocator */
@@ -7640,6 +7698,7 @@ struct kl_txn_manager {
   _Atomic bool open;
   kl_snapshot_registry snapshots;
   kl_counters counters, operations;
+  kl_txn_spare spares[TXN_SPARES];
   /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
   _Alignas(64) _Atomic uint64_t visible_ts;
   kl_commit_pipeline pipeline;
@@ -7669,6 +7728,8 @@ static inline void kl_txn_leave(kl_txn *txn) {
 
 /* Drops one of the references that the caller, cursors included, hold on the object. */
 void kl_txn_unref(kl_txn *txn);
+/* Frees the spares and keeps none from now on. */
+void kl_txn_close_spares(kl_txn_manager *manager);
 
 /* kl_fail for the commonest answer, without the cost of formatting. `text` is shorter than KL_ERROR_MESSAGE. */
 static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
@@ -7781,7 +7842,41 @@ kl_status kl_batch_append(kl_batch *batch, kl_slice key, kl_slice value, bool fo
 /* core/txn/commit.c: the group-commit pipeline. See commit.h; invariants and the argument are in README.md.
  *
  * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under the turn
- * calls commit_admit and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
+ * calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
+
+/* ---- core/txn/commit_request.h ---- */
+/* core/txn/commit_request.h: one transaction on its way through the pipeline, and what may stop it. Private to core/txn. */
+#ifndef KL_TXN_COMMIT_REQUEST_H
+#define KL_TXN_COMMIT_REQUEST_H
+
+/* On the committer's stack; others touch it until they have told the committer that it is done. */
+struct kl_commit_request {
+  kl_commit_request *next; /* in the queue: the one before; in a list: the one after */
+  kl_txn *txn;
+  kl_commit_group *group;
+  uint8_t *record; /* the encoded commit; NULL without a log */
+  size_t record_size;
+  uint64_t *hashes;     /* of the entries, in the order of the write set */
+  uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
+  void *reserve;        /* memory held back until the inserts need it */
+  uint64_t delta_bytes; /* that the inserts will need, about */
+  uint64_t ts;
+  uint32_t park;
+  _Atomic uint32_t state;
+  kl_status status;
+  kl_error error;
+};
+
+/* Validation in two halves. The first, on the committer's own thread, before the queue, compares every key with the delta: what is
+ * visible at that moment has been inserted. KL_E_CONFLICT. */
+kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err);
+/* The second, under the turn, compares with what came later, which is in the table of keys in flight (or with everything, if the
+ * table has been swept since); checks the limits; and gives the request its timestamp. On failure request->error says why. */
+kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request);
+/* Takes back an admission: the commit did not happen, and nobody else shall conflict with it. Under the turn. */
+void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request);
+
+#endif
 
 enum {
   COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
@@ -7795,23 +7890,6 @@ enum {
 
 /* The state of a request. PARKED is or-ed to the first two while the committer sleeps. */
 enum { COMMIT_WAITING = 0, COMMIT_INSERT = 1, COMMIT_DONE = 2, COMMIT_PARKED = 4 };
-
-/* On the committer's stack; others touch it until they have set COMMIT_DONE. */
-struct kl_commit_request {
-  kl_commit_request *next; /* in the queue: the one before; in a list: the one after */
-  kl_txn *txn;
-  kl_commit_group *group;
-  uint8_t *record; /* the encoded commit; NULL without a log */
-  size_t record_size;
-  uint64_t *hashes; /* of the entries, in the order of the write set */
-  void *reserve;    /* memory held back until the inserts need it */
-  uint64_t delta_bytes;
-  uint64_t ts;
-  uint32_t park;
-  _Atomic uint32_t state;
-  kl_status status;
-  kl_error error;
-};
 
 /* On the leader's stack; the leader's request is completed last. */
 struct kl_commit_group {
@@ -7967,7 +8045,7 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   }
   if (manager->wal != NULL) commit_encode(request);
   commit_hash(request, manager->pipeline.hash_seed);
-  return KL_OK;
+  return kl_commit_precheck(manager, request, err);
 }
 
 static void commit_free_reserve(kl_txn_manager *manager, kl_commit_request *request) {
@@ -7977,105 +8055,6 @@ static void commit_free_reserve(kl_txn_manager *manager, kl_commit_request *requ
 
 /* Under the turn. */
 
-/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
-static const char *commit_show_key(kl_slice key, char out[COMMIT_KEY_SHOWN]) {
-  static const char digits[] = "0123456789abcdef";
-  size_t used = 0;
-  for (size_t i = 0; i < key.size; i++) {
-    uint8_t byte = ((const uint8_t *)key.data)[i];
-    if (used + 4 + 3 >= COMMIT_KEY_SHOWN) {
-      memcpy(out + used, "...", 3);
-      used += 3;
-      break;
-    }
-    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
-      out[used++] = (char)byte;
-    } else {
-      out[used++] = '\\';
-      out[used++] = 'x';
-      out[used++] = digits[byte >> 4];
-      out[used++] = digits[byte & 15];
-    }
-  }
-  out[used] = '\0';
-  return out;
-}
-
-/* When the key was last written, as far as newer than the snapshot: published, or still in flight. */
-static uint64_t commit_newest_write(kl_txn_manager *manager, uint32_t keyspace, kl_slice key, uint64_t hash) {
-  uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
-  uint64_t inserted = kl_delta_newest_ts(manager->delta, keyspace, key);
-  return inflight > inserted ? inflight : inserted;
-}
-
-static kl_status commit_validate_tree(kl_txn_manager *manager, kl_txn *txn, const kl_write_tree *tree,
-                                      const uint64_t *hashes, kl_error *err) {
-  char shown[COMMIT_KEY_SHOWN];
-  if (tree->keyspace != 0) {
-    uint8_t bytes[KL_DROP_MARKER_SIZE];
-    kl_drop_marker_encode(tree->keyspace, bytes);
-    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
-    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    if (commit_newest_write(manager, 0, marker, hash) > txn->snapshot.ts) {
-      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
-    }
-  }
-  kl_write_position at;
-  kl_write_tree_first(tree, &at);
-  for (; at.entry != NULL; kl_write_position_next(&at)) {
-    kl_slice key = kl_write_entry_key(at.entry);
-    uint64_t newest = commit_newest_write(manager, tree->keyspace, key, *hashes++);
-    if (newest > txn->snapshot.ts) {
-      return kl_fail(err, KL_E_CONFLICT,
-                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
-                     "; run the transaction again",
-                     commit_show_key(key, shown), tree->keyspace, newest, txn->snapshot.ts);
-    }
-  }
-  return KL_OK;
-}
-
-static kl_status commit_check_memory(kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
-  if (manager->options.memory_limit == 0) return KL_OK;
-  kl_delta_stats stats;
-  kl_delta_get_stats(manager->delta, &stats);
-  uint64_t bytes = stats.bytes + atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_relaxed);
-  if (bytes + request->delta_bytes <= manager->options.memory_limit) return KL_OK;
-  return kl_fail(err, KL_E_LIMIT,
-                 "the commit needs %" PRIu64 " bytes beside the %" PRIu64 " in use, and memory_limit is %" PRIu64
-                 "; nothing was written",
-                 request->delta_bytes, bytes, manager->options.memory_limit);
-}
-
-/* Validates one request against everything before it and gives it a timestamp. */
-static kl_status commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
-  kl_commit_pipeline *pipeline = &manager->pipeline;
-  kl_txn *txn = request->txn;
-  kl_error *err = &request->error;
-  if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
-  kl_status status = kl_txn_manager_check(manager, err);
-  if (status == KL_OK) status = commit_check_memory(manager, request, err);
-  const uint64_t *hashes = request->hashes;
-  for (uint32_t i = 0; i < txn->writes.tree_count && status == KL_OK; i++) {
-    status = commit_validate_tree(manager, txn, txn->writes.trees[i], hashes, err);
-    hashes += txn->writes.trees[i]->count;
-  }
-  if (status != KL_OK) return status;
-  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_relaxed);
-  if (!kl_inflight_reserve(&pipeline->inflight, (size_t)txn->writes.count, visible)) {
-    return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
-  }
-  request->ts = ++pipeline->last_ts;
-  for (uint64_t i = 0; i < txn->writes.count; i++) {
-    kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
-  }
-  if (manager->wal != NULL) {
-    kl_commit_header_encode(request->record, request->ts, txn->writes.count, txn->writes.encoded_bytes);
-  }
-  atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
-  return KL_OK;
-}
-
 /* An append failed. What the members are told depends on whether the log may hold the batch all the same. */
 static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *first, size_t count, kl_status status,
                                  const kl_error *error) {
@@ -8083,10 +8062,7 @@ static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *fir
   kl_wal_get_stats(manager->wal, &stats);
   if (stats.poisoned) kl_txn_manager_poison(manager, error);
   for (kl_commit_request *request = first; count > 0; count--, request = request->next) {
-    for (uint64_t i = 0; i < request->txn->writes.count; i++) {
-      kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
-    }
-    atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
+    kl_commit_withdraw(manager, request);
     request->error = *error;
     request->status = status;
     if (stats.poisoned && status != KL_E_POISONED) {
@@ -8291,7 +8267,7 @@ static void commit_lead(kl_txn_manager *manager, kl_commit_request *own) {
   kl_mutex_lock(&pipeline->turn);
   kl_commit_request *list = commit_take_queue(pipeline);
   for (kl_commit_request *member = list; member != NULL; member = member->next) {
-    member->status = commit_admit(manager, member);
+    member->status = kl_commit_admit(manager, member);
   }
   commit_sort_out(list, &admitted, &refused);
   commit_append(manager, &group, admitted);
@@ -8719,7 +8695,7 @@ kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_by
 /* core/txn/inflight.c: open addressing with linear probing. See inflight.h. */
 
 enum {
-  INFLIGHT_FIRST_SLOTS = 256,
+  INFLIGHT_FIRST_SLOTS = 2048,
   INFLIGHT_KEPT_SLOTS = 16384 /* a larger table, made for a large commit, is given back once it is empty */
 };
 
@@ -8749,9 +8725,15 @@ void kl_inflight_init(kl_inflight *table, kl_allocator *allocator) {
   table->allocator = allocator;
 }
 
-void kl_inflight_destroy(kl_inflight *table) {
+static void inflight_empty(kl_inflight *table) {
   kl_free(table->allocator, table->entries, table->capacity * sizeof *table->entries);
-  kl_inflight_init(table, table->allocator);
+  table->entries = NULL;
+  table->capacity = table->used = 0;
+  table->forgotten = table->newest;
+}
+
+void kl_inflight_destroy(kl_inflight *table) {
+  inflight_empty(table);
 }
 
 static kl_inflight_entry *inflight_slot(kl_inflight_entry *entries, size_t capacity, uint64_t hash) {
@@ -8761,7 +8743,7 @@ static kl_inflight_entry *inflight_slot(kl_inflight_entry *entries, size_t capac
 }
 
 bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
-  if (table->newest <= visible && table->capacity > INFLIGHT_KEPT_SLOTS) kl_inflight_destroy(table);
+  if (table->newest <= visible && table->capacity > INFLIGHT_KEPT_SLOTS) inflight_empty(table);
   if (table->used + count <= table->capacity / 2) return true;
   size_t live = 0;
   for (size_t i = 0; i < table->capacity; i++) live += table->entries[i].ts > visible;
@@ -8773,6 +8755,7 @@ bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
   if (live == 0 && capacity == table->capacity) {
     memset(table->entries, 0, capacity * sizeof *table->entries);
     table->used = 0;
+    table->forgotten = visible;
     return true;
   }
   kl_inflight_entry *entries = kl_alloc(table->allocator, capacity * sizeof *entries);
@@ -8784,6 +8767,7 @@ bool kl_inflight_reserve(kl_inflight *table, size_t count, uint64_t visible) {
   table->entries = entries;
   table->capacity = capacity;
   table->used = live;
+  table->forgotten = visible;
   return true;
 }
 
@@ -8805,6 +8789,8 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts) {
   if (table->capacity == 0) return;
   kl_inflight_entry *entry = inflight_slot(table->entries, table->capacity, hash);
   if (entry->ts == ts) entry->ts = INFLIGHT_WITHDRAWN;
+  /* The entry may have replaced an older one, which somebody's precheck was too early to see. */
+  table->forgotten = table->newest;
 }
 
 /* ---- core/txn/manager.c ---- */
@@ -8900,14 +8886,18 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
 void kl_txn_manager_close(kl_txn_manager *manager) {
   atomic_store_explicit(&manager->open, false, memory_order_release);
   kl_commit_pipeline_close(&manager->pipeline);
+  kl_txn_close_spares(manager);
 }
 
 kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err) {
   if (manager->wal == NULL) return KL_OK;
   kl_wal_stats stats;
   kl_wal_get_stats(manager->wal, &stats);
-  kl_status status = kl_wal_sync(manager->wal, stats.tail_lsn, err);
-  if (status != KL_OK && status != KL_E_POISONED && err != NULL) kl_txn_manager_poison(manager, err);
+  kl_error error;
+  kl_status status = kl_wal_sync(manager->wal, stats.tail_lsn, &error);
+  if (status == KL_OK) return KL_OK;
+  kl_txn_manager_poison(manager, &error); /* the log is, so writing is over; say so at the next beginning */
+  if (err != NULL) *err = error;
   return status;
 }
 
@@ -8943,7 +8933,6 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->rollbacks = kl_counters_sum(counters, TXN_ROLLBACKS);
   out->conflicts = kl_counters_sum(counters, TXN_CONFLICTS);
   out->groups = kl_counters_sum(counters, TXN_GROUPS);
-  out->transactions_live = kl_counters_sum(counters, TXN_LIVE);
   out->views_live = kl_counters_sum(counters, TXN_VIEWS);
   out->memory_bytes = kl_counters_sum(counters, TXN_MEMORY) + sizeof *manager;
   out->gets = kl_counters_sum(&manager->operations, TXN_GETS);
@@ -8953,6 +8942,7 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
   out->snapshots_live = summary.live;
+  out->transactions_live = summary.live; /* each has its own, until snapshots can be shared */
   uint64_t now = kl_os_monotonic_ns(manager->os);
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
@@ -9478,6 +9468,7 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   while (slot == NULL) {
     kl_snapshot_table *newest = atomic_load_explicit(&registry->newest, memory_order_acquire);
     kl_snapshot_table *table = newest;
+    KL_ASSERT(newest != NULL); /* the first is made with the registry */
     for (; table != NULL && slot == NULL; table = table->older) {
       /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. */
       uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(start ^ now_ns);
@@ -9579,6 +9570,57 @@ static kl_status txn_check_options(const kl_txn_manager *manager, const kl_txn_o
   return KL_OK;
 }
 
+static kl_txn *txn_new(kl_txn_manager *manager) {
+  kl_txn *txn = kl_alloc(&manager->allocator, sizeof *txn);
+  if (txn == NULL) return NULL;
+  kl_txn_manager_ref(manager);
+  txn->manager = manager;
+  kl_write_set_init(&txn->writes, &manager->allocator);
+  return txn;
+}
+
+static void txn_free(kl_txn *txn) {
+  kl_txn_manager *manager = txn->manager;
+  kl_write_set_destroy(&txn->writes);
+  kl_free(&manager->allocator, txn, sizeof *txn);
+  kl_txn_manager_unref(manager);
+}
+
+static kl_txn *txn_spares_closed(kl_txn_manager *manager) {
+  return (kl_txn *)(void *)manager;
+}
+
+static kl_txn_spare *txn_spare(kl_txn_manager *manager) {
+  return &manager->spares[kl_thread_hint() & (TXN_SPARES - 1)];
+}
+
+static kl_txn *txn_take_spare(kl_txn_manager *manager) {
+  kl_txn_spare *spare = txn_spare(manager);
+  kl_txn *txn = atomic_load_explicit(&spare->txn, memory_order_relaxed);
+  if (txn == NULL || txn == txn_spares_closed(manager)) return NULL;
+  /* Acquire: what its last user left. That it may have been taken and put back since the load does no harm. */
+  if (!atomic_compare_exchange_strong_explicit(&spare->txn, &txn, NULL, memory_order_acquire, memory_order_relaxed)) {
+    return NULL;
+  }
+  return txn;
+}
+
+/* Nobody refers to the transaction any more. */
+static void txn_keep_or_free(kl_txn *txn) {
+  kl_txn *none = NULL;
+  if (!atomic_compare_exchange_strong_explicit(&txn_spare(txn->manager)->txn, &none, txn, memory_order_release,
+                                               memory_order_relaxed)) {
+    txn_free(txn);
+  }
+}
+
+void kl_txn_close_spares(kl_txn_manager *manager) {
+  for (int i = 0; i < TXN_SPARES; i++) {
+    kl_txn *txn = atomic_exchange_explicit(&manager->spares[i].txn, txn_spares_closed(manager), memory_order_acquire);
+    if (txn != NULL && txn != txn_spares_closed(manager)) txn_free(txn);
+  }
+}
+
 kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err) {
   static const kl_txn_options txn_default_options;
   if (options == NULL) options = &txn_default_options;
@@ -9588,21 +9630,20 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   kl_status status = txn_check_options(manager, options, err);
   if (status == KL_OK && !options->read_only) status = kl_txn_manager_check(manager, err);
   if (status != KL_OK) return status;
-  kl_txn *txn = kl_alloc(&manager->allocator, sizeof *txn);
+  kl_txn *txn = txn_take_spare(manager);
+  if (txn == NULL) txn = txn_new(manager);
   if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
   status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
   if (status != KL_OK) {
-    kl_free(&manager->allocator, txn, sizeof *txn);
+    txn_keep_or_free(txn);
     return status;
   }
-  kl_txn_manager_ref(manager);
-  txn->manager = manager;
-  atomic_init(&txn->references, 1);
+  atomic_store_explicit(&txn->references, 1, memory_order_relaxed);
+  txn->state = KL_TXN_ACTIVE;
   txn->read_only = options->read_only;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->delta = manager->delta;
-  kl_write_set_init(&txn->writes, &manager->allocator);
-  kl_counters_add(&manager->counters, TXN_LIVE, 1);
+  txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
   *out_txn = txn;
   return KL_OK;
 }
@@ -9623,10 +9664,14 @@ kl_status kl_txn_enter(kl_txn *txn, kl_error *err) {
 /* Gives back everything but the object itself. */
 static void txn_end(kl_txn *txn, kl_txn_state state) {
   kl_txn_manager *manager = txn->manager;
-  kl_write_set_destroy(&txn->writes);
+  if (txn->writes.arena.bytes_reserved > TXN_SPARE_MEMORY) {
+    kl_write_set_destroy(&txn->writes);
+    kl_write_set_init(&txn->writes, &manager->allocator);
+  } else if (txn->writes.arena.bytes_reserved != 0) {
+    kl_write_set_reset(&txn->writes);
+  }
   kl_snapshot_end(&txn->snapshot);
   txn->state = state;
-  kl_counters_add(&manager->counters, TXN_LIVE, (uint64_t)0 - 1);
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
   if (txn->puts != 0) kl_counters_add(&manager->operations, TXN_PUTS, txn->puts);
   if (txn->deletes != 0) kl_counters_add(&manager->operations, TXN_DELETES, txn->deletes);
@@ -9662,9 +9707,7 @@ kl_status kl_txn_rollback(kl_txn *txn, kl_error *err) {
 void kl_txn_unref(kl_txn *txn) {
   /* Release: our use ends before; acquire: the one that frees has seen all others end. */
   if (atomic_fetch_sub_explicit(&txn->references, 1, memory_order_acq_rel) != 1) return;
-  kl_txn_manager *manager = txn->manager;
-  kl_free(&manager->allocator, txn, sizeof *txn);
-  kl_txn_manager_unref(manager);
+  txn_keep_or_free(txn);
 }
 
 void kl_txn_release(kl_txn *txn) {
@@ -9768,6 +9811,137 @@ kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_
   if (out_count != NULL) *out_count = count;
   kl_txn_leave(txn);
   return status;
+}
+
+/* ---- core/txn/validate.c ---- */
+/* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
+
+enum { VALIDATE_KEY_SHOWN = 40 };
+
+/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
+static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
+  static const char digits[] = "0123456789abcdef";
+  size_t used = 0;
+  for (size_t i = 0; i < key.size; i++) {
+    uint8_t byte = ((const uint8_t *)key.data)[i];
+    if (used + 4 + 3 >= VALIDATE_KEY_SHOWN) {
+      memcpy(out + used, "...", 3);
+      used += 3;
+      break;
+    }
+    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
+      out[used++] = (char)byte;
+    } else {
+      out[used++] = '\\';
+      out[used++] = 'x';
+      out[used++] = digits[byte >> 4];
+      out[used++] = digits[byte & 15];
+    }
+  }
+  out[used] = '\0';
+  return out;
+}
+
+/* Where a key is looked for: in the delta, among the keys in flight, or both. The latter needs the turn. */
+enum { VALIDATE_DELTA = 1, VALIDATE_INFLIGHT = 2 };
+
+/* When the key was last written, as far as `where` tells. */
+static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t keyspace, kl_slice key, uint64_t hash) {
+  uint64_t newest = 0;
+  if ((where & VALIDATE_DELTA) != 0) newest = kl_delta_newest_ts(manager->delta, keyspace, key);
+  if ((where & VALIDATE_INFLIGHT) != 0) {
+    uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
+    if (inflight > newest) newest = inflight;
+  }
+  return newest;
+}
+
+static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snapshot_ts, const kl_write_tree *tree,
+                               const uint64_t *hashes, kl_error *err) {
+  if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
+    uint8_t bytes[KL_DROP_MARKER_SIZE];
+    kl_drop_marker_encode(tree->keyspace, bytes);
+    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
+    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
+    if (validate_newest(manager, where, 0, marker, hash) > snapshot_ts) {
+      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
+    }
+  }
+  kl_write_position at;
+  kl_write_tree_first(tree, &at);
+  for (; at.entry != NULL; kl_write_position_next(&at)) {
+    kl_slice key = kl_write_entry_key(at.entry);
+    uint64_t newest = validate_newest(manager, where, tree->keyspace, key, *hashes++);
+    if (newest > snapshot_ts) {
+      char shown[VALIDATE_KEY_SHOWN];
+      return kl_fail(err, KL_E_CONFLICT,
+                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                     "; run the transaction again",
+                     validate_show_key(key, shown), tree->keyspace, newest, snapshot_ts);
+    }
+  }
+  return KL_OK;
+}
+
+static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_commit_request *request, kl_error *err) {
+  const kl_write_set *writes = &request->txn->writes;
+  const uint64_t *hashes = request->hashes;
+  kl_status status = KL_OK;
+  for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
+    status = validate_tree(manager, where, request->txn->snapshot.ts, writes->trees[i], hashes, err);
+    hashes += writes->trees[i]->count;
+  }
+  return status;
+}
+
+kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
+  /* Acquire: the inserts of everything up to this timestamp. */
+  request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  return validate_writes(manager, VALIDATE_DELTA, request, err);
+}
+
+static kl_status validate_memory(kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
+  if (manager->options.memory_limit == 0) return KL_OK;
+  kl_delta_stats stats;
+  kl_delta_get_stats(manager->delta, &stats);
+  uint64_t bytes = stats.bytes + atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_relaxed);
+  if (bytes + request->delta_bytes <= manager->options.memory_limit) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT,
+                 "the commit needs %" PRIu64 " bytes beside the %" PRIu64 " in use, and memory_limit is %" PRIu64
+                 "; nothing was written",
+                 request->delta_bytes, bytes, manager->options.memory_limit);
+}
+
+kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  const kl_write_set *writes = &request->txn->writes;
+  kl_error *err = &request->error;
+  if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
+  kl_status status = kl_txn_manager_check(manager, err);
+  if (status == KL_OK) status = validate_memory(manager, request, err);
+  if (status != KL_OK) return status;
+  int where = VALIDATE_INFLIGHT;
+  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTA;
+  status = validate_writes(manager, where, request, err);
+  if (status != KL_OK) return status;
+  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  if (!kl_inflight_reserve(&pipeline->inflight, (size_t)writes->count, visible)) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
+  }
+  request->ts = ++pipeline->last_ts;
+  for (uint64_t i = 0; i < writes->count; i++) kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
+  if (request->record != NULL) {
+    kl_commit_header_encode(request->record, request->ts, writes->count, writes->encoded_bytes);
+  }
+  atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
+  return KL_OK;
+}
+
+void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request) {
+  for (uint64_t i = 0; i < request->txn->writes.count; i++) {
+    kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
+  }
+  atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
 }
 
 /* ---- core/txn/write_set.c ---- */
@@ -10910,7 +11084,10 @@ static kl_status db_open_memory(kl_db *db, kl_error *err) {
   if (status != KL_OK) return status;
   kl_txn_manager_start(db->manager, NULL, 0);
   status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
-  if (status != KL_OK) kl_txn_manager_unref(db->manager);
+  if (status != KL_OK) {
+    kl_txn_manager_close(db->manager);
+    kl_txn_manager_unref(db->manager);
+  }
   return status;
 }
 
@@ -11152,13 +11329,25 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   return kl_wal_release(db->wal, kl_store_log_release_point(db->store), err);
 }
 
-/* The store is open: makes or reads the log and starts the engine. */
-static kl_status db_files_start(kl_db *db, const char *wal_path, kl_error *err) {
+/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand there alone,
+ * after a crash now (DB-3, DB-4). The lock is ours. */
+static void db_files_uncreate(kl_db *db, const char *wal_path) {
+  kl_file_info info;
+  if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
+  if (kl_os_sync_directory(db->os, wal_path, NULL) != KL_OK) return;
+  (void)kl_os_remove(db->os, db->path, NULL); /* if that fails, there is an empty database */
+}
+
+/* The store is open: makes or reads the log and starts the engine. `created`: just now. */
+static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
   uint64_t last_ts = 0;
   kl_status status = kl_db_engine_new(db, err);
-  if (status != KL_OK) return status;
+  if (status != KL_OK) {
+    if (created) db_files_uncreate(db, wal_path);
+    return status;
+  }
   if (checkpoint.log_needed) {
     status = db_files_recover(db, wal_path, &checkpoint, &last_ts, err);
   } else if (!db->options.read_only) {
@@ -11171,6 +11360,8 @@ static kl_status db_files_start(kl_db *db, const char *wal_path, kl_error *err) 
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
+    if (created && db->wal == NULL) db_files_uncreate(db, wal_path);
+    kl_txn_manager_close(db->manager);
     kl_wal_close(db->wal);
     db->wal = NULL;
     kl_txn_manager_unref(db->manager);
@@ -11201,9 +11392,10 @@ static kl_status db_files_create_store(kl_db *db, const char *wal_path, kl_error
   return kl_store_create(db->os, db->path, &options, &db->store, err);
 }
 
-static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_path, kl_error *err) {
+static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_path, bool *out_created, kl_error *err) {
   kl_status status = KL_E_EXISTS;
   if (create) status = db_files_create_store(db, wal_path, err);
+  *out_created = create && status == KL_OK;
   if (status != KL_E_EXISTS) return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
   if (db->options.must_create) return kl_fail(err, KL_E_EXISTS, "'%s' exists already", db->path);
   kl_store_options options = {.read_only = db->options.read_only};
@@ -11216,9 +11408,10 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   size_t wal_path_size;
   kl_status status = db_files_wal_path(db, &wal_path, &wal_path_size, err);
   if (status != KL_OK) return status;
-  status = db_files_open_store(db, create, wal_path, err);
+  bool created;
+  status = db_files_open_store(db, create, wal_path, &created, err);
   if (status == KL_OK) {
-    status = db_files_start(db, wal_path, err);
+    status = db_files_start(db, created, wal_path, err);
     if (status != KL_OK) {
       kl_store_close(db->store);
       db->store = NULL;
@@ -11226,6 +11419,16 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   }
   kl_free(db->os->allocator, wal_path, wal_path_size);
   return status;
+}
+
+/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is told from one
+ * that ended there. Advisory: nothing is lost when it cannot be written. */
+static void db_files_seal(kl_db *db, kl_lsn durable) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  if (checkpoint.known_durable >= durable) return;
+  checkpoint.known_durable = durable;
+  (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
@@ -11236,6 +11439,7 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err) {
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);
+    if (status == KL_OK && !stats.poisoned) db_files_seal(db, stats.tail_lsn);
   }
   kl_wal_close(db->wal);
   kl_store_close(db->store);
@@ -11601,8 +11805,12 @@ static inline keel_status capi_report(kl_status status, const kl_error *detail, 
   return status == KL_OK ? KEEL_OK : capi_report_failure(status, detail, err);
 }
 
-/* KL_E_INVALID that names the argument. */
-kl_status capi_null(const char *argument, kl_error *err);
+/* KL_E_INVALID that names the argument. Inline, so that compiler and analyzer see that a failure is never KL_OK. */
+void capi_tell_null(const char *argument, kl_error *err);
+static inline kl_status capi_null(const char *argument, kl_error *err) {
+  capi_tell_null(argument, err);
+  return KL_E_INVALID;
+}
 
 /* Copies an option struct of the caller into `out`, whose `known` bytes are zeroed first: NULL gives zeros. `first` is
  * the size of the struct's first version. KL_E_INVALID for a struct_size that cannot be, KL_E_UNSUPPORTED when the part
@@ -11621,12 +11829,17 @@ kl_status capi_check_choice(const char *name, uint64_t value, uint64_t max, kl_e
 /* KL_E_INVALID unless `value` is 0 or a power of two from min to max. */
 kl_status capi_check_power(const char *name, uint64_t value, uint64_t min, uint64_t max, kl_error *err);
 
-kl_status capi_key_failed(const char *name, const void *data, size_t size, kl_error *err);
+/* Says what is wrong with a key. */
+void capi_tell_key(const char *name, size_t size, kl_error *err);
+static inline kl_status capi_key_check(const char *name, const void *data, size_t size, kl_error *err) {
+  if (size <= KEEL_MAX_KEY_SIZE && (data != NULL || size == 0)) return KL_OK;
+  capi_tell_key(name, size, err);
+  return size > KEEL_MAX_KEY_SIZE ? KL_E_KEY_SIZE : KL_E_INVALID;
+}
 /* A key: at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0 (which is the empty key). */
 static inline kl_status capi_key(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err) {
-  if (size > KEEL_MAX_KEY_SIZE || (data == NULL && size != 0)) return capi_key_failed(name, data, size, err);
   *out = kl_slice_make(data != NULL ? data : "", size);
-  return KL_OK;
+  return capi_key_check(name, data, size, err);
 }
 /* An end of a range: as a key, but NULL stays NULL and means that the end is open. */
 kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err);
@@ -11949,8 +12162,8 @@ keel_status capi_report_failure(kl_status status, const kl_error *detail, keel_e
   return status;
 }
 
-kl_status capi_null(const char *argument, kl_error *err) {
-  return kl_fail(err, KL_E_INVALID, "%s is NULL; pass a pointer", argument);
+void capi_tell_null(const char *argument, kl_error *err) {
+  (void)kl_fail(err, KL_E_INVALID, "%s is NULL; pass a pointer", argument);
 }
 
 /* ---- Structs ---- */
@@ -12020,28 +12233,27 @@ kl_status capi_check_power(const char *name, uint64_t value, uint64_t min, uint6
 
 /* ---- Bytes ---- */
 
-kl_status capi_key_failed(const char *name, const void *data, size_t size, kl_error *err) {
+void capi_tell_key(const char *name, size_t size, kl_error *err) {
   if (size > KEEL_MAX_KEY_SIZE) {
-    return kl_fail(err, KL_E_KEY_SIZE, "%s has %zu bytes; at most %d are allowed", name, size, KEEL_MAX_KEY_SIZE);
+    (void)kl_fail(err, KL_E_KEY_SIZE, "%s has %zu bytes; at most %d are allowed", name, size, KEEL_MAX_KEY_SIZE);
+  } else {
+    (void)kl_fail(err, KL_E_INVALID, "%s is NULL but its size is %zu; pass a pointer or size 0", name, size);
   }
-  (void)data;
-  return kl_fail(err, KL_E_INVALID, "%s is NULL but its size is %zu; pass a pointer or size 0", name, size);
 }
 
 kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *out, kl_error *err) {
-  if (size > KEEL_MAX_KEY_SIZE || (data == NULL && size != 0)) return capi_key_failed(name, data, size, err);
   *out = kl_slice_make(data, size);
-  return KL_OK;
+  return capi_key_check(name, data, size, err);
 }
 
 kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err) {
+  *out = kl_slice_make(data != NULL ? data : "", size);
   if (size > KEEL_MAX_VALUE_SIZE) {
     return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %d are allowed", size, KEEL_MAX_VALUE_SIZE);
   }
   if (data == NULL && size != 0) {
     return kl_fail(err, KL_E_INVALID, "the value is NULL but its size is %zu; pass a pointer or size 0", size);
   }
-  *out = kl_slice_make(data != NULL ? data : "", size);
   return KL_OK;
 }
 
@@ -12748,10 +12960,14 @@ static int32_t capi_library_crc32c_hardware(void) {
 static int32_t capi_library_always(void) {
   return 1;
 }
+static int32_t capi_library_never(void) {
+  return 0;
+}
 
 static const capi_library_feature capi_library_features[] = {
     {"crc32c_hardware", capi_library_crc32c_hardware},
     {"memory_database", capi_library_always},
+    {"serializable", capi_library_never},
 };
 
 keel_status keel_feature(const char *name, int32_t *out_enabled, keel_error *err) {

@@ -231,17 +231,18 @@ enum {
 
 /* What a transaction that writes is protected from. */
 enum {
-  /* Serializable. */
+  /* The strongest level that the library has. This version: snapshot. */
   KEEL_ISOLATION_DEFAULT = 0,
-  /* As if transactions ran one after the other. */
+  /* As if transactions ran one after the other. A library that cannot give it refuses it with KEEL_E_UNSUPPORTED
+   * (feature serializable); it is never weakened. */
   KEEL_ISOLATION_SERIALIZABLE = 1,
-  /* One snapshot for all reads; write conflicts are detected. */
+  /* One snapshot for all reads; of two transactions that write one key, the second to commit gets a conflict. */
   KEEL_ISOLATION_SNAPSHOT = 2,
-  /* Reads may see what others commit meanwhile. */
+  /* Reads may see what others commit meanwhile. Given as snapshot, the next stronger level that exists. */
   KEEL_ISOLATION_READ_COMMITTED = 3,
-  /* Accepted for its name, and given the next stronger level that exists. */
+  /* Given as snapshot, the next stronger level that exists. */
   KEEL_ISOLATION_REPEATABLE_READ = 4,
-  /* Accepted for its name, and given the next stronger level that exists. */
+  /* Given as snapshot, the next stronger level that exists. */
   KEEL_ISOLATION_READ_UNCOMMITTED = 5
 };
 
@@ -325,7 +326,7 @@ typedef struct keel_txn_options {
   uint32_t struct_size;
   /* KEEL_TXN_*, combined with |. */
   uint32_t flags;
-  /* KEEL_ISOLATION_*. 0: serializable. */
+  /* KEEL_ISOLATION_*. 0: the strongest level that the library has. */
   uint32_t isolation;
   /* KEEL_DURABILITY_*. 0: as the database. */
   uint32_t durability;
@@ -489,7 +490,8 @@ typedef struct keel_batch_view {
 
 /* Features:
  *   crc32c_hardware   Checksums are computed by an instruction of the CPU. Since 0.1.
- *   memory_database   :memory: databases exist. Since 0.1. */
+ *   memory_database   :memory: databases exist. Since 0.1.
+ *   serializable      KEEL_ISOLATION_SERIALIZABLE is given. Since 0.1. */
 
 /* The version of the library that runs, for example "0.1.0".
  *
@@ -646,10 +648,10 @@ KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_erro
  *   KEEL_E_INVALID             A pointer that must not be NULL is. The text is empty, too long, not UTF-8, or has a
  *                              zero byte. struct_size or a field is not valid.
  *   KEEL_E_HANDLE              A handle is not open, of the wrong kind.
- *   KEEL_E_READ_ONLY           It does not exist, and the database is open read-only.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_UNSUPPORTED         A field that this library does not know is set.
- *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist, and the options forbid to make it.
+ *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist, and the options forbid to make it, or the database is open
+ *                              read-only.
  *   KEEL_E_IO                  Making it failed.
  *   KEEL_E_DISK_FULL           Making it failed.
  *   KEEL_E_POISONED            An earlier write or sync failed.
@@ -723,8 +725,10 @@ KEEL_API keel_status keel_keyspace_list(keel_db db, keel_batch batch, keel_error
  * Returns KEEL_OK or
  *   KEEL_E_INVALID      A pointer that must not be NULL is. struct_size or a field is not valid.
  *   KEEL_E_HANDLE       A handle is not open, of the wrong kind.
+ *   KEEL_E_READ_ONLY    The database is open read-only, and the options do not have KEEL_TXN_READ_ONLY.
  *   KEEL_E_FORKED       The handle was made before a fork.
- *   KEEL_E_UNSUPPORTED  A field that this library does not know is set.
+ *   KEEL_E_UNSUPPORTED  A field that this library does not know is set. The isolation that was asked for is stronger
+ *                       than what the library has.
  *   KEEL_E_POISONED     An earlier write or sync failed.
  *   KEEL_E_NO_MEMORY    Out of memory.
  *   KEEL_E_LIMIT        Too many handles are open. */
