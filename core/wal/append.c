@@ -91,9 +91,11 @@ kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   kl_error cause = {0};
   kl_status status = wal_space_write(wal, wal->file, wal->active.start, &part, 1, &cause);
   kl_mutex_lock(&wal->lock);
-  wal->active.size = 0;
   wal_append_give_role(wal);
-  if (status == KL_OK) return KL_OK;
+  if (status == KL_OK) {
+    wal->active.size = 0; /* not after a failure: readers must not look where nothing may have been written */
+    return KL_OK;
+  }
   return wal_append_failed(wal, status, &cause, err); /* batches that were accepted are lost */
 }
 

@@ -81,9 +81,9 @@ kl_status wal_sync_round(kl_wal *wal, bool must_flush, kl_error *err) {
   uint64_t ns = kl_os_monotonic_ns(wal->os) - begin;
 
   kl_mutex_lock(&wal->lock);
-  wal->busy.size = 0;
   wal->syncing = false;
   if (status == KL_OK) {
+    wal->busy.size = 0; /* not after a failure: readers must not look where nothing may have been written */
     KL_ASSERT(target >= wal->durable);
     wal->durable = target;
     wal->syncs++;

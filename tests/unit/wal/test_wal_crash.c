@@ -65,8 +65,8 @@ static kl_status crash_read(kl_wal *wal, const crash_model *m, uint64_t *out_nex
 /* Opens, reads, compares with the model, makes the log appendable. The model then says what is in it. */
 static kl_status crash_recover(kl_os *os, const kl_wal_options *options, crash_model *m, kl_wal **out_wal,
                                kl_error *err) {
-  uint64_t next;
-  kl_lsn end;
+  uint64_t next = 0;
+  kl_lsn end = 0;
   kl_status status = kl_wal_open(os, WAL_TEST_PATH, options, out_wal, err);
   if (status != KL_OK) return status;
   status = crash_read(*out_wal, m, &next, &end, err);

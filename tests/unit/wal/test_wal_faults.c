@@ -32,8 +32,8 @@ static kl_wal *fault_reopen(kl_sim *sim, fault_run *run, uint64_t most, uint64_t
   kl_wal_options options = wal_test_options();
   kl_wal *wal = NULL;
   kl_error err = {0};
-  uint64_t next;
-  kl_lsn end;
+  uint64_t next = 0;
+  kl_lsn end = 0;
   kl_status status = kl_wal_open(kl_sim_os(sim), WAL_TEST_PATH, &options, &wal, &err);
   if (status == KL_OK) status = wal_test_read(wal, 0, 0, &next, &end, &err);
   if (status != KL_E_NOT_FOUND) fail_msg("point %llu: %s", (unsigned long long)point, err.message);
@@ -62,6 +62,10 @@ static void fault_check_poisoned(kl_wal *wal, const kl_error *first) {
     assert_int_equal(kl_wal_sync(wal, stats.tail_lsn, NULL), KL_E_POISONED);
     assert_int_equal(kl_wal_sync_soon(wal, 0, NULL), KL_E_POISONED);
   }
+  uint64_t next;
+  kl_lsn end;
+  assert_int_equal(wal_test_read(wal, 0, 0, &next, &end, &err), KL_E_NOT_FOUND); /* what is in the file can be read */
+  assert_true(end >= stats.durable_lsn);
 }
 
 /* The operation fails; the log is poisoned or in order; it is opened anew on the same machine (which may show bytes
