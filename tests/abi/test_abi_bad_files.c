@@ -28,7 +28,9 @@ static int teardown(void **state) {
 static void make_database(const char *name) {
   keel_db db;
   keel_keyspace keyspace;
-  OK(keel_open(name, NULL, &db, &error));
+  keel_options options = KEEL_OPTIONS_INIT;
+  options.log_segment_size = 65536; /* small files: they are read often below */
+  OK(keel_open(name, &options, &db, &error));
   OK(keel_keyspace_open(db, "ks", 2, NULL, &keyspace, &error));
   for (int i = 0; i < 50; i++) {
     char key[16];
