@@ -2,7 +2,9 @@
 #ifndef KEEL_TESTS_DB_TESTING_H
 #define KEEL_TESTS_DB_TESTING_H
 
+#include <dirent.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/db/db.h"
 #include "tests/unit/txn/txn_testing.h"
@@ -57,6 +59,22 @@ static inline void db_assert_value(kl_db *db, const char *space, const char *key
   assert_value(txn, kl_keyspace_id(keyspace), key, expected);
   kl_txn_release(txn);
   kl_keyspace_release(keyspace);
+}
+
+/* A folder of its own for a test on the real file system, and its removal with all files in it. */
+static inline bool test_folder_make(char *path, size_t capacity) {
+  (void)snprintf(path, capacity, "keel-test-XXXXXX");
+  return mkdtemp(path) != NULL;
+}
+
+static inline bool test_folder_remove(const char *path) {
+  DIR *folder = opendir(path);
+  if (folder == NULL) return false;
+  for (const struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+    (void)unlinkat(dirfd(folder), entry->d_name, 0); /* fails for "." and ".." */
+  }
+  (void)closedir(folder);
+  return rmdir(path) == 0;
 }
 
 #endif

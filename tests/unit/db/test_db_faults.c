@@ -100,7 +100,7 @@ static void run_workload(kl_sim *sim, uint64_t seed, run *r) {
   memset(r, 0, sizeof *r);
   kl_db *db = NULL;
   kl_error err;
-  kl_db_options options = {.log_segment_size = 64 * 1024};
+  kl_db_options options = {.log_segment_size = UINT64_C(65536)};
   kl_status status = kl_db_open(kl_sim_os(sim), db_path, &options, &db, &err);
   if (status != KL_OK) return;
   r->opened = true;
@@ -120,7 +120,7 @@ static void run_workload(kl_sim *sim, uint64_t seed, run *r) {
       r->refused++;
     }
     assert_true(holds(db, &r->states[r->acknowledged])); /* readers see exactly what was acknowledged */
-    kl_sim_advance_clock(sim, 3 * 1000 * 1000);
+    kl_sim_advance_clock(sim, 3000000);
   }
   if (kl_db_flush(db, &err) == KL_OK) r->durable = r->acknowledged;
   if (kl_db_release(db, &err) == KL_OK && !r->unknown) r->durable = r->acknowledged;
@@ -222,7 +222,7 @@ static void test_full_disk_passes(void **unused) {
   (void)unused;
   kl_sim *sim = machine(5);
   kl_error err;
-  kl_db_options options = {.log_segment_size = 64 * 1024};
+  kl_db_options options = {.log_segment_size = UINT64_C(65536)};
   kl_db *db = db_open(kl_sim_os(sim), db_path, &options);
   char value[3000];
   memset(value, 'v', sizeof value - 1);

@@ -14,8 +14,7 @@ typedef struct folder {
 static int folder_make(void **state) {
   folder *f = calloc(1, sizeof *f);
   if (f == NULL) return -1;
-  (void)snprintf(f->path, sizeof f->path, "keel-test-XXXXXX");
-  if (mkdtemp(f->path) == NULL) return -1;
+  if (!test_folder_make(f->path, sizeof f->path)) return -1;
   (void)snprintf(f->db, sizeof f->db, "%s/test.keel", f->path);
   (void)snprintf(f->wal, sizeof f->wal, "%s-wal", f->db);
   *state = f;
@@ -24,11 +23,9 @@ static int folder_make(void **state) {
 
 static int folder_remove(void **state) {
   folder *f = *state;
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -rf '%s'", f->path);
-  int result = system(command);
+  bool removed = test_folder_remove(f->path);
   free(f);
-  return result;
+  return removed ? 0 : -1;
 }
 
 static bool exists(const char *path) {
@@ -112,7 +109,7 @@ static void test_one_engine_per_file(void **state) {
     assert_int_equal(db_open_fails(kl_os_posix(), f->db, &asked[i].options, &err), KL_E_INVALID);
     assert_non_null(strstr(err.message, asked[i].names));
   }
-  kl_db_options same = {.durability = KL_DURABILITY_FULL, .group_interval_ns = 10 * 1000 * 1000};
+  kl_db_options same = {.durability = KL_DURABILITY_FULL, .group_interval_ns = UINT64_C(10000000)};
   db_close(db_open(kl_os_posix(), f->db, &same));
   kl_db_options must_create = {.must_create = true};
   assert_int_equal(db_open_fails(kl_os_posix(), f->db, &must_create, &err), KL_E_EXISTS);

@@ -1,6 +1,4 @@
 /* tests/unit/db/test_db_threads.c: many threads open, use and close one file; commits of all durabilities through one log. */
-#include <unistd.h>
-
 #include "core/os/thread.h"
 #include "db_testing.h"
 
@@ -22,15 +20,12 @@ static void note(shared *s, kl_status status, const kl_error *err) {
 
 static void start(shared *s) {
   memset(s, 0, sizeof *s);
-  (void)snprintf(s->folder, sizeof s->folder, "keel-test-XXXXXX");
-  assert_non_null(mkdtemp(s->folder));
+  assert_true(test_folder_make(s->folder, sizeof s->folder));
   (void)snprintf(s->path, sizeof s->path, "%s/test.keel", s->folder);
 }
 
 static void finish(shared *s) {
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -rf '%s'", s->folder);
-  assert_int_equal(system(command), 0);
+  assert_true(test_folder_remove(s->folder));
   assert_int_equal(atomic_load(&s->errors), 0);
 }
 

@@ -389,7 +389,7 @@ static void cursor_batch(model *m, const model_txn *t, model_cursor *c) {
     }
     uint32_t value = sees(t, c->space, c->at);
     size_t size = keys[c->at].size + value_size(value);
-    if (rows != 0 && bytes + size > (max_bytes == 0 ? 1024 * 1024 : max_bytes)) {
+    if (rows != 0 && bytes + size > (max_bytes == 0 ? (size_t)1048576 : max_bytes)) {
       *c = before;
       break;
     }

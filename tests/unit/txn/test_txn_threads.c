@@ -185,7 +185,7 @@ static void test_order_of_visibility(void **state) {
   kl_txn_manager_stats stats;
   kl_txn_manager_get_stats(s.manager, &stats);
   assert_int_equal(stats.commits, THREADS * 5000);
-  assert_int_equal(stats.visible_ts, KL_TS_EMPTY + THREADS * 5000);
+  assert_int_equal(stats.visible_ts, KL_TS_EMPTY + (uint64_t)THREADS * 5000);
   manager_close(s.manager);
 }
 
