@@ -3854,9 +3854,11 @@ kl_status wal_append_hand_over(kl_wal *wal, kl_error *err) {
   kl_error cause = {0};
   kl_status status = wal_space_write(wal, wal->file, wal->active.start, &part, 1, &cause);
   kl_mutex_lock(&wal->lock);
-  wal->active.size = 0;
   wal_append_give_role(wal);
-  if (status == KL_OK) return KL_OK;
+  if (status == KL_OK) {
+    wal->active.size = 0; /* not after a failure: readers must not look where nothing may have been written */
+    return KL_OK;
+  }
   return wal_append_failed(wal, status, &cause, err); /* batches that were accepted are lost */
 }
 
@@ -5259,9 +5261,9 @@ kl_status wal_sync_round(kl_wal *wal, bool must_flush, kl_error *err) {
   uint64_t ns = kl_os_monotonic_ns(wal->os) - begin;
 
   kl_mutex_lock(&wal->lock);
-  wal->busy.size = 0;
   wal->syncing = false;
   if (status == KL_OK) {
+    wal->busy.size = 0; /* not after a failure: readers must not look where nothing may have been written */
     KL_ASSERT(target >= wal->durable);
     wal->durable = target;
     wal->syncs++;

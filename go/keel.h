@@ -759,7 +759,8 @@ KEEL_API keel_status keel_begin(keel_db db, const keel_txn_options *options, kee
  *   KEEL_E_LIMIT               The memory limit is reached. */
 KEEL_API keel_status keel_commit(keel_txn txn, uint64_t *out_timestamp, keel_error *err);
 
-/* Ends a transaction and forgets its writes.
+/* Ends a transaction and forgets its writes. When it was the last use of the engine, the engine closes; how that
+ * went is not told here (nor by keel_commit, whose result is that of the commit).
  *
  *   txn  The transaction.
  *
@@ -868,7 +869,8 @@ KEEL_API keel_status keel_view_data(keel_view view, const void **out_data, size_
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
  *   KEEL_E_HANDLE  A handle is not open, of the wrong kind.
- *   KEEL_E_FORKED  The handle was made before a fork. */
+ *   KEEL_E_FORKED  The handle was made before a fork.
+ *   KEEL_E_IO      This was the last use of the engine, and the final sync failed (as for keel_close). */
 KEEL_API keel_status keel_view_release(keel_view view, keel_error *err);
 
 /* Looks up many keys in one call. Row i of the batch is key i; found says whether it has a value.
@@ -1031,7 +1033,8 @@ KEEL_API keel_status keel_cursor_open(keel_txn txn, keel_keyspace keyspace, cons
  * Returns KEEL_OK or
  *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
  *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
- *   KEEL_E_FORKED          The handle was made before a fork. */
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              This was the last use of the engine, and the final sync failed (as for keel_close). */
 KEEL_API keel_status keel_cursor_close(keel_cursor cursor, keel_error *err);
 
 /* Moves to the first row.
