@@ -90,6 +90,23 @@ static outcome commit_one(writer *w, uint64_t number) {
   return outcome_of(CALL(commit, txn, &ts));
 }
 
+/* What else writes: it may fail in any documented way. */
+static void write_otherwise(writer *w) {
+  char name[16];
+  size_t size = (size_t)snprintf(name, sizeof name, "side %d", (int)stress_below(&w->rng, 3));
+  keel_keyspace keyspace = 0;
+  switch (stress_below(&w->rng, 3)) {
+    case 0:
+      (void)CALL(flush, full.db);
+      break;
+    case 1:
+      (void)CALL(keyspace_drop, full.db, name, size);
+      break;
+    default:
+      if (CALL(keyspace_open, full.db, name, size, NULL, &keyspace) == KEEL_OK) (void)MUST(keyspace_close, keyspace);
+  }
+}
+
 static void *writer_main(void *context) {
   writer *w = context;
   uint64_t *next = &full.next[w->number];
@@ -98,6 +115,7 @@ static void *writer_main(void *context) {
     outcome result = commit_one(w, *next);
     full.outcomes[w->number][(*next)++] = (uint8_t)result;
     if (result == STORED) atomic_fetch_add(&full.stored, 1);
+    if (stress_chance(&w->rng, 16)) write_otherwise(w);
     if (result != STORED && !met) {
       met = true;
       atomic_fetch_add(&full.refused_writers, 1);
@@ -133,9 +151,25 @@ static bool open_database(uint32_t durability, bool must) {
   return false;
 }
 
-static void close_database(void) {
-  (void)MUST(keyspace_close, full.keyspace);
-  (void)CALL(close, full.db);
+/* What is closed last closes the files, and tells how that went: any handle may be the last one. */
+static void close_database(stress_rng *rng) {
+  keel_txn txn = 0;
+  keel_cursor cursor = 0;
+  keel_view view = 0;
+  keel_txn_options options = KEEL_TXN_OPTIONS_INIT;
+  options.flags = KEEL_TXN_READ_ONLY;
+  bool read = MUST(begin, full.db, &options, &txn) && MUST(cursor_open, txn, full.keyspace, NULL, &cursor);
+  bool seen = read && CALL(get_view, txn, full.keyspace, "0:00000000", 10, &view) == KEEL_OK;
+  for (unsigned closed = 0; closed != 31;) {
+    unsigned which = (unsigned)stress_below(rng, 5);
+    if ((closed & 1U << which) != 0) continue;
+    closed |= 1U << which;
+    if (which == 0) (void)CALL(close, full.db);
+    if (which == 1) (void)CALL(keyspace_close, full.keyspace);
+    if (which == 2 && read) (void)CALL(rollback, txn);
+    if (which == 3 && read) (void)CALL(cursor_close, cursor);
+    if (which == 4 && seen) (void)CALL(view_release, view);
+  }
 }
 
 static bool is_poisoned(void) {
@@ -173,10 +207,10 @@ static void compare(void) {
 }
 
 /* Poisoned: everything acknowledged is still read; closed and opened again it goes on. Opening may need room. */
-static bool reopen(const squeeze *way, uint32_t durability) {
+static bool reopen(const squeeze *way, uint32_t durability, stress_rng *rng) {
   full.poisoned++;
   compare();
-  close_database();
+  close_database(rng);
   while (!open_database(durability, false)) {
     if (way->more(full.options.folder)) continue;
     if (!open_database(durability, true)) return false;
@@ -204,25 +238,25 @@ static void run(const squeeze *way, uint32_t durability, writer *writers) {
   if (!open_database(durability, true)) return;
   if (!way->begin(full.options.folder)) {
     (void)printf("%s: not possible here, left out\n", way->name);
-    close_database();
+    close_database(&writers->rng);
     remove_database();
     return;
   }
   uint64_t steps = 0;
   run_writers(writers);
-  if (is_poisoned() && !reopen(way, durability)) return;
+  if (is_poisoned() && !reopen(way, durability, &writers->rng)) return;
   while (full.next[0] < COMMITS - COMMITS / 4 && way->more(full.options.folder) && !stress_failed()) {
     uint64_t before = atomic_load(&full.stored);
     run_writers(writers);
     steps++;
     if (atomic_load(&full.stored) == before) stress_fail("%s: nothing is stored although there is room", way->name);
-    if (is_poisoned() && !reopen(way, durability)) return;
+    if (is_poisoned() && !reopen(way, durability, &writers->rng)) return;
   }
   way->end();
-  close_database();
+  close_database(&writers->rng);
   if (!open_database(durability, true)) return;
   compare();
-  close_database();
+  close_database(&writers->rng);
   if (!stress_failed()) remove_database();
   for (int i = 0; i < WRITERS; i++) {
     for (uint64_t at = 0; at < full.next[i]; at++) {
