@@ -1,8 +1,8 @@
 /* bench/delta/bench_delta.c: compares the structures that can be the delta's index.
  *
  * 16-byte keys, 100-byte values. In each round every candidate is built and measured in turn, so that a disturbance of the
- * machine meets all of them; the table shows the medians of the rounds, in nanoseconds of wall time per operation and
- * thread, and the ratio to the first candidate. See usage() for the options. */
+ * machine meets all of them; the table shows the medians of the rounds, in nanoseconds of the thread's CPU time per operation
+ * (so that other programs on the machine disturb less), and the ratio to the first candidate. See usage(). */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,8 @@
 #include "candidate.h"
 
 enum { BENCH_MOST_THREADS = 64, BENCH_MOST_ROUNDS = 99, BENCH_VALUE = 100, BENCH_SEEK_ROWS = 10 };
+#define BENCH_LOOKUPS UINT64_C(2000000)
+#define BENCH_SCAN UINT64_C(2000000) /* rows of a scan, at most */
 
 typedef enum measure {
   INSERT_RANDOM,
@@ -20,6 +22,7 @@ typedef enum measure {
   INSERT_PREFIXED, /* random order, all keys with one long common beginning */
   GET_HIT,
   GET_MISS,
+  GET_MANY,
   GET_PREFIXED,
   SEEK_10,
   SCAN_FORWARD,
@@ -32,9 +35,10 @@ typedef enum measure {
 } measure;
 
 static const char *const measure_names[MEASURES] = {
-    "insert, random",        "insert, sequential",  "insert, prefixed",    "get, hit",          "get, miss",
-    "get, prefixed",         "seek + 10 rows",      "scan forward, row",   "scan reverse, row", "scan sequential, row",
-    "bytes per key, random", "bytes per key, seq.", "bytes per key, pref."};
+    "insert, random",      "insert, sequential",   "insert, prefixed",     "get, hit",
+    "get, miss",           "get, hit, 64 at once", "get, prefixed",        "seek + 10 rows",
+    "scan forward, row",   "scan reverse, row",    "scan sequential, row", "bytes per key, random",
+    "bytes per key, seq.", "bytes per key, pref."};
 
 static const candidate *const candidates[] = {&candidate_skiplist, &candidate_tree};
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
@@ -42,13 +46,14 @@ enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 typedef struct options {
   uint64_t keys;
   unsigned threads, rounds;
+  const char *only; /* one candidate's name, or NULL: all */
 } options;
 
 static double results[CANDIDATES][MEASURES][BENCH_MOST_ROUNDS];
 
 static double now_ns(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
@@ -107,8 +112,7 @@ static bool run_lookups(worker *w) {
   job *j = w->job;
   kl_rng rng;
   kl_rng_init(&rng, w->number + 1);
-  uint64_t many = j->options->keys < 2000000 ? 2000000 : j->options->keys;
-  many = (j->measure == SEEK_10 ? many / 4 : many) / j->options->threads;
+  uint64_t many = (j->measure == SEEK_10 ? BENCH_LOOKUPS / 4 : BENCH_LOOKUPS) / j->options->threads;
   for (uint64_t n = 0; n < many; n++) {
     unsigned char key[16];
     kl_slice value = {NULL, 0};
@@ -126,12 +130,40 @@ static bool run_lookups(worker *w) {
   return true;
 }
 
+static bool run_many(worker *w) {
+  job *j = w->job;
+  kl_rng rng;
+  kl_rng_init(&rng, w->number + 1);
+  uint64_t many = BENCH_LOOKUPS / j->options->threads;
+  unsigned char bytes[CANDIDATE_MANY][16];
+  kl_slice keys[CANDIDATE_MANY];
+  for (; w->operations < many; w->operations += CANDIDATE_MANY) {
+    uint64_t found = 0;
+    for (unsigned i = 0; i < CANDIDATE_MANY; i++) {
+      make_key(j->shape, kl_rng_below(&rng, j->options->keys), bytes[i]);
+      keys[i] = kl_slice_make(bytes[i], 16);
+    }
+    if (j->candidate->get_many != NULL) {
+      found = j->candidate->get_many(j->map, keys, CANDIDATE_MANY, &w->sum);
+    } else {
+      for (unsigned i = 0; i < CANDIDATE_MANY; i++) {
+        kl_slice value;
+        if (!j->candidate->get(j->map, keys[i], &value)) continue;
+        w->sum += *(const unsigned char *)value.data;
+        found++;
+      }
+    }
+    if (found != CANDIDATE_MANY) return false;
+  }
+  return true;
+}
+
 static bool run_scans(worker *w) {
   job *j = w->job;
   uint64_t times = j->options->keys < 1000000 ? 1000000 / j->options->keys : 1;
   for (uint64_t n = 0; n < times; n++) {
-    uint64_t rows = j->candidate->scan(j->map, kl_slice_make(NULL, 0), j->measure != SCAN_REVERSE, UINT64_MAX, &w->sum);
-    if (rows != j->options->keys) return false;
+    uint64_t rows = j->candidate->scan(j->map, kl_slice_make(NULL, 0), j->measure != SCAN_REVERSE, BENCH_SCAN, &w->sum);
+    if (rows != (j->options->keys < BENCH_SCAN ? j->options->keys : BENCH_SCAN)) return false;
     w->operations += rows;
   }
   return true;
@@ -152,6 +184,9 @@ static void *worker_main(void *argument) {
     case SCAN_REVERSE:
     case SCAN_SEQUENTIAL:
       w->failed = !run_scans(w);
+      break;
+    case GET_MANY:
+      w->failed = !run_many(w);
       break;
     default:
       w->failed = !run_lookups(w);
@@ -209,8 +244,12 @@ static double median(double *values, unsigned count) {
   return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+static bool is_wanted(const options *o, unsigned c) {
+  return o->only == NULL || strcmp(o->only, candidates[c]->name) == 0;
+}
+
 static void print_table(const options *o) {
-  printf("\n%llu keys, %u thread%s, %u rounds, median ns per operation and thread\n\n", (unsigned long long)o->keys,
+  printf("\n%llu keys, %u thread%s, %u rounds, median ns of CPU time per operation\n\n", (unsigned long long)o->keys,
          o->threads, o->threads == 1 ? "" : "s", o->rounds);
   printf("| measure |");
   for (unsigned c = 0; c < CANDIDATES; c++) printf(" %s |", candidates[c]->name);
@@ -232,13 +271,14 @@ static void print_table(const options *o) {
 }
 
 static void run(const options *o) {
-  static const measure random_rest[] = {GET_HIT, GET_MISS, SEEK_10, SCAN_FORWARD, SCAN_REVERSE};
+  static const measure random_rest[] = {GET_HIT, GET_MISS, GET_MANY, SEEK_10, SCAN_FORWARD, SCAN_REVERSE};
   static const measure sequential_rest[] = {SCAN_SEQUENTIAL};
   static const measure prefixed_rest[] = {GET_PREFIXED};
   for (unsigned round = 0; round < o->rounds; round++) {
     for (unsigned n = 0; n < CANDIDATES; n++) {
       unsigned c = (n + round) % CANDIDATES; /* each goes first as often as the others */
-      run_shape(c, o, round, KEY_RANDOM, INSERT_RANDOM, BYTES_RANDOM, random_rest, 5);
+      if (!is_wanted(o, c)) continue;
+      run_shape(c, o, round, KEY_RANDOM, INSERT_RANDOM, BYTES_RANDOM, random_rest, 6);
       run_shape(c, o, round, KEY_SEQUENTIAL, INSERT_SEQUENTIAL, BYTES_SEQUENTIAL, sequential_rest, 1);
       run_shape(c, o, round, KEY_PREFIXED, INSERT_PREFIXED, BYTES_PREFIXED, prefixed_rest, 1);
     }
@@ -248,14 +288,14 @@ static void run(const options *o) {
 
 static void usage(void) {
   printf(
-      "bench_delta [--keys N] [--threads N] [--rounds N]\n"
+      "bench_delta [--keys N] [--threads N] [--rounds N] [--only NAME]\n"
       "Compares the structures that can be the delta's index. Without --keys: 10000, 1000000 and 10000000 keys, each "
       "with 1 "
       "and 2\nthreads, 5 rounds (3 for the largest); the largest takes about 3 GiB of memory.\n");
 }
 
 int main(int argc, char **argv) {
-  options o = {0, 0, 0};
+  options o = {0, 0, 0, NULL};
   for (int i = 1; i < argc; i++) {
     bool has_value = i + 1 < argc;
     if (strcmp(argv[i], "--keys") == 0 && has_value) {
@@ -264,6 +304,8 @@ int main(int argc, char **argv) {
       o.threads = (unsigned)strtoul(argv[++i], NULL, 10);
     } else if (strcmp(argv[i], "--rounds") == 0 && has_value) {
       o.rounds = (unsigned)strtoul(argv[++i], NULL, 10);
+    } else if (strcmp(argv[i], "--only") == 0 && has_value) {
+      o.only = argv[++i];
     } else {
       usage();
       return strcmp(argv[i], "--help") == 0 ? 0 : 2;
@@ -277,7 +319,7 @@ int main(int argc, char **argv) {
   for (unsigned s = 0; s < 3; s++) {
     for (unsigned threads = 1; threads <= 2; threads++) {
       options one = {o.keys != 0 ? o.keys : sizes[s], o.threads != 0 ? o.threads : threads,
-                     o.rounds != 0 ? o.rounds : (s == 2 ? 3u : 5u)};
+                     o.rounds != 0 ? o.rounds : (s == 2 ? 3u : 5u), o.only};
       if ((o.keys != 0 && s != 0) || (o.threads != 0 && threads != 1)) continue;
       run(&one);
     }

@@ -22,6 +22,18 @@ static bool candidate_tree_get(void *map, kl_slice key, kl_slice *out_value) {
   return true;
 }
 
+static uint64_t candidate_tree_get_many(void *map, const kl_slice *keys, size_t count, uint64_t *sum) {
+  kl_version versions[CANDIDATE_MANY];
+  uint64_t found = 0;
+  kl_delta_get_many(map, 1, keys, count, UINT64_MAX, versions);
+  for (size_t i = 0; i < count; i++) {
+    if (versions[i].ts == 0) continue;
+    *sum += *(const unsigned char *)versions[i].value.data;
+    found++;
+  }
+  return found;
+}
+
 static uint64_t candidate_tree_scan(void *map, kl_slice from, bool forward, uint64_t limit, uint64_t *sum) {
   kl_delta_cursor cursor;
   kl_delta_cursor_init(&cursor, map, 1, UINT64_MAX);
@@ -56,5 +68,6 @@ const candidate candidate_tree = {"tree",
                                   candidate_tree_drop,
                                   candidate_tree_insert,
                                   candidate_tree_get,
+                                  candidate_tree_get_many,
                                   candidate_tree_scan,
                                   candidate_tree_bytes};

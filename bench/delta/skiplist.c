@@ -105,12 +105,12 @@ static skiplist_node *skiplist_node_new(skiplist *list, kl_slice key, const kl_v
     toss >>= 2;
   }
   size_t tower = sizeof(skiplist_node) + levels * sizeof(_Atomic(skiplist_node *));
-  skiplist_node *node = kl_shared_arena_alloc(list->arena, hint, tower + delta_entry_bytes(key, version), 8);
+  skiplist_node *node = kl_shared_arena_alloc(list->arena, hint, tower + kl_delta_entry_bytes(key, version), 8);
   if (node == NULL) return NULL;
   node->head = skiplist_head(key);
   node->levels = levels;
   node->entry = (delta_entry *)(void *)((char *)node + tower);
-  delta_entry_fill(node->entry, key, version);
+  kl_delta_entry_fill(node->entry, key, version);
   return node;
 }
 
@@ -152,13 +152,13 @@ static bool skiplist_insert(void *map, kl_slice key, kl_slice value, uint64_t ts
     kl_counters_add(&list->counters, 0, 1);
     found = skiplist_link(list, node, &place);
     if (found == node) return true;
-    fresh = delta_entry_own_version(node->entry); /* another thread was first with this key */
+    fresh = kl_delta_entry_own_version(node->entry); /* another thread was first with this key */
   } else {
-    fresh = kl_shared_arena_alloc(list->arena, kl_thread_hint(), delta_version_bytes(&version), 8);
+    fresh = kl_shared_arena_alloc(list->arena, kl_thread_hint(), kl_delta_version_bytes(&version), 8);
     if (fresh == NULL) return false;
-    delta_version_fill(fresh, &version);
+    kl_delta_version_fill(fresh, &version);
   }
-  delta_entry_link(found->entry, fresh);
+  kl_delta_entry_link(found->entry, fresh);
   return true;
 }
 
@@ -212,4 +212,4 @@ static uint64_t skiplist_bytes(void *map) {
 }
 
 const candidate candidate_skiplist = {"skiplist",   skiplist_make, skiplist_drop, skiplist_insert,
-                                      skiplist_get, skiplist_scan, skiplist_bytes};
+                                      skiplist_get, NULL,          skiplist_scan, skiplist_bytes};

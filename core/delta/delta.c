@@ -21,20 +21,27 @@ struct kl_delta {
   kl_counters counters;
   delta_table trees;
   kl_allocator *allocator;
-  kl_shared_arena *arena;
+  delta_memory memory;
   _Atomic uint64_t references;
 };
+
+static void delta_free(kl_delta *delta) {
+  kl_shared_arena_free(delta->memory.nodes);
+  kl_shared_arena_free(delta->memory.entries);
+  kl_free(delta->allocator, delta, sizeof *delta);
+}
 
 kl_status kl_delta_new(kl_allocator *allocator, kl_delta **out_delta, kl_error *err) {
   kl_delta *delta = kl_alloc_aligned(allocator, sizeof *delta, _Alignof(kl_delta));
   if (delta == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a delta (%zu bytes)", sizeof *delta);
-  kl_status status = kl_shared_arena_new(allocator, &delta->arena, err);
-  if (status != KL_OK) {
-    kl_free(allocator, delta, sizeof *delta);
-    return status;
-  }
   delta->allocator = allocator;
   atomic_init(&delta->references, 1);
+  kl_status status = kl_shared_arena_new(allocator, &delta->memory.nodes, err);
+  if (status == KL_OK) status = kl_shared_arena_new(allocator, &delta->memory.entries, err);
+  if (status != KL_OK) {
+    delta_free(delta);
+    return status;
+  }
   *out_delta = delta;
   return KL_OK;
 }
@@ -52,8 +59,7 @@ void kl_delta_unref(kl_delta *delta) {
   uint64_t before = atomic_fetch_sub_explicit(&delta->references, 1, memory_order_acq_rel);
   KL_ASSERT(before != 0);
   if (before != 1) return;
-  kl_shared_arena_free(delta->arena);
-  kl_free(delta->allocator, delta, sizeof *delta);
+  delta_free(delta);
 }
 
 /* --- keyspaces ------------------------------------------------------------------------------------------------------ */
@@ -92,10 +98,10 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
     if (tree != NULL && tree->keyspace == keyspace) return tree;
     uintptr_t wanted;
     if (tree == NULL) {
-      if (made == NULL) made = delta_tree_new(delta->arena, keyspace);
+      if (made == NULL) made = kl_delta_tree_new(&delta->memory, keyspace);
       wanted = (uintptr_t)made;
     } else { /* another keyspace: both go one table further */
-      delta_table *further = kl_shared_arena_alloc(delta->arena, kl_thread_hint(), sizeof *further, 16);
+      delta_table *further = kl_shared_arena_alloc(delta->memory.nodes, 0, sizeof *further, 16);
       if (further != NULL) {
         atomic_store_explicit(&further->slot[delta_table_index(tree->keyspace, depth + 1)], there,
                               memory_order_relaxed);
@@ -111,13 +117,13 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
 /* --- versions ------------------------------------------------------------------------------------------------------- */
 
 kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
-  kl_status status = delta_version_check(key, version, err);
+  kl_status status = kl_delta_version_check(key, version, err);
   if (status != KL_OK) return status;
   delta_tree *tree = delta_find_tree(delta, keyspace);
   if (tree == NULL) tree = delta_make_tree(delta, keyspace);
   if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
   bool new_key, new_version;
-  status = delta_tree_insert(tree, delta->arena, key, version, &new_key, &new_version, err);
+  status = kl_delta_tree_insert(tree, &delta->memory, key, version, &new_key, &new_version, err);
   if (status != KL_OK) return status;
   if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
   if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
@@ -127,7 +133,7 @@ kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, cons
 static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
                                                uint64_t read_ts) {
   const delta_tree *tree = delta_find_tree(delta, keyspace);
-  const delta_entry *entry = tree != NULL ? delta_tree_find(tree, key) : NULL;
+  const delta_entry *entry = tree != NULL ? kl_delta_tree_find(tree, key) : NULL;
   return entry != NULL ? delta_entry_visible(entry, read_ts) : NULL;
 }
 
@@ -138,6 +144,22 @@ bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t rea
   return true;
 }
 
+void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
+                       kl_version *out_versions) {
+  enum { DELTA_MANY = 64 };
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
+    size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
+    delta_entry *entries[DELTA_MANY] = {NULL};
+    if (tree != NULL) kl_delta_tree_find_many(tree, keys + begin, n, entries);
+    for (size_t i = 0; i < n; i++) {
+      const delta_version *version = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
+      out_versions[begin + i] = (kl_version){0, KL_VERSION_PUT, {NULL, 0}};
+      if (version != NULL) delta_version_export(version, &out_versions[begin + i]);
+    }
+  }
+}
+
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key) {
   const delta_version *version = delta_find_version(delta, keyspace, key, UINT64_MAX);
   return version != NULL ? version->ts : 0;
@@ -146,7 +168,8 @@ uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key) {
 void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats) {
   out_stats->keys = kl_counters_sum(&delta->counters, DELTA_COUNT_KEYS);
   out_stats->versions = kl_counters_sum(&delta->counters, DELTA_COUNT_VERSIONS);
-  out_stats->bytes = sizeof *delta + kl_shared_arena_bytes(delta->arena);
+  out_stats->bytes =
+      sizeof *delta + kl_shared_arena_bytes(delta->memory.nodes) + kl_shared_arena_bytes(delta->memory.entries);
 }
 
 /* --- cursors -------------------------------------------------------------------------------------------------------- */
@@ -182,7 +205,7 @@ static void delta_cursor_settle(kl_delta_cursor *cursor, const delta_tree *tree,
       cursor->valid = true;
       return;
     }
-    place = forward ? delta_tree_next(place) : delta_tree_prev(tree, place);
+    place = forward ? kl_delta_tree_next(place) : kl_delta_tree_prev(tree, place);
   }
   cursor->valid = false;
 }
@@ -195,13 +218,13 @@ static delta_place delta_cursor_place(const kl_delta_cursor *cursor) {
 void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key) {
   const delta_tree *tree = delta_cursor_tree(cursor);
   cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_ge(tree, key), true);
+  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_seek_ge(tree, key), true);
 }
 
 void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key) {
   const delta_tree *tree = delta_cursor_tree(cursor);
   cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_before(tree, key, true), false);
+  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_seek_before(tree, key, true), false);
 }
 
 void kl_delta_cursor_first(kl_delta_cursor *cursor) {
@@ -211,16 +234,16 @@ void kl_delta_cursor_first(kl_delta_cursor *cursor) {
 void kl_delta_cursor_last(kl_delta_cursor *cursor) {
   const delta_tree *tree = delta_cursor_tree(cursor);
   cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_last(tree), false);
+  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_last(tree), false);
 }
 
 void kl_delta_cursor_next(kl_delta_cursor *cursor) {
   if (!cursor->valid) return;
-  delta_cursor_settle(cursor, cursor->state[DELTA_STATE_TREE], delta_tree_next(delta_cursor_place(cursor)), true);
+  delta_cursor_settle(cursor, cursor->state[DELTA_STATE_TREE], kl_delta_tree_next(delta_cursor_place(cursor)), true);
 }
 
 void kl_delta_cursor_prev(kl_delta_cursor *cursor) {
   if (!cursor->valid) return;
   const delta_tree *tree = cursor->state[DELTA_STATE_TREE];
-  delta_cursor_settle(cursor, tree, delta_tree_prev(tree, delta_cursor_place(cursor)), false);
+  delta_cursor_settle(cursor, tree, kl_delta_tree_prev(tree, delta_cursor_place(cursor)), false);
 }

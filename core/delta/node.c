@@ -31,8 +31,8 @@ static unsigned delta_node_skip_ties(const delta_node *node, const delta_probe *
   return at;
 }
 
-unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
-                               bool upper) {
+unsigned kl_delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
+                                  bool upper) {
   for (;;) {
     unsigned count = delta_node_count(node);
     if (at >= count) return at;
@@ -48,7 +48,7 @@ unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe,
   }
 }
 
-delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict) {
+delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict) {
   delta_node *next = delta_node_next(node);
   if (next == NULL) return NULL;
   if (next->low == NULL) return next; /* the replacement of a dead leftmost node */
@@ -58,7 +58,7 @@ delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool st
 
 /* --- for writers --------------------------------------------------------------------------------------------------- */
 
-bool delta_node_lock(delta_node *node) {
+bool kl_delta_node_lock(delta_node *node) {
   for (unsigned spins = 0;; spins++) {
     /* Acquire, both: what the last holder wrote is visible; of a dead node, its replacement. */
     uint32_t state = atomic_load_explicit(&node->lock, memory_order_acquire);
@@ -71,17 +71,17 @@ bool delta_node_lock(delta_node *node) {
   }
 }
 
-void delta_node_unlock(delta_node *node) {
+void kl_delta_node_unlock(delta_node *node) {
   KL_ASSERT(atomic_load_explicit(&node->lock, memory_order_relaxed) == DELTA_LOCK_HELD);
   /* Release: what we wrote is visible to the next holder. */
   atomic_store_explicit(&node->lock, DELTA_LOCK_FREE, memory_order_release);
 }
 
-size_t delta_node_bytes(unsigned capacity) {
+size_t kl_delta_node_bytes(unsigned capacity) {
   return offsetof(delta_node, heads) + capacity * (sizeof(uint64_t) + sizeof(void *));
 }
 
-void delta_node_init(delta_node *node, unsigned capacity, unsigned level) {
+void kl_delta_node_init(delta_node *node, unsigned capacity, unsigned level) {
   node->capacity = (uint16_t)capacity;
   node->level = (uint8_t)level;
   atomic_init(&node->high_head, UINT64_MAX);
@@ -94,7 +94,7 @@ static void delta_slot_store(delta_node *node, unsigned i, void *pointer, uint64
   atomic_store_explicit(&node->heads[i], head, memory_order_release);
 }
 
-void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key) {
+void kl_delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key) {
   unsigned count = delta_node_count(node);
   KL_ASSERT(count < node->capacity && at <= count);
   KL_ASSERT(delta_node_prefix_order(node, delta_entry_key(key)) == 0);
@@ -116,7 +116,7 @@ void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_en
   node->last = (uint16_t)at;
 }
 
-void delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
+void kl_delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
   uint64_t head = delta_head(delta_entry_key(right->low), node->skip);
   /* Release, in this order: who finds slots overwritten or gone finds the bound, and who finds the bound the neighbour. */
   atomic_store_explicit(&node->next, right, memory_order_release);
@@ -124,7 +124,7 @@ void delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
   atomic_store_explicit(&node->count, (uint16_t)count, memory_order_release);
 }
 
-void delta_node_retire(delta_node *node, delta_node *replacement) {
+void kl_delta_node_retire(delta_node *node, delta_node *replacement) {
   atomic_store_explicit(&node->next, replacement, memory_order_release);
   atomic_store_explicit(&node->high_head, 0, memory_order_release);
   /* Release: a writer that finds the node dead finds the replacement. */
@@ -149,17 +149,14 @@ static void *delta_fill_slot(const delta_fill *fill, unsigned k, const delta_ent
   return pointer == fill->replaced ? fill->replacement : pointer;
 }
 
-uint32_t delta_fill_skip(const delta_fill *fill) {
+uint32_t kl_delta_fill_skip(const delta_fill *fill) {
   const delta_entry *first = fill->low, *last = fill->high;
   unsigned count = delta_fill_count(fill);
   unsigned begin = fill->from->level != 0 ? 1 : 0; /* an inner node's first slot stands for everything below */
   if (first == NULL && begin < count) delta_fill_slot(fill, begin, &first);
   if (last == NULL && begin < count) delta_fill_slot(fill, count - 1, &last);
   if (first == NULL || last == NULL || first == last) return 0;
-  uint32_t shortest = first->key_size < last->key_size ? first->key_size : last->key_size;
-  uint32_t same = 0;
-  while (same < shortest && first->key[same] == last->key[same]) same++;
-  return same;
+  return delta_entry_same(first, last);
 }
 
 static void delta_node_set_prefix(delta_node *node, uint32_t skip, const delta_entry *key) {
@@ -177,10 +174,10 @@ static void delta_node_set_prefix(delta_node *node, uint32_t skip, const delta_e
   }
 }
 
-void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next) {
+void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next) {
   unsigned count = delta_fill_count(fill);
   KL_ASSERT(count <= capacity);
-  delta_node_init(node, capacity, fill->from->level);
+  kl_delta_node_init(node, capacity, fill->from->level);
   unsigned begin = node->level != 0 ? 1 : 0;
   const delta_entry *key = fill->low;
   if (key == NULL && begin < count) delta_fill_slot(fill, begin, &key);

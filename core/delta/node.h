@@ -75,10 +75,12 @@ static inline const delta_entry *delta_node_slot_entry(const delta_node *node, u
   return node->level == 0 ? (const delta_entry *)pointer : ((const delta_node *)pointer)->low;
 }
 
-/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once. */
-static inline void delta_node_prefetch(const delta_node *node) {
+/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once: header and
+ * heads, and on the way to a leaf that will be scanned the pointers too. */
+static inline void delta_node_prefetch(const delta_node *node, bool pointers) {
   const char *at = (const char *)node;
-  for (unsigned i = 0; i < 1 + DELTA_NODE_SLOTS / 8; i++) __builtin_prefetch(at + (size_t)i * 64);
+  unsigned lines = 1 + (pointers ? 2u : 1u) * (DELTA_NODE_SLOTS / 8);
+  for (unsigned i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)i * 64);
 }
 
 /* Eight bytes of the key from byte `skip` on, as a number; zeros where the key has ended. */
@@ -125,8 +127,8 @@ static inline int delta_node_prefix_order(const delta_node *node, kl_slice key) 
 
 /* The first slot from `at` on whose key is not before the probe's (`upper`: is behind it), when all slots before `at` are
  * known to be before it. Settles equal heads by whole keys, and goes on to the right over what moved meanwhile. */
-unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
-                               bool upper);
+unsigned kl_delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
+                                  bool upper);
 
 /* The number of slots whose head is below `head`; an inner node's first slot counts as below everything. Every slot before
  * the result was below at the moment it was read, and so it stays (DELTA-4); others may have become so meanwhile. */
@@ -148,30 +150,30 @@ static inline unsigned delta_node_bound(const delta_node *node, delta_probe *pro
   int order = delta_node_prefix_order(node, probe->key);
   if (order != 0) return order < 0 ? (node->level != 0 ? 1 : 0) : delta_node_count(node);
   uint64_t head = delta_probe_head(probe, node);
-  return delta_node_bound_from(node, probe, head, delta_node_bound_heads(node, head), upper);
+  return kl_delta_node_bound_from(node, probe, head, delta_node_bound_heads(node, head), upper);
 }
 
 /* The node to the right where the key belongs instead, or NULL when this node covers it. To be asked after the slots were
  * read: a key that was not found because a split took it away is then noticed, for the split announced itself here before
  * anything overwrote its slots. With `strict` the first key before the probe's is what is wanted: a node that begins with
  * just that key is no better. */
-delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict);
+delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict);
 
 static inline delta_node *delta_node_beyond(const delta_node *node, delta_probe *probe, bool strict) {
   uint64_t high = atomic_load_explicit(&node->high_head, memory_order_acquire);
   int order = delta_node_prefix_order(node, probe->key);
   if (order == 0 && delta_probe_head(probe, node) < high) return NULL;
   if (order < 0 && high != 0) return NULL;
-  return delta_node_beyond_slow(node, probe->key, strict);
+  return kl_delta_node_beyond_slow(node, probe->key, strict);
 }
 
 /* --- for writers --------------------------------------------------------------------------------------------------- */
 
 /* False when the node is dead: what replaced it is its `next`. Waits for another writer's critical section. */
-bool delta_node_lock(delta_node *node);
-void delta_node_unlock(delta_node *node);
+bool kl_delta_node_lock(delta_node *node);
+void kl_delta_node_unlock(delta_node *node);
 
-size_t delta_node_bytes(unsigned capacity);
+size_t kl_delta_node_bytes(unsigned capacity);
 
 /* What a new node will hold: slots [begin, end) of a locked node, with one more put in, and perhaps one child replaced. */
 typedef struct delta_fill {
@@ -188,22 +190,22 @@ typedef struct delta_fill {
 
 /* How many bytes the keys of such a node share as far as can be told: by its bounds, and where it has none by its first and
  * last key (a later key that does not fit makes its writer replace the node); 0 with fewer than two keys to compare. */
-uint32_t delta_fill_skip(const delta_fill *fill);
+uint32_t kl_delta_fill_skip(const delta_fill *fill);
 
-/* Fills zeroed memory of delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is held, and it is
+/* Fills zeroed memory of kl_delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is held, and it is
  * not reachable yet. */
-void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next);
+void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next);
 
 /* An empty node without bounds, unlocked. */
-void delta_node_init(delta_node *node, unsigned capacity, unsigned level);
+void kl_delta_node_init(delta_node *node, unsigned capacity, unsigned level);
 
 /* Puts a slot in at index `at`, under the lock, with room for it and a key that has the node's prefix. */
-void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key);
+void kl_delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key);
 
 /* Makes `right` the neighbour of `node` and leaves `count` slots in it, under the lock. */
-void delta_node_truncate(delta_node *node, unsigned count, delta_node *right);
+void kl_delta_node_truncate(delta_node *node, unsigned count, delta_node *right);
 
 /* Takes the node out of use, under its lock: whoever stands in it or comes to it goes on in `replacement`. */
-void delta_node_retire(delta_node *node, delta_node *replacement);
+void kl_delta_node_retire(delta_node *node, delta_node *replacement);
 
 #endif

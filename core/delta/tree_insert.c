@@ -30,20 +30,23 @@ typedef struct delta_step {
 
 typedef struct delta_plan {
   delta_tree *tree;
-  kl_shared_arena *arena;
-  uint32_t hint;
+  const delta_memory *memory;
   delta_node *root;                    /* the new root, when there is to be one */
   delta_node *path[DELTA_TREE_LEVELS]; /* the way down; NULL above the root of that time */
   unsigned steps;
   delta_step step[DELTA_TREE_LEVELS]; /* the first `steps` are initialised */
 } delta_plan;
 
-delta_tree *delta_tree_new(kl_shared_arena *arena, uint32_t keyspace) {
-  uint32_t hint = kl_thread_hint();
-  delta_tree *tree = kl_shared_arena_alloc(arena, hint, sizeof *tree, 16);
-  delta_node *leaf = kl_shared_arena_alloc(arena, hint, delta_node_bytes(DELTA_NODE_FIRST_SLOTS), 64);
+/* All from one shard: nodes are made rarely, and lie close together this way, on few pages. */
+static delta_node *delta_node_alloc(const delta_memory *memory, unsigned capacity) {
+  return kl_shared_arena_alloc(memory->nodes, 0, kl_delta_node_bytes(capacity), 64);
+}
+
+delta_tree *kl_delta_tree_new(const delta_memory *memory, uint32_t keyspace) {
+  delta_tree *tree = kl_shared_arena_alloc(memory->nodes, 0, sizeof *tree, 16);
+  delta_node *leaf = delta_node_alloc(memory, DELTA_NODE_FIRST_SLOTS);
   if (tree == NULL || leaf == NULL) return NULL;
-  delta_node_init(leaf, DELTA_NODE_FIRST_SLOTS, 0);
+  kl_delta_node_init(leaf, DELTA_NODE_FIRST_SLOTS, 0);
   tree->keyspace = keyspace;
   atomic_store_explicit(&tree->root, leaf, memory_order_relaxed); /* published with the tree */
   return tree;
@@ -52,10 +55,10 @@ delta_tree *delta_tree_new(kl_shared_arena *arena, uint32_t keyspace) {
 /* Locks the node that covers the key, beginning with one that is it or lies to the left of it. */
 static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
   for (;;) {
-    if (delta_node_lock(node)) {
+    if (kl_delta_node_lock(node)) {
       delta_node *right = delta_node_beyond(node, probe, false);
       if (right == NULL) return node;
-      delta_node_unlock(node); /* before the next: holding one lock is enough to walk, as nodes are never freed */
+      kl_delta_node_unlock(node); /* before the next: holding one lock is enough to walk, as nodes are never freed */
       node = right;
     } else {
       node = delta_node_next(node);
@@ -66,7 +69,7 @@ static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
 static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_probe *probe) {
   delta_node *node = plan->path[level];
   if (node == NULL) { /* the tree has grown since we came down */
-    node = atomic_load_explicit(&plan->tree->root, memory_order_acquire);
+    node = delta_tree_root(plan->tree);
     while (node->level > level) {
       delta_node *right = delta_node_beyond(node, probe, false);
       node = right != NULL ? right : delta_node_pointer(node, delta_node_bound(node, probe, true) - 1);
@@ -76,7 +79,7 @@ static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_pro
 }
 
 static delta_node *delta_plan_node(delta_plan *plan, unsigned capacity) {
-  return kl_shared_arena_alloc(plan->arena, plan->hint, delta_node_bytes(capacity), 64);
+  return delta_node_alloc(plan->memory, capacity);
 }
 
 static const delta_entry *delta_node_high(const delta_node *node) {
@@ -109,7 +112,7 @@ static bool delta_step_wants_prefix(const delta_step *step) {
               (step->at < count && delta_node_head(node, step->at) == head);
   if (!tied) return false;
   delta_fill fill = delta_step_fill(step, 0, count, true);
-  return delta_fill_skip(&fill) > node->skip;
+  return kl_delta_fill_skip(&fill) > node->skip;
 }
 
 static void delta_step_choose(delta_step *step) {
@@ -151,7 +154,7 @@ static bool delta_plan_replace(delta_plan *plan, delta_step *step) {
   step->left = delta_plan_node(plan, capacity);
   if (step->left == NULL) return false;
   delta_fill fill = delta_step_fill(step, 0, count, true);
-  delta_node_fill(step->left, capacity, delta_fill_skip(&fill), &fill, delta_node_next(node));
+  kl_delta_node_fill(step->left, capacity, kl_delta_fill_skip(&fill), &fill, delta_node_next(node));
   return true;
 }
 
@@ -162,16 +165,23 @@ static bool delta_plan_split(delta_plan *plan, delta_step *step) {
   if (step->right == NULL) return false;
   delta_fill fill = delta_step_fill(step, step->cut, delta_node_count(node), step->put_right);
   fill.low = step->put_right && step->at == step->cut ? step->key : delta_node_slot_entry(node, step->cut);
-  delta_node_fill(step->right, DELTA_NODE_SLOTS, delta_fill_skip(&fill), &fill, delta_node_next(node));
+  uint32_t skip = kl_delta_fill_skip(&fill);
+  if (fill.low == step->key && fill.high == NULL) {
+    /* One key and no upper bound say nothing. Keys that are appended mostly go on as those before them, up to a byte in
+     * which a number carries over; one that does not makes its writer replace the node. */
+    uint32_t same = delta_entry_same(delta_node_slot_entry(node, node->level != 0 ? 1 : 0), step->key);
+    skip = same > 0 ? same - 1 : 0;
+  }
+  kl_delta_node_fill(step->right, DELTA_NODE_SLOTS, skip, &fill, delta_node_next(node));
   /* The left half now has an upper bound, and with it perhaps a longer prefix. */
   fill = delta_step_fill(step, 0, step->cut, !step->put_right);
   fill.high = step->right->low;
-  uint32_t skip = delta_fill_skip(&fill);
+  skip = kl_delta_fill_skip(&fill);
   bool fits = step->put_right || delta_node_prefix_order(node, delta_entry_key(step->key)) == 0;
   if (fits && !(skip > node->skip && delta_step_ties(node, step->cut))) return true;
   step->left = delta_plan_node(plan, DELTA_NODE_SLOTS);
   if (step->left == NULL) return false;
-  delta_node_fill(step->left, DELTA_NODE_SLOTS, skip, &fill, step->right);
+  kl_delta_node_fill(step->left, DELTA_NODE_SLOTS, skip, &fill, step->right);
   return true;
 }
 
@@ -179,11 +189,11 @@ static bool delta_plan_root(delta_plan *plan, const delta_step *top) {
   delta_node *child = top->left != NULL ? top->left : top->node;
   plan->root = delta_plan_node(plan, DELTA_NODE_SLOTS);
   if (plan->root == NULL) return false;
-  delta_node_init(plan->root, DELTA_NODE_SLOTS, child->level + 1u);
+  kl_delta_node_init(plan->root, DELTA_NODE_SLOTS, child->level + 1u);
   /* Not reachable yet: plain puts. The first slot of an inner node has no key (node.h). */
   atomic_store_explicit(&delta_node_pointers(plan->root)[0], child, memory_order_relaxed);
   atomic_store_explicit(&plan->root->count, 1, memory_order_relaxed);
-  delta_node_put(plan->root, 1, top->right, top->right->low);
+  kl_delta_node_put(plan->root, 1, top->right, top->right->low);
   return true;
 }
 
@@ -215,7 +225,9 @@ static bool delta_plan_make(delta_plan *plan) {
   }
 }
 
-/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. */
+/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. The child's left neighbour
+ * still leads to the dead node; that would be right but slow for ever, so it gets the new one, where it is at hand. Its lock is
+ * not needed: whatever its holder does with the old pointer stays right, and a pointer that the holder has set is not touched. */
 static void delta_step_swap(const delta_step *step) {
   if (step->replaced == NULL) return;
   _Atomic(void *) *pointers = delta_node_pointers(step->node);
@@ -223,6 +235,11 @@ static void delta_step_swap(const delta_step *step) {
     if (delta_node_pointer(step->node, i) != step->replaced) continue;
     /* Release: publishes the replacement. */
     atomic_store_explicit(&pointers[i], step->replacement, memory_order_release);
+    if (i != 0) {
+      delta_node *neighbour = delta_node_pointer(step->node, i - 1), *expected = step->replaced;
+      atomic_compare_exchange_strong_explicit(&neighbour->next, &expected, step->replacement, memory_order_release,
+                                              memory_order_relaxed);
+    }
     return;
   }
 }
@@ -234,19 +251,19 @@ static void delta_step_publish(const delta_step *step) {
       break;
     case DELTA_PUT:
       delta_step_swap(step);
-      delta_node_put(step->node, step->at, step->pointer, step->key);
+      kl_delta_node_put(step->node, step->at, step->pointer, step->key);
       break;
     case DELTA_REPLACE:
-      delta_node_retire(step->node, step->left);
+      kl_delta_node_retire(step->node, step->left);
       break;
     case DELTA_SPLIT:
       if (step->left != NULL) {
-        delta_node_retire(step->node, step->left);
+        kl_delta_node_retire(step->node, step->left);
         break;
       }
-      delta_node_truncate(step->node, step->cut, step->right);
+      kl_delta_node_truncate(step->node, step->cut, step->right);
       delta_step_swap(step);
-      if (!step->put_right) delta_node_put(step->node, step->at, step->pointer, step->key);
+      if (!step->put_right) kl_delta_node_put(step->node, step->at, step->pointer, step->key);
       break;
   }
 }
@@ -255,9 +272,9 @@ static void delta_step_publish(const delta_step *step) {
 static void delta_plan_unlock(delta_plan *plan, bool published) {
   for (unsigned i = plan->steps; i-- > 0;) {
     delta_step *step = &plan->step[i];
-    if (published && step->right != NULL) delta_node_unlock(step->right);
-    if (published && step->left != NULL) delta_node_unlock(step->left);
-    if (!published || step->left == NULL) delta_node_unlock(step->node);
+    if (published && step->right != NULL) kl_delta_node_unlock(step->right);
+    if (published && step->left != NULL) kl_delta_node_unlock(step->left);
+    if (!published || step->left == NULL) kl_delta_node_unlock(step->node);
   }
 }
 
@@ -271,7 +288,7 @@ static void delta_plan_publish(delta_plan *plan) {
 }
 
 static delta_node *delta_plan_descend(delta_plan *plan, delta_probe *probe) {
-  delta_node *node = atomic_load_explicit(&plan->tree->root, memory_order_acquire);
+  delta_node *node = delta_tree_root(plan->tree);
   while (node->level != 0) {
     unsigned at = delta_node_bound(node, probe, true);
     if (at >= delta_node_count(node)) {
@@ -283,7 +300,7 @@ static delta_node *delta_plan_descend(delta_plan *plan, delta_probe *probe) {
     }
     plan->path[node->level] = node;
     node = delta_node_pointer(node, at - 1);
-    delta_node_prefetch(node);
+    delta_node_prefetch(node, false);
   }
   return node;
 }
@@ -307,7 +324,7 @@ static kl_status delta_plan_run(delta_plan *plan, delta_node *leaf, delta_probe 
   step->node = delta_lock_covering(leaf, probe);
   *out_other = delta_leaf_place(step->node, probe, &step->at);
   if (*out_other != NULL) {
-    delta_node_unlock(step->node);
+    kl_delta_node_unlock(step->node);
     return KL_OK;
   }
   if (!delta_plan_make(plan)) {
@@ -318,36 +335,35 @@ static kl_status delta_plan_run(delta_plan *plan, delta_node *leaf, delta_probe 
   return KL_OK;
 }
 
-static kl_status delta_tree_add_version(delta_entry *entry, kl_shared_arena *arena, const kl_version *version,
+static kl_status delta_tree_add_version(delta_entry *entry, const delta_memory *memory, const kl_version *version,
                                         bool *out_new_version, kl_error *err) {
-  delta_version *added = kl_shared_arena_alloc(arena, kl_thread_hint(), delta_version_bytes(version), 8);
+  delta_version *added = kl_shared_arena_alloc(memory->entries, kl_thread_hint(), kl_delta_version_bytes(version), 8);
   if (added == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a version in the delta");
-  delta_version_fill(added, version);
-  *out_new_version = delta_entry_link(entry, added);
+  kl_delta_version_fill(added, version);
+  *out_new_version = kl_delta_entry_link(entry, added);
   return KL_OK;
 }
 
-kl_status delta_tree_insert(delta_tree *tree, kl_shared_arena *arena, kl_slice key, const kl_version *version,
-                            bool *out_new_key, bool *out_new_version, kl_error *err) {
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
+                               bool *out_new_key, bool *out_new_version, kl_error *err) {
   delta_plan plan; /* large: only what is used is initialised */
   plan.tree = tree;
-  plan.arena = arena;
-  plan.hint = kl_thread_hint();
+  plan.memory = memory;
   plan.root = NULL;
   memset(plan.path, 0, sizeof plan.path);
   delta_probe probe = delta_probe_make(key);
   delta_node *leaf = delta_plan_descend(&plan, &probe);
   *out_new_key = false;
-  delta_entry *other = delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
-  if (other != NULL) return delta_tree_add_version(other, arena, version, out_new_version, err);
+  delta_entry *other = kl_delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
+  if (other != NULL) return delta_tree_add_version(other, memory, version, out_new_version, err);
   /* Copied before the lock is taken: a value may be large. */
-  delta_entry *entry = kl_shared_arena_alloc(arena, plan.hint, delta_entry_bytes(key, version), 8);
+  delta_entry *entry = kl_shared_arena_alloc(memory->entries, kl_thread_hint(), kl_delta_entry_bytes(key, version), 8);
   if (entry == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a key in the delta");
-  delta_entry_fill(entry, key, version);
+  kl_delta_entry_fill(entry, key, version);
   kl_status status = delta_plan_run(&plan, leaf, &probe, entry, &other, err);
   if (status != KL_OK) return status;
   *out_new_key = other == NULL;
   /* Another thread was faster with this key: our version is as good in its chain. */
-  *out_new_version = other == NULL || delta_entry_link(other, delta_entry_own_version(entry));
+  *out_new_version = other == NULL || kl_delta_entry_link(other, kl_delta_entry_own_version(entry));
   return KL_OK;
 }

@@ -3,17 +3,12 @@
 
 #include "../base/assert.h"
 
-enum { DELTA_SCAN_AHEAD = 4 }; /* how many entries ahead of a cursor are asked for */
-
-static const delta_node *delta_tree_root(const delta_tree *tree) {
-  /* Acquire: pairs with the release that made this node the root; its slots are visible. */
-  return atomic_load_explicit(&tree->root, memory_order_acquire);
-}
+enum { DELTA_SCAN_AHEAD = 8 }; /* how many entries ahead of a cursor are asked for; measured: see the decision */
 
 /* Down to the leaf for the key: in an inner node into the last child that begins at or before it (`strict`: before it), and
  * to the right where a node does not reach that far. May end too far to the left, when it met a change half-way, and never
  * too far to the right (DELTA-5); the search in the leaf goes on to the right by itself. */
-static const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe *probe, bool strict) {
+static inline const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe *probe, bool strict, bool scan) {
   const delta_node *node = delta_tree_root(tree);
   while (node->level != 0) {
     unsigned at = delta_node_bound(node, probe, !strict);
@@ -24,32 +19,17 @@ static const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe 
         continue;
       }
     }
+    bool pointers = scan && node->level == 1;
     node = delta_node_pointer(node, at - 1);
-    delta_node_prefetch(node);
+    delta_node_prefetch(node, pointers);
   }
   return node;
-}
-
-static inline bool delta_key_equal(const delta_entry *entry, kl_slice key) {
-  if (entry->key_size != key.size) return false;
-  const unsigned char *a = entry->key, *b = key.data;
-  size_t n = key.size;
-  for (; n >= 8; n -= 8, a += 8, b += 8) {
-    uint64_t x, y;
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    if (x != y) return false;
-  }
-  for (; n != 0; n--, a++, b++) {
-    if (*a != *b) return false;
-  }
-  return true;
 }
 
 /* The key among the slots from `at` on, where heads are equal or slots have moved under the search. */
 static delta_entry *delta_leaf_find_slow(const delta_node *leaf, const delta_probe *probe, uint64_t head, unsigned at) {
   for (;; at++) {
-    at = delta_node_bound_from(leaf, probe, head, at, false);
+    at = kl_delta_node_bound_from(leaf, probe, head, at, false);
     if (at >= delta_node_count(leaf)) return NULL;
     delta_entry *entry = delta_node_pointer(leaf, at);
     int order = kl_slice_compare(delta_entry_key(entry), probe->key);
@@ -58,7 +38,7 @@ static delta_entry *delta_leaf_find_slow(const delta_node *leaf, const delta_pro
   }
 }
 
-delta_entry *delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
+delta_entry *kl_delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
   if (delta_node_prefix_order(leaf, probe->key) != 0) return NULL;
   uint64_t head = delta_probe_head(probe, leaf);
   unsigned at = delta_node_bound_heads(leaf, head);
@@ -67,21 +47,24 @@ delta_entry *delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
   if (there > head) return NULL;
   if (there == head) {
     delta_entry *entry = delta_node_pointer(leaf, at);
-    __builtin_prefetch((const char *)entry + 64); /* the version often begins there */
+    delta_entry_prefetch(entry);
     if (delta_key_equal(entry, probe->key)) return entry;
   }
   return delta_leaf_find_slow(leaf, probe, head, at);
 }
 
-delta_entry *delta_tree_find(const delta_tree *tree, kl_slice key) {
-  delta_probe probe = delta_probe_make(key);
-  const delta_node *leaf = delta_tree_descend(tree, &probe, false);
+delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe) {
   do {
-    delta_entry *entry = delta_leaf_find(leaf, &probe);
+    delta_entry *entry = kl_delta_leaf_find(leaf, probe);
     if (entry != NULL) return entry;
-    leaf = delta_node_beyond(leaf, &probe, false);
+    leaf = delta_node_beyond(leaf, probe, false);
   } while (leaf != NULL);
   return NULL;
+}
+
+delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key) {
+  delta_probe probe = delta_probe_make(key);
+  return kl_delta_leaf_find_right(delta_tree_descend(tree, &probe, false, false), &probe);
 }
 
 /* --- places --------------------------------------------------------------------------------------------------------- */
@@ -92,13 +75,34 @@ static const delta_place delta_nowhere = {NULL, 0, NULL};
  * upper bound? Only then are the slots around it all that there is around it. */
 static inline bool delta_leaf_holds(const delta_node *leaf, uint64_t head, const delta_entry *entry) {
   if (head < atomic_load_explicit(&leaf->high_head, memory_order_acquire)) return true;
-  return delta_node_beyond_slow(leaf, delta_entry_key(entry), false) == NULL;
+  return kl_delta_node_beyond_slow(leaf, delta_entry_key(entry), false) == NULL;
+}
+
+/* A cursor has come to slot `at` from elsewhere: asks for the entries on one side of it, up to as far as the steps that follow
+ * look ahead. */
+static void delta_scan_begin(const delta_node *leaf, unsigned at, bool forward) {
+  unsigned count = delta_node_count(leaf);
+  for (unsigned i = 1; i <= DELTA_SCAN_AHEAD; i++) {
+    if (forward ? at + i >= count : at < i) break;
+    delta_entry_prefetch(delta_node_pointer(leaf, forward ? at + i : at - i));
+  }
+}
+
+/* Asks for the entry that a scan to the right will come to, and in the middle of a leaf for the next leaf. */
+static inline void delta_scan_ahead(const delta_node *leaf, unsigned at) {
+  unsigned count = delta_node_count(leaf);
+  if (at + DELTA_SCAN_AHEAD < count) delta_entry_prefetch(delta_node_pointer(leaf, at + DELTA_SCAN_AHEAD));
+  if (at == count / 2) {
+    const delta_node *right = delta_node_next(leaf);
+    if (right != NULL) delta_node_prefetch(right, true);
+  }
 }
 
 /* The first key at or behind the probe's (`strict`: behind it), in this leaf or to the right of it. */
 static delta_place delta_leaf_seek_ge(const delta_node *leaf, delta_probe *probe, bool strict) {
   for (;;) {
     unsigned at = delta_node_bound(leaf, probe, strict);
+    delta_scan_begin(leaf, at, true);
     for (; at < delta_node_count(leaf); at++) {
       uint64_t head = delta_node_head(leaf, at);
       delta_entry *entry = delta_node_pointer(leaf, at);
@@ -112,17 +116,18 @@ static delta_place delta_leaf_seek_ge(const delta_node *leaf, delta_probe *probe
   }
 }
 
-delta_place delta_tree_seek_ge(const delta_tree *tree, kl_slice key) {
+delta_place kl_delta_tree_seek_ge(const delta_tree *tree, kl_slice key) {
   delta_probe probe = delta_probe_make(key);
-  return delta_leaf_seek_ge(delta_tree_descend(tree, &probe, false), &probe, false);
+  return delta_leaf_seek_ge(delta_tree_descend(tree, &probe, false, true), &probe, false);
 }
 
-delta_place delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool equal) {
+delta_place kl_delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool equal) {
   delta_probe probe = delta_probe_make(key);
-  const delta_node *leaf = delta_tree_descend(tree, &probe, !equal);
+  const delta_node *leaf = delta_tree_descend(tree, &probe, !equal, true);
   for (;;) {
     delta_entry *entry = NULL;
     unsigned at = delta_node_bound(leaf, &probe, equal);
+    if (at > 1) delta_scan_begin(leaf, at - 1, false);
     for (;;) {
       if (at != 0) entry = delta_node_pointer(leaf, at - 1);
       /* A slot is written on the right before it is overwritten on the left. So if what stood before `at` had moved when we
@@ -141,7 +146,7 @@ delta_place delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool eq
   }
 }
 
-delta_place delta_tree_last(const delta_tree *tree) {
+delta_place kl_delta_tree_last(const delta_tree *tree) {
   const delta_node *node = delta_tree_root(tree);
   for (;;) {
     const delta_node *right = delta_node_next(node);
@@ -150,7 +155,6 @@ delta_place delta_tree_last(const delta_tree *tree) {
       node = right;
     } else if (node->level != 0) {
       node = delta_node_pointer(node, count - 1);
-      delta_node_prefetch(node);
     } else {
       delta_entry *entry = count != 0 ? delta_node_pointer(node, count - 1) : NULL;
       /* An insertion makes `count` larger before it moves slots, and a split names its neighbour before it makes `count`
@@ -161,21 +165,7 @@ delta_place delta_tree_last(const delta_tree *tree) {
   }
 }
 
-/* Asks for the entry that a scan to the right will come to, and in the middle of a leaf for the next leaf. */
-static inline void delta_scan_ahead(const delta_node *leaf, unsigned at) {
-  unsigned count = delta_node_count(leaf);
-  if (at + DELTA_SCAN_AHEAD < count) {
-    const char *ahead = delta_node_pointer(leaf, at + DELTA_SCAN_AHEAD);
-    __builtin_prefetch(ahead);
-    __builtin_prefetch(ahead + 64);
-  }
-  if (at == count / 2) {
-    const delta_node *right = delta_node_next(leaf);
-    if (right != NULL) delta_node_prefetch(right);
-  }
-}
-
-delta_place delta_tree_next(delta_place place) {
+delta_place kl_delta_tree_next(delta_place place) {
   const delta_node *leaf = place.leaf;
   unsigned at = place.index;
   for (;;) {
@@ -198,7 +188,7 @@ delta_place delta_tree_next(delta_place place) {
   return delta_leaf_seek_ge(leaf, &probe, true);
 }
 
-delta_place delta_tree_prev(const delta_tree *tree, delta_place place) {
+delta_place kl_delta_tree_prev(const delta_tree *tree, delta_place place) {
   const delta_node *leaf = place.leaf;
   unsigned at = place.index;
   for (;;) {
@@ -212,12 +202,8 @@ delta_place delta_tree_prev(const delta_tree *tree, delta_place place) {
       continue;
     }
     if (!delta_leaf_holds(leaf, head, place.entry)) break;
-    if (at > DELTA_SCAN_AHEAD) {
-      const char *ahead = delta_node_pointer(leaf, at - 1 - DELTA_SCAN_AHEAD);
-      __builtin_prefetch(ahead);
-      __builtin_prefetch(ahead + 64);
-    }
+    if (at > DELTA_SCAN_AHEAD) delta_entry_prefetch(delta_node_pointer(leaf, at - 1 - DELTA_SCAN_AHEAD));
     return (delta_place){leaf, at - 1, entry};
   }
-  return delta_tree_seek_before(tree, delta_entry_key(place.entry), false);
+  return kl_delta_tree_seek_before(tree, delta_entry_key(place.entry), false);
 }
