@@ -5,6 +5,7 @@
  * allow: all that was durable, nothing half-done, nothing that was refused. */
 #include "core/base/rng.h"
 #include "core/os/sim/sim.h"
+#include "core/os/thread.h"
 #include "db_testing.h"
 #include "seed.h"
 
@@ -278,6 +279,24 @@ static void test_poisoned(void **unused) {
   machine_end(sim);
 }
 
+/* As above when it is a flush that fails, for a caller who does not want to know why. */
+static void test_flush_poisons(void **unused) {
+  (void)unused;
+  kl_sim *sim = machine(6);
+  kl_error err;
+  kl_txn *late;
+  kl_db *db = db_open(kl_sim_os(sim), db_path, NULL);
+  assert_ok(db_put(db, "red", "key", "good", KL_DURABILITY_NONE, &err), &err);
+  kl_sim_inject(sim, KL_SIM_FAULT_SYNC_FAILS, kl_sim_operations(sim) + 1);
+  assert_int_not_equal(kl_db_flush(db, NULL), KL_OK);
+  assert_int_equal(kl_db_check(db, &err), KL_E_POISONED);
+  assert_int_not_equal(err.system_errno, 0);
+  assert_int_equal(kl_txn_begin(kl_db_txn_manager(db), NULL, &late, &err), KL_E_POISONED);
+  db_assert_value(db, "red", "key", "good");
+  assert_int_not_equal(kl_db_release(db, NULL), KL_OK);
+  machine_end(sim);
+}
+
 /* Every allocation of a session fails in turn, once: each call reports it and can be repeated; nothing is lost or done twice,
  * in memory and after reopening. */
 static void run_allocation(kl_sim *sim, bool in_memory, uint64_t n, bool *out_struck) {
@@ -438,14 +457,106 @@ static void test_creation_is_atomic(void **unused) {
   assert_true(operations > 10);
 }
 
+/* Several threads at once on the simulated machine, and a fault in the middle: what was acknowledged is there afterwards, what was
+ * attempted may be, and nothing else. Each worker counts upwards in two keyspaces at once. */
+typedef struct worker {
+  kl_db *db;
+  int number;
+  int64_t acknowledged, attempted;
+  bool wrong;
+} worker;
+
+enum { WORKERS = 4, WORKER_COMMITS = 25 };
+
+static void run_worker(void *context) {
+  worker *w = context;
+  for (int64_t i = 1; i <= WORKER_COMMITS; i++) {
+    kl_txn *txn;
+    kl_error err;
+    kl_status status = kl_txn_begin(kl_db_txn_manager(w->db), NULL, &txn, &err);
+    if (status != KL_OK) {
+      w->wrong = w->wrong || status != KL_E_POISONED;
+      return;
+    }
+    char key[24];
+    (void)snprintf(key, sizeof key, "worker%d", w->number);
+    w->wrong = w->wrong || kl_txn_put(txn, 1, text(key), kl_slice_make(&i, sizeof i), &err) != KL_OK;
+    w->wrong = w->wrong || kl_txn_put(txn, 2, text(key), kl_slice_make(&i, sizeof i), &err) != KL_OK;
+    w->attempted = i;
+    status = kl_txn_commit(txn, NULL, &err);
+    kl_txn_release(txn);
+    if (status != KL_OK) {
+      if (status == KL_E_POISONED) w->attempted = w->acknowledged; /* nothing was written */
+      w->wrong = w->wrong || (status != KL_E_COMMIT_UNKNOWN && status != KL_E_POISONED);
+      return;
+    }
+    w->acknowledged = i;
+  }
+}
+
+static int64_t read_count(kl_db *db, uint32_t keyspace, int number) {
+  kl_txn *txn = begin_read_only(kl_db_txn_manager(db));
+  char key[24];
+  kl_slice value;
+  int64_t count = 0;
+  (void)snprintf(key, sizeof key, "worker%d", number);
+  if (kl_txn_get(txn, keyspace, text(key), &value, NULL) == KL_OK) memcpy(&count, value.data, sizeof count);
+  kl_txn_release(txn);
+  return count;
+}
+
+static void run_workers(kl_sim_fault fault, uint64_t seed) {
+  kl_sim *sim = machine(seed);
+  kl_error err;
+  kl_db_options options = {.log_segment_size = UINT64_C(65536)};
+  kl_db *db = db_open(kl_sim_os(sim), db_path, &options);
+  assert_ok(db_put(db, "red", "k", "v", KL_DURABILITY_FULL, &err), &err);
+  assert_ok(db_put(db, "green", "k", "v", KL_DURABILITY_FULL, &err), &err);
+  kl_sim_inject(sim, fault, kl_sim_operations(sim) + 1 + seed * 7 % 120);
+  worker workers[WORKERS] = {0};
+  kl_thread *threads[WORKERS];
+  for (int i = 0; i < WORKERS; i++) {
+    workers[i].db = db;
+    workers[i].number = i;
+    assert_ok(kl_thread_start(kl_os_posix(), "test-worker", run_worker, &workers[i], &threads[i], &err), &err);
+  }
+  for (int i = 0; i < WORKERS; i++) kl_thread_join(threads[i]);
+  for (int i = 0; i < WORKERS; i++) { /* readers see what was acknowledged, no more and no less */
+    assert_false(workers[i].wrong);
+    assert_int_equal(read_count(db, 1, i), workers[i].acknowledged);
+  }
+  (void)kl_db_release(db, &err);
+  kl_sim_restart(sim, seed % 3 == 0 ? KL_SIM_LOSE_ALL : seed);
+  db = db_open(kl_sim_os(sim), db_path, NULL);
+  for (int i = 0; i < WORKERS; i++) {
+    int64_t count = read_count(db, 1, i);
+    assert_int_equal(count, read_count(db, 2, i));
+    assert_in_range(count, workers[i].acknowledged, workers[i].attempted);
+  }
+  db_close(db);
+  machine_end(sim);
+}
+
+static void test_threads_and_faults(void **unused) {
+  (void)unused;
+  uint64_t seed = test_seed(34);
+  for (uint64_t i = 0; i < 60; i++) {
+    run_workers(KL_SIM_FAULT_CRASH, seed + i);
+    run_workers(KL_SIM_FAULT_SYNC_FAILS, seed + i);
+    run_workers(KL_SIM_FAULT_IO_ERROR, seed + i);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_without_faults),
                                      cmocka_unit_test(test_crash_at_every_operation),
                                      cmocka_unit_test(test_failure_at_every_operation),
                                      cmocka_unit_test(test_full_disk_passes),
                                      cmocka_unit_test(test_poisoned),
+                                     cmocka_unit_test(test_flush_poisons),
                                      cmocka_unit_test(test_no_memory),
                                      cmocka_unit_test(test_memory_stays_out),
-                                     cmocka_unit_test(test_creation_is_atomic)};
+                                     cmocka_unit_test(test_creation_is_atomic),
+                                     cmocka_unit_test(test_threads_and_faults)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
