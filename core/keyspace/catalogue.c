@@ -61,7 +61,7 @@ static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *ou
 }
 
 static kl_status catalogue_begin(kl_catalogue *catalogue, bool read_only, kl_txn **out, kl_error *err) {
-  kl_txn_options options = {.read_only = read_only, .label = "keel catalogue"};
+  kl_txn_options options = {.read_only = read_only, .label = "keel catalogue", .uncounted = true};
   return kl_txn_begin(catalogue->manager, &options, out, err);
 }
 

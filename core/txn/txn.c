@@ -100,6 +100,7 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   atomic_store_explicit(&txn->references, 1, memory_order_relaxed);
   txn->state = KL_TXN_ACTIVE;
   txn->read_only = options->read_only;
+  txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->delta = manager->delta;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
@@ -131,6 +132,7 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   }
   kl_snapshot_end(&txn->snapshot);
   txn->state = state;
+  if (txn->uncounted) return;
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
   if (txn->puts != 0) kl_counters_add(&manager->operations, TXN_PUTS, txn->puts);
   if (txn->deletes != 0) kl_counters_add(&manager->operations, TXN_DELETES, txn->deletes);
@@ -157,7 +159,7 @@ kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
 kl_status kl_txn_rollback(kl_txn *txn, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  kl_counters_add(&txn->manager->counters, TXN_ROLLBACKS, 1);
+  if (!txn->uncounted) kl_counters_add(&txn->manager->counters, TXN_ROLLBACKS, 1);
   txn_end(txn, KL_TXN_ROLLED_BACK);
   kl_txn_leave(txn);
   return KL_OK;

@@ -48,6 +48,7 @@ typedef struct kl_txn_options {
   kl_isolation isolation;
   kl_durability durability;
   const char *label; /* creator's name for stats, copied; may be NULL */
+  bool uncounted;    /* one of the engine's own: its operations and its rollback are in no statistics */
 } kl_txn_options;
 
 kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err);

@@ -53,7 +53,7 @@ struct kl_txn {
   _Atomic uint32_t references;
   kl_txn_state state;
   kl_durability durability;
-  bool read_only;
+  bool read_only, uncounted;
   kl_delta *delta; /* what the snapshot reads; held by the manager */
   kl_snapshot snapshot;
   kl_write_set writes;

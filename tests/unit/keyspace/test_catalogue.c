@@ -61,6 +61,35 @@ static void test_open_create_list(void **state) {
   manager_close(manager);
 }
 
+/* What the catalogue reads for itself is nothing that a user did. Its commits are commits. */
+static void test_statistics(void **state) {
+  (void)state;
+  kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
+  kl_catalogue *catalogue = catalogue_open(manager);
+  kl_error err;
+  uint64_t count;
+  kl_batch batch;
+  kl_batch_init(&batch, kl_allocator_libc());
+  kl_keyspace_release(keyspace_open(catalogue, "users"));
+  kl_keyspace_release(keyspace_open(catalogue, "users"));
+  assert_ok(kl_keyspace_list(catalogue, &batch, &err), &err);
+  assert_ok(kl_keyspace_count(catalogue, &count, &err), &err);
+  assert_ok(kl_keyspace_drop(catalogue, text("users"), &err), &err);
+  assert_int_equal(kl_keyspace_drop(catalogue, text("users"), &err), KL_E_KEYSPACE_NOT_FOUND);
+  kl_txn_manager_stats stats;
+  kl_txn_manager_get_stats(manager, &stats);
+  assert_int_equal(stats.commits, 2);
+  assert_int_equal(stats.commits_read_only, 0);
+  assert_int_equal(stats.rollbacks, 0);
+  assert_int_equal(stats.gets, 0);
+  assert_int_equal(stats.puts, 0);
+  assert_int_equal(stats.deletes, 0);
+  assert_int_equal(stats.cursor_steps, 0);
+  kl_batch_destroy(&batch);
+  kl_catalogue_free(catalogue);
+  manager_close(manager);
+}
+
 static void test_drop(void **state) {
   (void)state;
   kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
@@ -284,9 +313,10 @@ static void test_drop_against_writes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open_create_list),          cmocka_unit_test(test_drop),
-      cmocka_unit_test(test_younger_than_the_snapshot), cmocka_unit_test(test_read_only),
-      cmocka_unit_test(test_damaged_records),           cmocka_unit_test(test_no_memory),
-      cmocka_unit_test(test_concurrent_creation),       cmocka_unit_test(test_drop_against_writes)};
+      cmocka_unit_test(test_open_create_list),   cmocka_unit_test(test_drop),
+      cmocka_unit_test(test_statistics),         cmocka_unit_test(test_younger_than_the_snapshot),
+      cmocka_unit_test(test_read_only),          cmocka_unit_test(test_damaged_records),
+      cmocka_unit_test(test_no_memory),          cmocka_unit_test(test_concurrent_creation),
+      cmocka_unit_test(test_drop_against_writes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
