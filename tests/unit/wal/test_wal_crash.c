@@ -17,6 +17,7 @@ typedef struct crash_model {
   uint64_t base, synced, next; /* numbers: first kept, first not known durable, next to append */
   kl_lsn base_lsn, end;
   bool in_flight;                /* the append of `next` failed: it may be there */
+  uint64_t recycled;             /* segments used again, so far */
   uint64_t lives[CRASH_BATCHES]; /* which life wrote a number last */
 } crash_model;
 
@@ -88,9 +89,25 @@ static size_t crash_size(kl_rng *rng) {
   uint64_t kind = kl_rng_below(rng, 20);
   /* Batches of whole sync blocks: a batch of the next life then ends just where a left-over one begins. */
   if (kind > 11) return kind > 17 ? 1024 - 56 : 512 - 56;
-  if (kind == 0) return 16 + (size_t)kl_rng_below(rng, 150 << 10);
+  if (kind == 0) return 16 + (size_t)kl_rng_below(rng, 200 << 10);
   if (kind < 6) return 16 + (size_t)kl_rng_below(rng, 9000);
   return 16 + (size_t)kl_rng_below(rng, 700);
+}
+
+static void crash_close(kl_wal *wal, crash_model *m) {
+  kl_wal_stats stats;
+  if (wal == NULL) return;
+  kl_wal_get_stats(wal, &stats);
+  m->recycled += stats.segments_recycled;
+  kl_wal_close(wal);
+}
+
+static kl_status crash_release(kl_wal *wal, crash_model *m, kl_error *err) {
+  kl_status status = crash_sync(wal, m, err);
+  if (status != KL_OK) return status;
+  m->base = m->next;
+  m->base_lsn = m->end;
+  return kl_wal_release(wal, m->base_lsn, err);
 }
 
 /* Runs until the first error, which it returns. */
@@ -102,20 +119,20 @@ static kl_status crash_workload(kl_os *os, const kl_wal_options *options, uint64
   *m = (crash_model){.life = 1};
   kl_status status = kl_wal_create(os, WAL_TEST_PATH, options, &wal, err);
   if (status == KL_OK) m->created = true;
+  for (int i = 0; i < 3 && status == KL_OK; i++) { /* as much as a segment each: segments are used again from here on */
+    status = crash_append(wal, m, 62000, i == 1, err);
+    if (status == KL_OK) status = crash_release(wal, m, err);
+  }
   for (int step = 0; step < CRASH_STEPS && status == KL_OK; step++) {
     uint64_t what = kl_rng_below(&rng, 100);
-    if (what < 60) {
+    if (what < 58) {
       status = crash_append(wal, m, crash_size(&rng), kl_rng_below(&rng, 2) == 0, err);
-    } else if (what < 88) {
+    } else if (what < 80) {
       status = crash_sync(wal, m, err);
     } else if (what < 95) {
-      status = crash_sync(wal, m, err);
-      if (status != KL_OK) break;
-      m->base = m->next;
-      m->base_lsn = m->end;
-      status = kl_wal_release(wal, m->base_lsn, err);
+      status = crash_release(wal, m, err);
     } else if (reopens) {
-      kl_wal_close(wal);
+      crash_close(wal, m);
       wal = NULL;
       uint64_t expected = m->next;
       status = crash_recover(os, options, m, &wal, err);
@@ -124,7 +141,7 @@ static kl_status crash_workload(kl_os *os, const kl_wal_options *options, uint64
       }
     }
   }
-  kl_wal_close(wal);
+  crash_close(wal, m);
   return status;
 }
 
@@ -175,6 +192,7 @@ static void crash_at_every_operation(uint64_t seed, crash_kind kind, uint64_t *p
   assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
   if (crash_workload(kl_sim_os(sim), &options, seed, reopens, m, &err) != KL_OK) crash_check(&kind, seed, 0, 0, &err);
   uint64_t operations = kl_sim_operations(sim);
+  assert_true(m->recycled > 0);
   assert_int_equal(kl_sim_live_bytes(sim), 0);
   kl_sim_free(sim);
   for (uint64_t k = 1; k <= operations; k++) {
