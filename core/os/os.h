@@ -46,6 +46,8 @@ typedef struct kl_file_info {
   uint64_t device, inode; /* identity: equal for two names of one file */
 } kl_file_info;
 
+enum { KL_MEMORY_PAGE = 4096, KL_MEMORY_HUGE = 2 << 20 }; /* units of kl_os_map and its fellows */
+
 typedef enum kl_lock_mode { KL_LOCK_SHARED, KL_LOCK_EXCLUSIVE } kl_lock_mode;
 
 /* The interface. Use the kl_os_* wrappers below; only implementations name this. */
@@ -93,6 +95,18 @@ struct kl_os {
   uint64_t (*process_id)(kl_os *);
   void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
   uint64_t (*physical_memory)(kl_os *);                      /* bytes, or a container's limit; 0 when unknown */
+
+  /* Anonymous memory whose address space is taken first and whose pages come later. `size` of each call, and `memory`
+   * of commit and release, are multiples of KL_MEMORY_PAGE. KL_E_NO_MEMORY: the system refuses.
+   * map: address space only, aligned to KL_MEMORY_HUGE; it may not be touched before it is committed. */
+  kl_status (*map)(kl_os *, uint64_t size, void **out_memory, kl_error *);
+  void (*unmap)(kl_os *, void *memory, uint64_t size); /* all of what map gave */
+  /* From now on the range may be used, and costs physical memory where it is touched. `huge`: pages of KL_MEMORY_HUGE
+   * where the system gives them (one touch may then cost that much); false: never. Again, on a committed range: only
+   * changes the kind of pages. Bytes that were never touched read as zeros. */
+  kl_status (*commit)(kl_os *, void *memory, uint64_t size, bool huge, kl_error *);
+  /* Gives the physical memory of a committed range back; it stays committed and reads as zeros from now on. */
+  void (*release)(kl_os *, void *memory, uint64_t size);
 };
 
 /* The real operating system. One static object; never freed. */
@@ -161,6 +175,18 @@ static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) {
 }
 static inline uint64_t kl_os_physical_memory(kl_os *os) {
   return os->physical_memory(os);
+}
+static inline kl_status kl_os_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
+  return os->map(os, size, out_memory, err);
+}
+static inline void kl_os_unmap(kl_os *os, void *memory, uint64_t size) {
+  os->unmap(os, memory, size);
+}
+static inline kl_status kl_os_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err) {
+  return os->commit(os, memory, size, huge, err);
+}
+static inline void kl_os_release(kl_os *os, void *memory, uint64_t size) {
+  os->release(os, memory, size);
 }
 
 #endif

@@ -26,6 +26,10 @@ static kl_os posix_os = {
     .process_id = kl_posix_process_id,
     .process_name = kl_posix_process_name,
     .physical_memory = kl_posix_physical_memory,
+    .map = kl_posix_map,
+    .unmap = kl_posix_unmap,
+    .commit = kl_posix_commit,
+    .release = kl_posix_release,
 };
 
 static pthread_once_t posix_once = PTHREAD_ONCE_INIT;

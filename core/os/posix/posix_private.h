@@ -55,4 +55,10 @@ uint64_t kl_posix_process_id(kl_os *os);
 void kl_posix_process_name(kl_os *os, char *out, size_t capacity);
 uint64_t kl_posix_physical_memory(kl_os *os);
 
+/* memory.c */
+kl_status kl_posix_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err);
+void kl_posix_unmap(kl_os *os, void *memory, uint64_t size);
+kl_status kl_posix_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err);
+void kl_posix_release(kl_os *os, void *memory, uint64_t size);
+
 #endif

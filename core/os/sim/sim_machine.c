@@ -75,6 +75,39 @@ static void sim_free(kl_allocator *face, void *memory, size_t size) {
   kl_free(kl_allocator_libc(), memory, size);
 }
 
+/* Real memory, as for allocations: what is simulated is that it runs out. Taking address space and committing both
+ * count as allocations, and the address space counts as live. */
+static kl_status sim_memory_step(kl_sim *sim, uint64_t size, kl_error *err) {
+  uint64_t number = atomic_fetch_add(&sim->allocator.allocations, 1) + 1;
+  if (number != atomic_load(&sim->allocator.fail_at)) return KL_OK;
+  return kl_fail(err, KL_E_NO_MEMORY, "memory of %llu bytes is refused; free some memory or raise the limit",
+                 (unsigned long long)size);
+}
+
+static kl_status sim_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
+  kl_sim *sim = sim_machine_of(os);
+  kl_status status = sim_memory_step(sim, size, err);
+  if (status == KL_OK) status = kl_os_map(kl_os_posix(), size, out_memory, err);
+  if (status == KL_OK) atomic_fetch_add(&sim->allocator.live_bytes, size);
+  return status;
+}
+
+static void sim_unmap(kl_os *os, void *memory, uint64_t size) {
+  if (memory == NULL) return;
+  atomic_fetch_sub(&sim_machine_of(os)->allocator.live_bytes, size);
+  kl_os_unmap(kl_os_posix(), memory, size);
+}
+
+static kl_status sim_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err) {
+  kl_status status = sim_memory_step(sim_machine_of(os), size, err);
+  return status == KL_OK ? kl_os_commit(kl_os_posix(), memory, size, huge, err) : status;
+}
+
+static void sim_release(kl_os *os, void *memory, uint64_t size) {
+  (void)os;
+  kl_os_release(kl_os_posix(), memory, size);
+}
+
 void kl_sim_fail_allocation(kl_sim *sim, uint64_t n) {
   atomic_store(&sim->allocator.fail_at, n == 0 ? 0 : atomic_load(&sim->allocator.allocations) + n);
 }
@@ -98,6 +131,10 @@ static void sim_machine_wire(kl_sim *sim) {
   sim->os.process_id = sim_process_id;
   sim->os.process_name = sim_process_name;
   sim->os.physical_memory = sim_physical_memory;
+  sim->os.map = sim_map;
+  sim->os.unmap = sim_unmap;
+  sim->os.commit = sim_commit;
+  sim->os.release = sim_release;
 }
 
 void kl_sim_machine_init(kl_sim *sim, uint64_t seed) {

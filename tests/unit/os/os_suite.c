@@ -325,6 +325,32 @@ static void suite_clocks_and_chance(void **state) {
   assert_true(kl_os_physical_memory(f->os) == 0 || kl_os_physical_memory(f->os) > 1 << 20);
 }
 
+static void suite_gives_memory_in_parts(void **state) {
+  const os_fixture *f = *state;
+  const uint64_t size = UINT64_C(16) << 30; /* far more than is ever touched */
+  void *memory = NULL;
+  assert_int_equal(kl_os_map(f->os, size, &memory, NULL), KL_OK);
+  assert_int_equal((uintptr_t)memory % KL_MEMORY_HUGE, 0);
+  for (int huge = 0; huge < 2; huge++) {
+    unsigned char *part = (unsigned char *)memory + (huge != 0 ? size - KL_MEMORY_HUGE : KL_MEMORY_PAGE);
+    uint64_t part_size = huge != 0 ? KL_MEMORY_HUGE : 3 * KL_MEMORY_PAGE;
+    assert_int_equal(kl_os_commit(f->os, part, part_size, huge != 0, NULL), KL_OK);
+    assert_int_equal(part[0] | part[part_size - 1], 0);
+    memset(part, 0xa5, part_size);
+    kl_os_release(f->os, part, part_size - KL_MEMORY_PAGE);
+    assert_int_equal(part[0] | part[part_size - KL_MEMORY_PAGE - 1], 0); /* given back ... */
+    assert_int_equal(part[part_size - KL_MEMORY_PAGE], 0xa5);            /* ... to the byte ... */
+    part[0] = 1;                                                         /* ... and still usable */
+    assert_int_equal(kl_os_commit(f->os, part, part_size, huge == 0, NULL), KL_OK);
+    assert_int_equal(part[0], 1);
+  }
+  kl_os_unmap(f->os, memory, size);
+  kl_os_unmap(f->os, NULL, size);
+  kl_error error = {0};
+  assert_int_equal(kl_os_map(f->os, UINT64_C(1) << 62, &memory, &error), KL_E_NO_MEMORY);
+  assert_non_null(strstr(error.message, "4611686018427387904"));
+}
+
 int os_suite_run(const char *name, CMFixtureFunction setup, CMFixtureFunction teardown) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(suite_opens_what_the_flags_say, setup, teardown),
@@ -341,6 +367,7 @@ int os_suite_run(const char *name, CMFixtureFunction setup, CMFixtureFunction te
       cmocka_unit_test_setup_teardown(suite_removes_and_renames, setup, teardown),
       cmocka_unit_test_setup_teardown(suite_behaves_like_an_array, setup, teardown),
       cmocka_unit_test_setup_teardown(suite_clocks_and_chance, setup, teardown),
+      cmocka_unit_test_setup_teardown(suite_gives_memory_in_parts, setup, teardown),
   };
   return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
