@@ -33,6 +33,7 @@ typedef struct kl_commit_pipeline {
   kl_inflight inflight;
   uint64_t hash_seed;
   bool closed;
+  uint64_t memory_bound;           /* the delta and what is admitted take no more than this; 0: not known */
   _Atomic uint64_t reserved_bytes; /* of delta memory, by commits that are admitted and not inserted */
 
   /* Guards the list of groups that are appended and not published, oldest first, and the poison. Taken under the turn, or
