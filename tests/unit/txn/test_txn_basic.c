@@ -266,6 +266,48 @@ static void test_memory_limit(void **state) {
   manager_close(manager);
 }
 
+/* More keys than are looked up at a time; some absent, some deleted, some only written by the transaction itself. */
+static void test_get_many(void **state) {
+  (void)state;
+  enum { COUNT = 1000 };
+  kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
+  static char packed[COUNT * 8];
+  static uint64_t offsets[COUNT + 1];
+  kl_txn *txn = begin(manager);
+  char key[24];
+  for (int i = 0; i < COUNT; i++) {
+    int size = snprintf(key, sizeof key, "k%d", i);
+    memcpy(packed + offsets[i], key, (size_t)size);
+    offsets[i + 1] = offsets[i] + (uint64_t)size;
+    if (i % 3 == 0) put(txn, 1, key, "committed");
+  }
+  (void)commit(txn);
+  txn = begin(manager);
+  for (int i = 0; i < COUNT; i++) {
+    (void)snprintf(key, sizeof key, "k%d", i);
+    if (i % 5 == 0) delete_key(txn, 1, key);
+    if (i % 7 == 0) put(txn, 1, key, "own");
+  }
+  kl_batch batch;
+  kl_error err;
+  kl_batch_init(&batch, kl_allocator_libc());
+  assert_ok(kl_txn_get_many(txn, 1, packed, offsets, COUNT, &batch, &err), &err);
+  assert_int_equal(batch.count, COUNT);
+  assert_memory_equal(batch.keys, packed, offsets[COUNT]);
+  assert_memory_equal(batch.key_offsets, offsets, sizeof offsets);
+  for (int i = 0; i < COUNT; i++) {
+    const char *expected = i % 7 == 0 ? "own" : i % 5 == 0 ? "" : i % 3 == 0 ? "committed" : "";
+    assert_int_equal(batch.found[i], expected[0] != '\0');
+    uint64_t from = batch.value_offsets[i];
+    assert_slice(kl_slice_make(batch.values + from, batch.value_offsets[i + 1] - from), expected);
+  }
+  assert_ok(kl_txn_get_many(txn, 1, NULL, offsets, 0, &batch, &err), &err);
+  assert_int_equal(batch.count, 0);
+  kl_batch_destroy(&batch);
+  kl_txn_release(txn);
+  manager_close(manager);
+}
+
 /* Dropping a keyspace is writing its marker (TXN-9). */
 static void test_drop_marker(void **state) {
   (void)state;
@@ -376,6 +418,7 @@ int main(void) {
                                      cmocka_unit_test(test_close_and_late_release),
                                      cmocka_unit_test(test_view_of_own_write),
                                      cmocka_unit_test(test_memory_limit),
+                                     cmocka_unit_test(test_get_many),
                                      cmocka_unit_test(test_drop_marker),
                                      cmocka_unit_test(test_concurrent_use),
                                      cmocka_unit_test(test_stats)};
