@@ -74,8 +74,8 @@ kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 
-/* A second opening of an open database: what it asks for must be what is there. Creation parameters are not compared: they
- * do not apply to a database that exists. */
+/* A second opening of an open database: what it asks for must be what is there. Creation parameters are not compared:
+ * they do not apply to a database that exists. */
 static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked, kl_error *err) {
   const char *which = NULL;
   if (asked->must_create) return kl_fail(err, KL_E_EXISTS, "%s exists and is open in this process", db->path);

@@ -1,10 +1,11 @@
 /* core/db/db.h: an open database: open/close, options, wiring, stats. The only header of core/ that capi includes.
  *
  * A path that is opened twice in one process gives two references on one engine (found by device and inode); a second
- * process gets KL_E_LOCKED with the holder's process id and name. The last release stops the threads, syncs what was acknowledged
- * with durability `group`, and closes the files.
+ * process gets KL_E_LOCKED with the holder's process id and name. The last release stops the threads, syncs what was
+ * acknowledged with durability `group`, and closes the files.
  *
- * Thread rules: any thread. After fork, kl_db_check answers KL_E_FORKED in the child, and nothing of the parent's is touched. */
+ * Thread rules: any thread. After fork, kl_db_check answers KL_E_FORKED in the child, and nothing of the parent's is
+ * touched. */
 #ifndef KL_DB_DB_H
 #define KL_DB_DB_H
 

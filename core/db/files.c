@@ -1,9 +1,9 @@
 /* core/db/files.c: NAME and NAME-wal: creation, recovery, closing. The argument why a crash at any point is survived:
  * core/db/README.md.
  *
- * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log. Only after
- * that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a NAME-wal beside it is
- * what a crash left of its creation. */
+ * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log.
+ * Only after that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a
+ * NAME-wal beside it is what a crash left of its creation. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -88,8 +88,8 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   return kl_wal_release(db->wal, kl_store_log_release_point(db->store), err);
 }
 
-/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand there alone,
- * after a crash now (DB-3, DB-4). The lock is ours. */
+/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand
+ * there alone, after a crash now (DB-3, DB-4). The lock is ours. */
 static void db_files_uncreate(kl_db *db, const char *wal_path) {
   kl_file_info info;
   if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
@@ -180,8 +180,8 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   return status;
 }
 
-/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is told from one
- * that ended there. Advisory: nothing is lost when it cannot be written. */
+/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is
+ * told from one that ended there. Advisory: nothing is lost when it cannot be written. */
 static void db_files_seal(kl_db *db, kl_lsn durable) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -193,8 +193,8 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
   kl_status status = KL_OK;
   if (db->wal != NULL && !db->options.read_only) {
-    /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can promise nothing
-     * any more, and has said so to those who were waiting. */
+    /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can
+     * promise nothing any more, and has said so to those who were waiting. */
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);

@@ -1,8 +1,8 @@
 /* core/keyspace/catalogue.c: opening, creating, dropping and listing keyspaces. See keyspace.h.
  *
- * Two locks. `changing` is held by whoever creates or drops a keyspace, or opens one that nobody has open: it makes "look, then
- * create" one step, and lasts as long as the commit. `table` guards the table of open keyspaces and is held for a few
- * instructions. Order: changing, then table. */
+ * Two locks. `changing` is held by whoever creates or drops a keyspace, or opens one that nobody has open: it makes
+ * "look, then create" one step, and lasts as long as the commit. `table` guards the table of open keyspaces and is
+ * held for a few instructions. Order: changing, then table. */
 #include "keyspace.h"
 
 #include <stdatomic.h>

@@ -1,7 +1,8 @@
 /* core/keyspace/keyspace.h: the catalogue: named keyspaces of a database.
  *
  * Keyspace 0 is the catalogue itself, an ordinary keyspace of records name -> {id, created_at, options}, so that
- * creating and dropping are ordinary, logged, atomic commits. Ids are never reused. Byte tables: docs/format.md, "Catalogue".
+ * creating and dropping are ordinary, logged, atomic commits. Ids are never reused. Byte tables: docs/format.md,
+ * "Catalogue".
  *
  * A kl_keyspace is shared by all who open the same name; it is reference counted. Thread rules: any thread. */
 #ifndef KL_KEYSPACE_KEYSPACE_H
@@ -19,23 +20,23 @@ enum { KL_KEYSPACE_NAME_MAX = 255, KL_CATALOGUE_KEYSPACE = 0 };
 typedef struct kl_catalogue kl_catalogue;
 typedef struct kl_keyspace kl_keyspace;
 
-/* The manager has been started. KL_E_VERSION or KL_E_CORRUPT when the database holds a catalogue that this version cannot
- * read. The catalogue keeps the manager alive. */
+/* The manager has been started. KL_E_VERSION or KL_E_CORRUPT when the database holds a catalogue that this version
+ * cannot read. The catalogue keeps the manager alive. */
 kl_status kl_catalogue_new(kl_txn_manager *manager, kl_allocator *allocator, kl_catalogue **out, kl_error *err);
 void kl_catalogue_free(kl_catalogue *catalogue); /* every keyspace has been released */
 
-/* Names are 1 ... 255 bytes of UTF-8 (KL_E_INVALID). KL_E_KEYSPACE_NOT_FOUND when absent, and `create` is false or the database
- * is open read-only. Creating is a commit with the database's durability, and can fail as any commit can; of several who create
- * one name at once, one does and all get the same keyspace. A transaction may write to a keyspace that is younger than its
- * snapshot. */
+/* Names are 1 ... 255 bytes of UTF-8 (KL_E_INVALID). KL_E_KEYSPACE_NOT_FOUND when absent, and `create` is false or
+ * the database is open read-only. Creating is a commit with the database's durability, and can fail as any commit
+ * can; of several who create one name at once, one does and all get the same keyspace. A transaction may write to a
+ * keyspace that is younger than its snapshot. */
 kl_status kl_keyspace_open(kl_catalogue *catalogue, kl_slice name, bool create, kl_keyspace **out, kl_error *err);
 void kl_keyspace_release(kl_keyspace *keyspace);
 uint32_t kl_keyspace_id(const kl_keyspace *keyspace);
 kl_slice kl_keyspace_name(const kl_keyspace *keyspace);
 /* After a drop: KL_E_KEYSPACE_NOT_FOUND. Checked by every operation that names the keyspace. */
 kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err);
-/* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get KL_E_CONFLICT; running snapshots keep seeing the old
- * rows. Its memory and disk space come back with the drain. */
+/* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get
+ * KL_E_CONFLICT; running snapshots keep seeing the old rows. Its memory and disk space come back with the drain. */
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err);
 /* Names in order, as keys of the batch; values are empty. */
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err);

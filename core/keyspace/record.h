@@ -5,7 +5,8 @@
  *   'd' id     -> the mark that a keyspace was dropped (core/txn/manager.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
  *
- * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version wrote. */
+ * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
+ * wrote. */
 #ifndef KL_KEYSPACE_RECORD_H
 #define KL_KEYSPACE_RECORD_H
 

@@ -1,7 +1,8 @@
 /* core/txn/commit.c: the group-commit pipeline. See commit.h; invariants and the argument are in README.md.
  *
- * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under the turn
- * calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
+ * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under
+ * the turn calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group
+ * -> commit_publish. */
 #include "commit.h"
 
 #include <inttypes.h>
@@ -90,13 +91,15 @@ void kl_commit_pipeline_close(kl_commit_pipeline *pipeline) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
-/* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever changes the
- * state does so with one exchange, and if that shows PARKED it takes the lock before it signals. So the signal comes
- * either before the committer's compare-and-swap, which then fails, or after it has begun to wait (TXN-8). */
+/* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever
+ * changes the state does so with one exchange, and if that shows PARKED it takes the lock before it signals. So the
+ * signal comes either before the committer's compare-and-swap, which then fails, or after it has begun to wait
+ * (TXN-8). */
 
 static void commit_signal(kl_commit_pipeline *pipeline, kl_commit_request *request, uint32_t state) {
   kl_commit_park *park = &pipeline->parks[request->park]; /* the request may be gone after the exchange */
-  /* Release: the status, error and timestamp that were written. Acquire: nothing, but an exchange is both at no cost. */
+  /* Release: the status, error and timestamp that were written. Acquire: nothing, but an exchange is both at no
+   * cost. */
   uint32_t before = atomic_exchange_explicit(&request->state, state, memory_order_acq_rel);
   if ((before & COMMIT_PARKED) == 0) return;
   kl_mutex_lock(&park->mutex);
@@ -207,7 +210,8 @@ static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *fir
   }
 }
 
-/* Appends the admitted members as one batch, or a few when they are many or large. Those whose append failed have their status set. */
+/* Appends the admitted members as one batch, or a few when they are many or large. Those whose append failed have
+ * their status set. */
 static void commit_append(kl_txn_manager *manager, kl_commit_group *group, kl_commit_request *members) {
   for (kl_commit_request *member = members; member != NULL; member = member->next) {
     group->wants_sync = group->wants_sync || member->txn->durability == KL_DURABILITY_FULL;
@@ -312,8 +316,8 @@ static void commit_complete_group(kl_txn_manager *manager, kl_commit_group *grou
   commit_signal(&manager->pipeline, leader, COMMIT_DONE); /* last: the group is on its stack */
 }
 
-/* The group is durable as asked and inserted, or has failed. Publishes it, and those behind it that were ready before it,
- * unless one before it is not ready: then the last of those will do it (TXN-3). */
+/* The group is durable as asked and inserted, or has failed. Publishes it, and those behind it that were ready before
+ * it, unless one before it is not ready: then the last of those will do it (TXN-3). */
 static void commit_publish(kl_txn_manager *manager, kl_commit_group *group) {
   kl_commit_pipeline *pipeline = &manager->pipeline;
   kl_mutex_lock(&pipeline->publishing);
@@ -344,8 +348,8 @@ static void commit_group_failed(kl_txn_manager *manager, kl_commit_group *group,
   atomic_store_explicit(&group->failed, true, memory_order_relaxed);
 }
 
-/* One of those that the group waits for is through. The group may be gone when this returns, unless the caller is a member
- * that has not been completed. */
+/* One of those that the group waits for is through. The group may be gone when this returns, unless the caller is a
+ * member that has not been completed. */
 static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) {
   /* Release: our inserts; acquire: those of the others, for the one that publishes. */
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
@@ -439,8 +443,8 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
   kl_commit_request *newest = atomic_load_explicit(&pipeline->queue, memory_order_relaxed);
   do {
     request->next = newest;
-    /* Release: what was prepared, for the leader. Nobody but the leader follows `next`, and it takes the whole queue with
-     * an exchange, so that a request which comes, goes and comes again cannot deceive the compare-and-swap. */
+    /* Release: what was prepared, for the leader. Nobody but the leader follows `next`, and it takes the whole queue
+     * with an exchange, so that a request which comes, goes and comes again cannot deceive the compare-and-swap. */
   } while (!atomic_compare_exchange_weak_explicit(&pipeline->queue, &newest, request, memory_order_acq_rel,
                                                   memory_order_relaxed));
   return newest == NULL;

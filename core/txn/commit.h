@@ -36,8 +36,8 @@ typedef struct kl_commit_pipeline {
   uint64_t memory_bound;           /* the delta and what is admitted take no more than this; 0: not known */
   _Atomic uint64_t reserved_bytes; /* of delta memory, by commits that are admitted and not inserted */
 
-  /* Guards the list of groups that are appended and not published, oldest first, and the poison. Taken under the turn, or
-   * alone. */
+  /* Guards the list of groups that are appended and not published, oldest first, and the poison. Taken under the
+   * turn, or alone. */
   _Alignas(64) kl_mutex publishing;
   kl_cond drained; /* signalled when the list has become empty */
   kl_commit_group *first, *last;

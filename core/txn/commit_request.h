@@ -1,4 +1,5 @@
-/* core/txn/commit_request.h: one transaction on its way through the pipeline, and what may stop it. Private to core/txn. */
+/* core/txn/commit_request.h: one transaction on its way through the pipeline, and what may stop it. Private to
+ * core/txn. */
 #ifndef KL_TXN_COMMIT_REQUEST_H
 #define KL_TXN_COMMIT_REQUEST_H
 
@@ -23,11 +24,12 @@ struct kl_commit_request {
   kl_error error;
 };
 
-/* Validation in two halves. The first, on the committer's own thread, before the queue, compares every key with the delta: what is
- * visible at that moment has been inserted. KL_E_CONFLICT. */
+/* Validation in two halves. The first, on the committer's own thread, before the queue, compares every key with the
+ * delta: what is visible at that moment has been inserted. KL_E_CONFLICT. */
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err);
-/* The second, under the turn, compares with what came later, which is in the table of keys in flight (or with everything, if the
- * table has been swept since); checks the limits; and gives the request its timestamp. On failure request->error says why. */
+/* The second, under the turn, compares with what came later, which is in the table of keys in flight (or with
+ * everything, if the table has been swept since); checks the limits; and gives the request its timestamp. On failure
+ * request->error says why. */
 kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request);
 /* Takes back an admission: the commit did not happen, and nobody else shall conflict with it. Under the turn. */
 void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request);

@@ -1,8 +1,9 @@
 /* core/txn/cursor.c: cursors over what a transaction sees. See txn.h.
  *
  * A cursor is a place: on a key, before the first, behind the last, or fresh. The sources under it may lag behind the
- * transaction's writes; before it moves on or shows something, a cursor that stands on a key compares the write tree's change count
- * with the one it saw, and looks again. The committed source never changes: it is read at the snapshot. */
+ * transaction's writes; before it moves on or shows something, a cursor that stands on a key compares the write
+ * tree's change count with the one it saw, and looks again. The committed source never changes: it is read at the
+ * snapshot. */
 #include <string.h>
 
 #include "merge.h"

@@ -1,12 +1,12 @@
 /* core/txn/inflight.h: the keys of commits that have a timestamp and cannot all be found in the delta yet.
  *
- * Validation compares a key with what was committed since the snapshot. What the delta does not show yet is here: a hash
- * table from a 64-bit hash of (keyspace, key) to the newest timestamp that a commit in flight writes it with. Two keys with
- * one hash are taken for one, which can refuse a commit that need not be refused (about once in 2^64 / keys in flight), and never
- * the other way round; the hash is seeded per database, so that nobody can provoke it.
+ * Validation compares a key with what was committed since the snapshot. What the delta does not show yet is here: a
+ * hash table from a 64-bit hash of (keyspace, key) to the newest timestamp that a commit in flight writes it with.
+ * Two keys with one hash are taken for one, which can refuse a commit that need not be refused (about once in 2^64 /
+ * keys in flight), and never the other way round; the hash is seeded per database, so that nobody can provoke it.
  *
- * An entry at or below the visible timestamp is stale: its commit is in the delta, whole. Stale entries are overwritten and
- * swept as the table fills; nothing removes them one by one.
+ * An entry at or below the visible timestamp is stale: its commit is in the delta, whole. Stale entries are
+ * overwritten and swept as the table fills; nothing removes them one by one.
  *
  * Thread rules: whoever holds the commit turn. */
 #ifndef KL_TXN_INFLIGHT_H

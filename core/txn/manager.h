@@ -1,9 +1,11 @@
 /* core/txn/manager.h: the transactional half of one open database, as its owner (core/db) and the catalogue see it.
  *
- * Life: kl_txn_manager_new; fill kl_txn_manager_delta from the log; kl_txn_manager_start; ...; kl_txn_manager_close; unref. The
- * memory of a manager lives until the last transaction, cursor and view of it is gone, which may be long after close.
+ * Life: kl_txn_manager_new; fill kl_txn_manager_delta from the log; kl_txn_manager_start; ...; kl_txn_manager_close;
+ * unref. The memory of a manager lives until the last transaction, cursor and view of it is gone, which may be long
+ * after close.
  *
- * Timestamps: 0 is no timestamp, KL_TS_EMPTY (1) is the database before its first commit; commits count up from there.
+ * Timestamps: 0 is no timestamp, KL_TS_EMPTY (1) is the database before its first commit; commits count up from
+ * there.
  *
  * Thread rules: any thread, after kl_txn_manager_start. */
 #ifndef KL_TXN_MANAGER_H
@@ -26,7 +28,8 @@ typedef struct kl_txn_manager_options {
   uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
 } kl_txn_manager_options;
 
-/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last unref. */
+/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
+ * unref. */
 kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, kl_txn_manager **out, kl_error *err);
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
@@ -37,12 +40,12 @@ kl_os *kl_txn_manager_os(kl_txn_manager *manager);
 kl_delta *kl_txn_manager_delta(kl_txn_manager *manager);
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager);
 
-/* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are logged, NULL for
- * a database without one; borrowed until kl_txn_manager_close. */
+/* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are
+ * logged, NULL for a database without one; borrowed until kl_txn_manager_close. */
 void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts);
 
-/* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way. Snapshots
- * that are being read go on. The log is not touched any more when it returns. */
+/* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way.
+ * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
 /* Everything that was acknowledged before the call is on stable storage when it returns. */
@@ -50,8 +53,8 @@ kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err);
 
 /* KL_OK, or KL_E_POISONED with what poisoned it. One load. */
 kl_status kl_txn_manager_check(kl_txn_manager *manager, kl_error *err);
-/* From now on nothing is written any more: commits and beginnings of transactions that write get KL_E_POISONED. The first
- * reason stays. Reads go on. */
+/* From now on nothing is written any more: commits and beginnings of transactions that write get KL_E_POISONED. The
+ * first reason stays. Reads go on. */
 void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason);
 
 /* A timestamp that no live snapshot is below, and none will be: for reclamation. */
@@ -70,9 +73,10 @@ typedef struct kl_txn_manager_stats {
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
 
-/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that writes
- * to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is validated against it
- * as if it had written it, so that a drop and a write to the dropped keyspace never both succeed unordered. */
+/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
+ * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
+ * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
+ * unordered. */
 enum { KL_DROP_MARKER_SIZE = 5 };
 void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
 

@@ -1,7 +1,7 @@
 /* core/txn/merge.c: the k-way merge and its two sources. See merge.h.
  *
- * With a handful of sources a linear look for the smallest key beats a heap. Going on in the same direction moves only the
- * sources that stand on the current key; turning round seeks all of them. */
+ * With a handful of sources a linear look for the smallest key beats a heap. Going on in the same direction moves
+ * only the sources that stand on the current key; turning round seeks all of them. */
 #include "merge.h"
 
 #include <string.h>

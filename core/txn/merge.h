@@ -1,11 +1,11 @@
 /* core/txn/merge.h: several ordered sources of versions, read as one.
  *
  * A source is anything that can stand on a key and step either way: the transaction's own writes, the delta as of a
- * snapshot, later frozen deltas and the tree. Each key comes at most once from a source. The merge shows each key once, with
- * the version of the first source that has it (newest first), and skips keys whose version is a delete.
+ * snapshot, later frozen deltas and the tree. Each key comes at most once from a source. The merge shows each key
+ * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
- * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the source
- * has moved on. Thread rules: one thread at a time. */
+ * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
+ * source has moved on. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -75,14 +75,14 @@ kl_status kl_merge_first(kl_merge *merge, kl_error *err);
 kl_status kl_merge_last(kl_merge *merge, kl_error *err);
 kl_status kl_merge_seek_ge(kl_merge *merge, kl_slice key, kl_error *err);
 kl_status kl_merge_seek_le(kl_merge *merge, kl_slice key, kl_error *err);
-/* Moves away from `key`, where the merge stands or stood: its `current` may have become a delete, or a source may have been
- * repositioned to it. */
+/* Moves away from `key`, where the merge stands or stood: its `current` may have become a delete, or a source may
+ * have been repositioned to it. */
 kl_status kl_merge_next(kl_merge *merge, kl_slice key, kl_error *err);
 kl_status kl_merge_prev(kl_merge *merge, kl_slice key, kl_error *err);
 /* Makes the merge stand on `key` again, where it stood once, also when the key's version is a delete now. */
 kl_status kl_merge_return(kl_merge *merge, bool forward, kl_slice key, kl_error *err);
-/* Positions one source anew, after what it reads from has changed, while the merge stands on `key`; `current` becomes the source
- * whose version of `key` counts, which may be a delete now. */
+/* Positions one source anew, after what it reads from has changed, while the merge stands on `key`; `current` becomes
+ * the source whose version of `key` counts, which may be a delete now. */
 kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_error *err);
 
 #endif

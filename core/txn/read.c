@@ -61,8 +61,8 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
   return status;
 }
 
-/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write carries a
- * copy, because the write set goes with the transaction. */
+/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write
+ * carries a copy, because the write set goes with the transaction. */
 struct kl_view {
   kl_txn_manager *manager; /* a reference */
   kl_slice value;
@@ -120,7 +120,8 @@ static kl_status read_check_offsets(const uint64_t *key_offsets, size_t count, k
   return KL_OK;
 }
 
-/* Looks up `count` <= READ_MANY keys side by side, so that the delta can overlap their cache misses, and adds the rows. */
+/* Looks up `count` <= READ_MANY keys side by side, so that the delta can overlap their cache misses, and adds the
+ * rows. */
 static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
                            kl_batch *batch, kl_error *err) {
   kl_slice wanted[READ_MANY] = {{NULL, 0}};

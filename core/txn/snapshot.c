@@ -1,11 +1,11 @@
 /* core/txn/snapshot.c: the registry of live snapshots. See snapshot.h.
  *
- * Why no reader is overlooked (TXN-6). kl_snapshot_begin claims a slot (state PENDING) *before* it reads `visible`, and
- * kl_snapshot_oldest_ts reads `visible` *before* it looks at the slots; all four accesses are sequentially consistent.
- * If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of these accesses, so the
- * reader's load of `visible` comes after the scan's, and yields at least the same: such a reader is not below the
- * result. If the scan finds it PENDING, the reader may have read an older `visible` already; it is about to store it, in a few
- * instructions, so the scan waits for that. */
+ * Why no reader is overlooked (TXN-6). kl_snapshot_begin claims a slot (state PENDING) *before* it reads `visible`,
+ * and kl_snapshot_oldest_ts reads `visible` *before* it looks at the slots; all four accesses are sequentially
+ * consistent. If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of
+ * these accesses, so the reader's load of `visible` comes after the scan's, and yields at least the same: such a
+ * reader is not below the result. If the scan finds it PENDING, the reader may have read an older `visible` already;
+ * it is about to store it, in a few instructions, so the scan waits for that. */
 #include "snapshot.h"
 
 #include <string.h>

@@ -1,13 +1,14 @@
 /* core/txn/txn.h: snapshots, transactions, the group-commit pipeline.
  *
- * A kl_txn_manager is the transactional half of one open database: timestamps, snapshots, the commit pipeline over one
- * log (or none, for :memory:) and the delta. A transaction reads one snapshot, buffers its writes in a private ordered
- * write set that its own reads merge, and commits atomically across keyspaces. Read core/txn/README.md for the pipeline,
- * its invariants and its lock order.
+ * A kl_txn_manager is the transactional half of one open database: timestamps, snapshots, the commit pipeline over
+ * one log (or none, for :memory:) and the delta. A transaction reads one snapshot, buffers its writes in a private
+ * ordered write set that its own reads merge, and commits atomically across keyspaces. Read core/txn/README.md for
+ * the pipeline, its invariants and its lock order.
  *
- * Reference rules: a transaction keeps the manager alive, a cursor keeps its transaction alive, a view keeps what it shows
- * alive, in any order of release. Thread rules: no thread affinity; a transaction and its cursors are used by one thread at a
- * time, and a second one inside at the same moment gets KL_E_CONCURRENT_USE. Everything else from any thread. */
+ * Reference rules: a transaction keeps the manager alive, a cursor keeps its transaction alive, a view keeps what it
+ * shows alive, in any order of release. Thread rules: no thread affinity; a transaction and its cursors are used by
+ * one thread at a time, and a second one inside at the same moment gets KL_E_CONCURRENT_USE. Everything else from any
+ * thread. */
 #ifndef KL_TXN_TXN_H
 #define KL_TXN_TXN_H
 
@@ -29,12 +30,14 @@ typedef enum kl_durability {
   KL_DURABILITY_NONE = 3 /* on disk when the system gets round to it; order is kept, nothing half-done after a crash */
 } kl_durability;
 
+/* What exists is snapshot isolation: a commit is validated against later writes to the keys that it writes, not against
+ * what it read. A weaker name gets the next stronger level that exists; a stronger one is refused, never weakened. */
 typedef enum kl_isolation {
-  KL_ISOLATION_DEFAULT = 0,
-  KL_ISOLATION_SERIALIZABLE = 1,
+  KL_ISOLATION_DEFAULT = 0,      /* snapshot */
+  KL_ISOLATION_SERIALIZABLE = 1, /* KL_E_UNSUPPORTED */
   KL_ISOLATION_SNAPSHOT = 2,
-  KL_ISOLATION_READ_COMMITTED = 3,
-  KL_ISOLATION_REPEATABLE_READ = 4, /* accepted names: given the next stronger level that exists */
+  KL_ISOLATION_READ_COMMITTED = 3, /* from here on: accepted names, given snapshot */
+  KL_ISOLATION_REPEATABLE_READ = 4,
   KL_ISOLATION_READ_UNCOMMITTED = 5
 } kl_isolation;
 
@@ -51,10 +54,15 @@ typedef struct kl_txn_options {
   bool uncounted;    /* one of the engine's own: its operations and its rollback are in no statistics */
 } kl_txn_options;
 
+/* `options` may be NULL. KL_E_READ_ONLY (the database is), KL_E_UNSUPPORTED, KL_E_INVALID, KL_E_POISONED (of a
+ * transaction that writes), KL_E_CLOSED, KL_E_NO_MEMORY. */
 kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err);
-/* Ends the transaction whatever the result, except KL_E_CONCURRENT_USE and KL_E_FINISHED. *out_ts (nullable): the commit
- * timestamp, 0 when nothing was written. KL_E_CONFLICT: another transaction committed a write to one of its keys after its
- * snapshot; nothing was written; run it again. */
+/* Ends the transaction whatever the result, except KL_E_CONCURRENT_USE and KL_E_FINISHED. *out_ts (nullable): the
+ * commit timestamp, 0 when nothing was written. When it returns KL_OK the commit is visible to all that begin later.
+ * KL_E_CONFLICT: another transaction committed a write to one of its keys after its snapshot, or dropped a keyspace
+ * that it wrote to; run it again. KL_E_LIMIT, KL_E_NO_MEMORY, KL_E_DISK_FULL, KL_E_POISONED, KL_E_CLOSED. In all these
+ * cases nothing was written. KL_E_COMMIT_UNKNOWN: writing or syncing the log failed, and only opening the database
+ * again can tell whether the commit happened. */
 kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 kl_status kl_txn_rollback(kl_txn *txn, kl_error *err);
 /* Drops the caller's reference; an unfinished transaction whose last user reference goes is rolled back. */
@@ -62,10 +70,11 @@ void kl_txn_release(kl_txn *txn);
 kl_txn_manager *kl_txn_get_manager(kl_txn *txn);
 bool kl_txn_is_read_only(const kl_txn *txn);
 
-/* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is borrowed:
- * it stays valid until the transaction's next write or end. */
+/* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is
+ * borrowed: it stays valid until the transaction's next write or end. */
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err);
-/* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not fit. */
+/* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not
+ * fit. */
 kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *buffer, size_t capacity, size_t *out_size,
                           kl_error *err);
 /* Pins the value: valid until kl_view_release, whatever happens to transaction and database. */
@@ -75,18 +84,19 @@ void kl_view_release(kl_view *view); /* NULL is allowed */
 
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
 kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err); /* absent is no error */
-/* Deletes every key that the transaction sees in [from, to); data == NULL: open end. *out_count (nullable): how many. */
+/* Deletes every key that the transaction sees in [from, to); data == NULL: open end. *out_count (nullable): how
+ * many. Walks them: costs a scan and a write per key. When it fails in the middle, some are deleted: roll back. */
 kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *out_count,
                               kl_error *err);
 
-/* A cursor sees the transaction's snapshot merged with its own writes, also those made after the cursor was opened. Bounds: [lower,
- * upper), data == NULL: open. Copied. */
+/* A cursor sees the transaction's snapshot merged with its own writes, also those made after the cursor was opened.
+ * Bounds: [lower, upper), data == NULL: open. Copied. */
 kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slice upper, kl_cursor **out_cursor,
                          kl_error *err);
 void kl_cursor_close(kl_cursor *cursor); /* NULL is allowed */
 /* Each gives KL_OK when it now stands on a key, KL_E_NOT_FOUND when there is none that way. A fresh cursor stands
- * before the first and after the last at once: next goes to the first, prev to the last. After running off an end, moving back goes to the
- * key at that end. */
+ * before the first and after the last at once: next goes to the first, prev to the last. After running off an end,
+ * moving back goes to the key at that end. */
 kl_status kl_cursor_first(kl_cursor *cursor, kl_error *err);
 kl_status kl_cursor_last(kl_cursor *cursor, kl_error *err);
 kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err);
@@ -107,12 +117,12 @@ typedef struct kl_batch {
 } kl_batch;
 void kl_batch_init(kl_batch *batch, kl_allocator *allocator); /* columns are NULL until the first use */
 void kl_batch_destroy(kl_batch *batch);
-/* For those who fill batches: empties it (from here on the offset columns have their first element, 0); adds one row, whose bytes
- * are copied. KL_E_NO_MEMORY leaves the rows as they were. */
+/* For those who fill batches: empties it (from here on the offset columns have their first element, 0); adds one row,
+ * whose bytes are copied. KL_E_NO_MEMORY leaves the rows as they were. */
 kl_status kl_batch_start(kl_batch *batch, kl_error *err);
 kl_status kl_batch_append(kl_batch *batch, kl_slice key, kl_slice value, bool found, kl_error *err);
-/* Moves up to max_rows times (0: no bound) and collects; stops before keys + values exceed max_bytes (0: 1 MiB), but always
- * takes one row. count 0 = the end. The cursor stands on the last row taken. */
+/* Moves up to max_rows times (0: no bound) and collects; stops before keys + values exceed max_bytes (0: 1 MiB), but
+ * always takes one row. count 0 = the end. The cursor stands on the last row taken. */
 kl_status kl_cursor_next_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err);
 kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err);
 /* Looks up `count` keys, packed in `keys` at key_offsets (count + 1). Absent keys are rows with found = 0. */

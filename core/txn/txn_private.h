@@ -23,8 +23,8 @@ enum {
   TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
 };
 
-/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared line. It keeps
- * its reference on the manager. NULL: empty; the manager's own address: closed for good. */
+/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared
+ * line. It keeps its reference on the manager. NULL: empty; the manager's own address: closed for good. */
 typedef struct kl_txn_spare {
   _Alignas(64) _Atomic(kl_txn *) txn;
 } kl_txn_spare;

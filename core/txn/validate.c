@@ -89,8 +89,8 @@ kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request
   return validate_writes(manager, VALIDATE_DELTA, request, err);
 }
 
-/* Asking the delta for its size reads the lines that its writers write. So between two times of asking a bound is kept: twice what
- * was admitted since comes on top, because memory is taken in chunks that may be half empty. */
+/* Asking the delta for its size reads the lines that its writers write. So between two times of asking a bound is
+ * kept: twice what was admitted since comes on top, because memory is taken in chunks that may be half empty. */
 static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
   kl_commit_pipeline *pipeline = &manager->pipeline;
   uint64_t limit = manager->options.memory_limit;

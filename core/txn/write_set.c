@@ -1,9 +1,10 @@
 /* core/txn/write_set.c: the ordered trees of a transaction's own writes. See write_set.h.
  *
- * A B+tree whose nodes hold, beside the pointers to the entries, the first eight bytes of each key as one number, so that
- * most comparisons touch one array. Full nodes are split on the way down, so that an insert never has to climb back; a
- * split that happens at the right edge leaves the left node full, which makes ascending puts fill nodes to the brim, and a
- * put behind the last key skips the descent altogether. Nothing is ever taken out, so nothing is ever merged. */
+ * A B+tree whose nodes hold, beside the pointers to the entries, the first eight bytes of each key as one number, so
+ * that most comparisons touch one array. Full nodes are split on the way down, so that an insert never has to climb
+ * back; a split that happens at the right edge leaves the left node full, which makes ascending puts fill nodes to
+ * the brim, and a put behind the last key skips the descent altogether. Nothing is ever taken out, so nothing is ever
+ * merged. */
 #include "write_set.h"
 
 #include <string.h>
@@ -55,8 +56,8 @@ void kl_write_set_destroy(kl_write_set *set) {
   write_set_forget(set);
 }
 
-/* The first eight bytes as a big-endian number, zeros behind a shorter key: if the heads of two keys differ, they order as
- * the keys do; if they are equal, nothing is known. */
+/* The first eight bytes as a big-endian number, zeros behind a shorter key: if the heads of two keys differ, they
+ * order as the keys do; if they are equal, nothing is known. */
 static uint64_t write_head(kl_slice key) {
   if (key.size >= 8) return kl_load_u64_be(key.data);
   uint8_t padded[8] = {0};

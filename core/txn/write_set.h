@@ -1,9 +1,9 @@
 /* core/txn/write_set.h: what one transaction has written and not yet committed, in key order.
  *
- * One ordered tree per keyspace (a B+tree in the transaction's arena). A key that was written stays in the set for the life of
- * the transaction: a delete is an entry of its own kind, a second put changes the entry's value. So entries never move
- * and never go away, which is what lets a cursor hold on to one while the transaction goes on writing: `changes` tells it
- * to look again.
+ * One ordered tree per keyspace (a B+tree in the transaction's arena). A key that was written stays in the set for
+ * the life of the transaction: a delete is an entry of its own kind, a second put changes the entry's value. So
+ * entries never move and never go away, which is what lets a cursor hold on to one while the transaction goes on
+ * writing: `changes` tells it to look again.
  *
  * Memory comes from the arena and goes back as a whole. A write that fails for memory leaves the set as it was.
  * Thread rules: one thread at a time; any number of readers while nobody writes. */
@@ -53,8 +53,8 @@ void kl_write_set_init(kl_write_set *set, kl_allocator *allocator);
 void kl_write_set_reset(kl_write_set *set);   /* empty again, some memory kept for the next use */
 void kl_write_set_destroy(kl_write_set *set); /* all memory goes; init again before reuse */
 
-/* Sets the key to a value (KL_VERSION_PUT) or to deleted (KL_VERSION_DELETE, empty value). The bytes are copied; they may
- * come from the set itself. */
+/* Sets the key to a value (KL_VERSION_PUT) or to deleted (KL_VERSION_DELETE, empty value). The bytes are copied; they
+ * may come from the set itself. */
 kl_status kl_write_set_write(kl_write_set *set, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
                              kl_error *err);
 

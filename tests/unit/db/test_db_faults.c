@@ -1,8 +1,8 @@
 /* tests/unit/db/test_db_faults.c: databases on the simulated machine, with a fault at every operation in turn.
  *
- * A seeded workload of commits over several keyspaces keeps a model of every state that it has gone through. After the fault
- * the database is closed, the machine crashes or not, and what is then found must be a state that the acknowledgements
- * allow: all that was durable, nothing half-done, nothing that was refused. */
+ * A seeded workload of commits over several keyspaces keeps a model of every state that it has gone through. After
+ * the fault the database is closed, the machine crashes or not, and what is then found must be a state that the
+ * acknowledgements allow: all that was durable, nothing half-done, nothing that was refused. */
 #include "core/base/rng.h"
 #include "core/os/sim/sim.h"
 #include "core/os/thread.h"
@@ -127,8 +127,8 @@ static void run_workload(kl_sim *sim, uint64_t seed, run *r) {
   if (kl_db_release(db, &err) == KL_OK && !r->unknown) r->durable = r->acknowledged;
 }
 
-/* The database is opened again and holds one of the states that the run allows. `crashed`: unsynced commits may be lost, the
- * last ones first. */
+/* The database is opened again and holds one of the states that the run allows. `crashed`: unsynced commits may be
+ * lost, the last ones first. */
 static void check_recovered(kl_sim *sim, const run *r, bool crashed, const char *what, uint64_t at) {
   kl_db *db = NULL;
   kl_error err;
@@ -297,8 +297,8 @@ static void test_flush_poisons(void **unused) {
   machine_end(sim);
 }
 
-/* Every allocation of a session fails in turn, once: each call reports it and can be repeated; nothing is lost or done twice,
- * in memory and after reopening. */
+/* Every allocation of a session fails in turn, once: each call reports it and can be repeated; nothing is lost or
+ * done twice, in memory and after reopening. */
 static void run_allocation(kl_sim *sim, bool in_memory, uint64_t n, bool *out_struck) {
   kl_error err;
   kl_status status;
@@ -382,8 +382,8 @@ static void no_sleep(kl_os *os, uint64_t ns) {
   (void)ns;
 }
 
-/* Memory runs out and does not come back: the commit is refused before it is logged, or poisons the database after (TXN-5); readers
- * never see half of it, and the published past stays readable. */
+/* Memory runs out and does not come back: the commit is refused before it is logged, or poisons the database after
+ * (TXN-5); readers never see half of it, and the published past stays readable. */
 static void test_memory_stays_out(void **unused) {
   (void)unused;
   uint64_t refused = 0, poisoned = 0;
@@ -457,8 +457,8 @@ static void test_creation_is_atomic(void **unused) {
   assert_true(operations > 10);
 }
 
-/* Several threads at once on the simulated machine, and a fault in the middle: what was acknowledged is there afterwards, what was
- * attempted may be, and nothing else. Each worker counts upwards in two keyspaces at once. */
+/* Several threads at once on the simulated machine, and a fault in the middle: what was acknowledged is there
+ * afterwards, what was attempted may be, and nothing else. Each worker counts upwards in two keyspaces at once. */
 typedef struct worker {
   kl_db *db;
   int number;

@@ -1,4 +1,5 @@
-/* tests/unit/db/test_db_open.c: opening on the real file system: options, one engine per file, locks, odd files, fork. */
+/* tests/unit/db/test_db_open.c: opening on the real file system: options, one engine per file, locks, odd files,
+ * fork. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

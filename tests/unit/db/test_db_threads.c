@@ -1,4 +1,5 @@
-/* tests/unit/db/test_db_threads.c: many threads open, use and close one file; commits of all durabilities through one log. */
+/* tests/unit/db/test_db_threads.c: many threads open, use and close one file; commits of all durabilities through one
+ * log. */
 #include "core/os/thread.h"
 #include "db_testing.h"
 
@@ -54,8 +55,8 @@ static void opening_worker(void *context) {
   }
 }
 
-/* Opening waits for openings and closings of the same file by others, and for creations; nobody is told `locked` by his own
- * process, and nothing that was committed gets lost between two engines. */
+/* Opening waits for openings and closings of the same file by others, and for creations; nobody is told `locked` by
+ * his own process, and nothing that was committed gets lost between two engines. */
 static void test_open_and_close(void **state) {
   (void)state;
   shared s;

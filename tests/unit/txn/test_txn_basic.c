@@ -57,8 +57,8 @@ static void test_first_committer_wins(void **state) {
   manager_close(manager);
 }
 
-/* Snapshot isolation as documented: reads are not validated, so that two transactions that each read what the other writes both
- * commit. (Serializable transactions are refused by name until they exist.) */
+/* Snapshot isolation as documented: reads are not validated, so that two transactions that each read what the other
+ * writes both commit. (Serializable transactions are refused by name until they exist.) */
 static void test_reads_are_not_validated(void **state) {
   (void)state;
   kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);

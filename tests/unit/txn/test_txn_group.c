@@ -1,7 +1,8 @@
 /* tests/unit/txn/test_txn_group.c: what happens inside one commit group, made to happen.
  *
- * A first commit is held in its log write, and with it the commit turn, until the others stand in the queue; so the next group is
- * exactly those others, and the first of them leads. Then each thing that can befall a member, or all of them, is tried. */
+ * A first commit is held in its log write, and with it the commit turn, until the others stand in the queue; so the
+ * next group is exactly those others, and the first of them leads. Then each thing that can befall a member, or all
+ * of them, is tried. */
 #include "core/os/sim/sim.h"
 #include "core/os/thread.h"
 #include "core/txn/commit_request.h"
@@ -164,8 +165,8 @@ static void test_mixed_durabilities(void **state) {
   stage_close(&s);
 }
 
-/* Two members write one key: the first of them wins, whether it leads or follows. The one who loses may be the leader, too, against
- * a commit that is not in the delta yet. */
+/* Two members write one key: the first of them wins, whether it leads or follows. The one who loses may be the
+ * leader, too, against a commit that is not in the delta yet. */
 static void run_conflict(int winner, int loser) {
   stage s;
   stage_open(&s, 0);

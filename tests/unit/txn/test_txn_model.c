@@ -1,8 +1,8 @@
 /* tests/unit/txn/test_txn_model.c: transactions against a model that is too simple to be wrong.
  *
- * A fixed, sorted universe of keys makes the model a table: per keyspace and key the committed value and the commit that
- * wrote it. A transaction of the model is a copy of that table plus its own writes. Every answer of the engine is compared:
- * values, cursor positions, batches, and whether a commit conflicts, which the model predicts exactly. */
+ * A fixed, sorted universe of keys makes the model a table: per keyspace and key the committed value and the commit
+ * that wrote it. A transaction of the model is a copy of that table plus its own writes. Every answer of the engine
+ * is compared: values, cursor positions, batches, and whether a commit conflicts, which the model predicts exactly. */
 #include <stdlib.h>
 
 #include "core/base/rng.h"

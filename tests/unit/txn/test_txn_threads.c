@@ -1,4 +1,5 @@
-/* tests/unit/txn/test_txn_threads.c: the pipeline under concurrency: bank transfers, lost updates, order of visibility. */
+/* tests/unit/txn/test_txn_threads.c: the pipeline under concurrency: bank transfers, lost updates, order of
+ * visibility. */
 #include <stdlib.h>
 
 #include "core/base/rng.h"
@@ -149,8 +150,8 @@ static void test_no_lost_update(void **state) {
   manager_close(s.manager);
 }
 
-/* Each worker writes its own keys. After a commit has returned, every transaction that begins later, on any thread, sees it; and a
- * reader that sees a commit sees all that were acknowledged before it. */
+/* Each worker writes its own keys. After a commit has returned, every transaction that begins later, on any thread,
+ * sees it; and a reader that sees a commit sees all that were acknowledged before it. */
 static void order_worker(void *context) {
   shared *s = context;
   int worker = atomic_fetch_add(&s->next_worker, 1);
@@ -189,7 +190,8 @@ static void test_order_of_visibility(void **state) {
   manager_close(s.manager);
 }
 
-/* Pairs are always written together, with one number: a snapshot never shows two numbers. Large and small commits mix. */
+/* Pairs are always written together, with one number: a snapshot never shows two numbers. Large and small commits
+ * mix. */
 static void atomic_worker(void *context) {
   shared *s = context;
   int worker = atomic_fetch_add(&s->next_worker, 1);
