@@ -1,8 +1,9 @@
 /* bench/delta/bench_delta.c: compares the structures that can be the delta's index.
  *
- * 16-byte keys, 100-byte values. In each round every candidate is built and measured in turn, so that a disturbance of the
- * machine meets all of them; the table shows the medians of the rounds, in nanoseconds of the thread's CPU time per operation
- * (so that other programs on the machine disturb less), and the ratio to the first candidate. See usage(). */
+ * 16-byte keys, 100-byte values. In each round every candidate is built and measured in turn, so that a disturbance
+ * of the machine meets all of them; the table shows the medians of the rounds, in nanoseconds of the thread's CPU
+ * time per operation (so that other programs on the machine disturb less), and the ratio to the first candidate. See
+ * usage(). */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,8 @@ static double now_ns(void) {
   return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-/* --- keys ------------------------------------------------------------------------------------------------------------ */
+/* --- keys
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef enum key_shape { KEY_RANDOM, KEY_SEQUENTIAL, KEY_PREFIXED } key_shape;
 
@@ -75,7 +77,8 @@ static void make_key(key_shape shape, uint64_t i, unsigned char out[16]) {
   }
 }
 
-/* --- one job on all threads -------------------------------------------------------------------------------------------- */
+/* --- one job on all threads
+ * -------------------------------------------------------------------------------------------- */
 
 typedef struct job {
   const candidate *candidate;

@@ -12,10 +12,11 @@ typedef struct candidate {
   void (*drop)(void *map);
   bool (*insert)(void *map, kl_slice key, kl_slice value, uint64_t ts);
   bool (*get)(void *map, kl_slice key, kl_slice *out_value);
-  /* The same for many keys; NULL where the structure has nothing better than one after the other. Returns how many it found. */
+  /* The same for many keys; NULL where the structure has nothing better than one after the other. Returns how many it
+   * found. */
   uint64_t (*get_many)(void *map, const kl_slice *keys, size_t count, uint64_t *sum);
-  /* Visits up to `limit` rows from the first key at or behind `from` (from the first key: data == NULL), or backwards from
-   * the last one; touches each key and value; returns how many rows there were. */
+  /* Visits up to `limit` rows from the first key at or behind `from` (from the first key: data == NULL), or backwards
+   * from the last one; touches each key and value; returns how many rows there were. */
   uint64_t (*scan)(void *map, kl_slice from, bool forward, uint64_t limit, uint64_t *sum);
   uint64_t (*bytes)(void *map);
 } candidate;

@@ -44,9 +44,9 @@ static int skiplist_compare(const skiplist_node *node, uint64_t head, kl_slice k
   return kl_slice_compare(delta_entry_key(node->entry), key);
 }
 
-/* Finds the key's place: *out_after (nullable) is the first node not before it. Returns the last node before it, NULL when
- * there is none. The two are neighbours at one moment: reading the next node of the result later could give one that was
- * inserted between it and the key. */
+/* Finds the key's place: *out_after (nullable) is the first node not before it. Returns the last node before it, NULL
+ * when there is none. The two are neighbours at one moment: reading the next node of the result later could give one
+ * that was inserted between it and the key. */
 static skiplist_node *skiplist_find(skiplist *list, kl_slice key, skiplist_node **out_after, skiplist_place *place) {
   uint64_t head = skiplist_head(key);
   skiplist_node *before = NULL;

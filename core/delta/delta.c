@@ -1,4 +1,4 @@
-/* core/delta/delta.c: the face of the delta: life, keyspaces, and cursors over trees. See delta.h and README.md. */
+/* core/delta/delta.c: the face of the delta: life, keyspaces, versions by key. See delta.h and README.md. */
 #include "delta.h"
 
 #include <stdatomic.h>
@@ -7,8 +7,9 @@
 #include "../base/counter.h"
 #include "tree.h"
 
-/* The trees are found by keyspace in a radix tree of four bits a level, from the lowest bits, because the catalogue gives ids in
- * sequence. A slot is NULL, a tree, or (lowest bit set) a further table; it only ever goes in that order. */
+/* The trees are found by keyspace in a radix tree of four bits a level, from the lowest bits, because the catalogue
+ * gives ids in sequence. A slot is NULL, a tree, or (lowest bit set) a further table; it only ever goes in that
+ * order. */
 enum { DELTA_FAN = 16, DELTA_FAN_BITS = 4 };
 
 typedef struct delta_table {
@@ -62,7 +63,8 @@ void kl_delta_unref(kl_delta *delta) {
   delta_free(delta);
 }
 
-/* --- keyspaces ------------------------------------------------------------------------------------------------------ */
+/* --- keyspaces
+ * ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t delta_table_index(uint32_t keyspace, unsigned depth) {
   return keyspace >> (DELTA_FAN_BITS * depth) & (DELTA_FAN - 1);
@@ -79,6 +81,10 @@ static delta_tree *delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
     }
     table = (const delta_table *)(slot - 1);
   }
+}
+
+const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
+  return delta_find_tree(delta, keyspace);
 }
 
 /* The same, and makes the tree when there is none; NULL: no memory. */
@@ -114,7 +120,8 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
   }
 }
 
-/* --- versions ------------------------------------------------------------------------------------------------------- */
+/* --- versions
+ * ------------------------------------------------------------------------------------------------------- */
 
 kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
   kl_status status = kl_delta_version_check(key, version, err);
@@ -170,80 +177,4 @@ void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats) {
   out_stats->versions = kl_counters_sum(&delta->counters, DELTA_COUNT_VERSIONS);
   out_stats->bytes =
       sizeof *delta + kl_shared_arena_bytes(delta->memory.nodes) + kl_shared_arena_bytes(delta->memory.entries);
-}
-
-/* --- cursors -------------------------------------------------------------------------------------------------------- */
-
-/* cursor->state: the leaf, the slot in it, the entry, the tree. */
-enum { DELTA_STATE_LEAF, DELTA_STATE_INDEX, DELTA_STATE_ENTRY, DELTA_STATE_TREE };
-
-void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
-  memset(cursor, 0, sizeof *cursor);
-  cursor->delta = delta;
-  cursor->keyspace = keyspace;
-  cursor->read_ts = read_ts;
-}
-
-/* The cursor's tree; NULL while nothing was ever inserted into the keyspace. */
-static const delta_tree *delta_cursor_tree(kl_delta_cursor *cursor) {
-  if (cursor->state[DELTA_STATE_TREE] == NULL) {
-    cursor->state[DELTA_STATE_TREE] = delta_find_tree(cursor->delta, cursor->keyspace);
-  }
-  return cursor->state[DELTA_STATE_TREE];
-}
-
-/* Stands on the first place from `place` on, in the given direction, that has a version to show. */
-static void delta_cursor_settle(kl_delta_cursor *cursor, const delta_tree *tree, delta_place place, bool forward) {
-  while (place.entry != NULL) {
-    const delta_version *version = delta_entry_visible(place.entry, cursor->read_ts);
-    if (version != NULL) {
-      cursor->state[DELTA_STATE_LEAF] = (void *)(uintptr_t)place.leaf;
-      cursor->state[DELTA_STATE_INDEX] = (void *)(uintptr_t)place.index;
-      cursor->state[DELTA_STATE_ENTRY] = place.entry;
-      cursor->key = delta_entry_key(place.entry);
-      delta_version_export(version, &cursor->version);
-      cursor->valid = true;
-      return;
-    }
-    place = forward ? kl_delta_tree_next(place) : kl_delta_tree_prev(tree, place);
-  }
-  cursor->valid = false;
-}
-
-static delta_place delta_cursor_place(const kl_delta_cursor *cursor) {
-  return (delta_place){cursor->state[DELTA_STATE_LEAF], (unsigned)(uintptr_t)cursor->state[DELTA_STATE_INDEX],
-                       cursor->state[DELTA_STATE_ENTRY]};
-}
-
-void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_seek_ge(tree, key), true);
-}
-
-void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_seek_before(tree, key, true), false);
-}
-
-void kl_delta_cursor_first(kl_delta_cursor *cursor) {
-  kl_delta_cursor_seek_ge(cursor, kl_slice_make("", 0));
-}
-
-void kl_delta_cursor_last(kl_delta_cursor *cursor) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, kl_delta_tree_last(tree), false);
-}
-
-void kl_delta_cursor_next(kl_delta_cursor *cursor) {
-  if (!cursor->valid) return;
-  delta_cursor_settle(cursor, cursor->state[DELTA_STATE_TREE], kl_delta_tree_next(delta_cursor_place(cursor)), true);
-}
-
-void kl_delta_cursor_prev(kl_delta_cursor *cursor) {
-  if (!cursor->valid) return;
-  const delta_tree *tree = cursor->state[DELTA_STATE_TREE];
-  delta_cursor_settle(cursor, tree, kl_delta_tree_prev(tree, delta_cursor_place(cursor)), false);
 }

@@ -1,15 +1,16 @@
 /* core/delta/delta.h: the in-memory, concurrent, ordered, multi-version index of recent commits.
  *
- * A map from (keyspace id, key) to a chain of versions, newest first; each version has a commit timestamp, a kind and a
- * value. Order is keyspace id, then key bytes. Keys and values are copied into the delta's arena on insert and never
- * move or change; nothing is removed: a delta is freed as a whole when the last reference is dropped.
+ * A map from (keyspace id, key) to a chain of versions, newest first; each version has a commit timestamp, a kind and
+ * a value. Order is keyspace id, then key bytes. Keys and values are copied into the delta's arena on insert and
+ * never move or change; nothing is removed: a delta is freed as a whole when the last reference is dropped.
  *
  * Readers take no locks and never wait; writers run in parallel. A version becomes reachable atomically. Readers pass
  * a read timestamp and see, per key, the newest version at or below it; publishing (which timestamps may be read) is
  * the business of core/txn.
  *
- * Lifetime: pointers handed out (keys, values) stay valid as long as the caller holds a reference on the delta; a delta
- * holds no pointer into anything else. Thread rules: all functions from any thread; a cursor by one thread at a time. */
+ * Lifetime: pointers handed out (keys, values) stay valid as long as the caller holds a reference on the delta; a
+ * delta holds no pointer into anything else. Thread rules: all functions from any thread; a cursor by one thread at a
+ * time. */
 #ifndef KL_DELTA_DELTA_H
 #define KL_DELTA_DELTA_H
 
@@ -44,8 +45,8 @@ kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, cons
 
 /* The newest version at or below read_ts; false when there is none (a DELETE is a version, and is returned). */
 bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t read_ts, kl_version *out_version);
-/* kl_delta_get for `count` keys of one keyspace: out_versions[i] belongs to keys[i]; its ts is 0 where the key has no such
- * version. A few times as fast per key as single calls when the delta is larger than the CPU's caches. */
+/* kl_delta_get for `count` keys of one keyspace: out_versions[i] belongs to keys[i]; its ts is 0 where the key has no
+ * such version. A few times as fast per key as single calls when the delta is larger than the CPU's caches. */
 void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
                        kl_version *out_versions);
 /* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
@@ -60,10 +61,14 @@ typedef struct kl_delta_cursor {
   kl_delta *delta;
   uint64_t read_ts;
   uint32_t keyspace;
-  void *state[6]; /* the structure's own */
+  bool valid;
   kl_slice key;
   kl_version version;
-  bool valid;
+  /* the structure's own: where the key was last met */
+  const struct delta_tree *tree;
+  const struct delta_node *leaf;
+  struct delta_entry *entry;
+  uint32_t slot;
 } kl_delta_cursor;
 
 void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);

@@ -13,8 +13,8 @@ static int delta_slot_compare(const delta_node *node, unsigned i, const delta_pr
   return kl_slice_compare(delta_entry_key(delta_node_slot_entry(node, i)), probe->key);
 }
 
-/* Among slots from `at` on that have this head: skips those before the probe (`upper`: or at it), by bisection, because a
- * comparison of whole keys is a cache miss. Slots before the result are before the probe and stay so. */
+/* Among slots from `at` on that have this head: skips those before the probe (`upper`: or at it), by bisection,
+ * because a comparison of whole keys is a cache miss. Slots before the result are before the probe and stay so. */
 static unsigned delta_node_skip_ties(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
                                      unsigned count, bool upper) {
   unsigned end = at + 1;
@@ -56,7 +56,7 @@ delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool
   return order > 0 || (order == 0 && !strict) ? next : NULL;
 }
 
-/* --- for writers --------------------------------------------------------------------------------------------------- */
+/* --- for writers ------------------------------ */
 
 bool kl_delta_node_lock(delta_node *node) {
   for (unsigned spins = 0;; spins++) {
@@ -88,8 +88,8 @@ void kl_delta_node_init(delta_node *node, unsigned capacity, unsigned level) {
 }
 
 static void delta_slot_store(delta_node *node, unsigned i, void *pointer, uint64_t head) {
-  /* Release, and the pointer first (DELTA-4): a reader that sees this slot sees what the pointer shows to, and all stores to
-   * the slots right of it. */
+  /* Release, and the pointer first (DELTA-4): a reader that sees this slot sees what the pointer shows to, and all
+   * stores to the slots right of it. */
   atomic_store_explicit(&delta_node_pointers(node)[i], pointer, memory_order_release);
   atomic_store_explicit(&node->heads[i], head, memory_order_release);
 }
@@ -118,7 +118,8 @@ void kl_delta_node_put(delta_node *node, unsigned at, void *pointer, const delta
 
 void kl_delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
   uint64_t head = delta_head(delta_entry_key(right->low), node->skip);
-  /* Release, in this order: who finds slots overwritten or gone finds the bound, and who finds the bound the neighbour. */
+  /* Release, in this order: who finds slots overwritten or gone finds the bound, and who finds the bound the
+   * neighbour. */
   atomic_store_explicit(&node->next, right, memory_order_release);
   atomic_store_explicit(&node->high_head, head, memory_order_release);
   atomic_store_explicit(&node->count, (uint16_t)count, memory_order_release);
@@ -131,7 +132,8 @@ void kl_delta_node_retire(delta_node *node, delta_node *replacement) {
   atomic_store_explicit(&node->lock, DELTA_LOCK_DEAD, memory_order_release);
 }
 
-/* --- new nodes ------------------------------------------------------------------------------------------------------ */
+/* --- new nodes
+ * ------------------------------------------------------------------------------------------------------ */
 
 static unsigned delta_fill_count(const delta_fill *fill) {
   return fill->end - fill->begin + (fill->has_extra ? 1 : 0);

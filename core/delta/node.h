@@ -1,19 +1,19 @@
 /* core/delta/node.h: one node of a delta tree: its layout and how a reader searches it without a lock. Private.
  *
- * A node holds up to `capacity` slots (head, pointer), sorted. In a leaf (level 0) the pointer is a delta_entry; above,
- * it is a child node, and the slot's key is the child's `low`. A head is eight bytes of the key, from byte `skip` on, as a
- * big-endian number; all keys that the node was built for share their first `skip` bytes, its prefix. Most searches
- * therefore touch the header and the array of heads, and then one pointer.
+ * A node holds up to `capacity` slots (head, pointer), sorted. In a leaf (level 0) the pointer is a delta_entry;
+ * above, it is a child node, and the slot's key is the child's `low`. A head is eight bytes of the key, from byte
+ * `skip` on, as a big-endian number; all keys that the node was built for share their first `skip` bytes, its prefix.
+ * Most searches therefore touch the header and the array of heads, and then one pointer.
  *
  *   header, 64 bytes | heads, 8 x capacity | pointers, 8 x capacity
  *
  * A node covers the keys from `low` (NULL: no bound) up to the `low` of its right neighbour `next` (NULL: no bound).
  *
- * How slots change (invariant DELTA-4, README.md "Why readers need no lock"): only insertions under the node's lock, which
- * move slots one place to the right, from the last one down, writing pointer before head, each with release. So at every
- * moment, and for good at every index, the keys only get smaller with time, both arrays are sorted, the pointer at an index
- * is never behind the head beside it, and an entry never moves left. A split makes `count` smaller and leaves the moved
- * slots as they are, until later insertions overwrite them in the same order. */
+ * How slots change (invariant DELTA-4, README.md "Why readers need no lock"): only insertions under the node's lock,
+ * which move slots one place to the right, from the last one down, writing pointer before head, each with release. So
+ * at every moment, and for good at every index, the keys only get smaller with time, both arrays are sorted, the
+ * pointer at an index is never behind the head beside it, and an entry never moves left. A split makes `count`
+ * smaller and leaves the moved slots as they are, until later insertions overwrite them in the same order. */
 #ifndef KL_DELTA_NODE_H
 #define KL_DELTA_NODE_H
 
@@ -75,12 +75,12 @@ static inline const delta_entry *delta_node_slot_entry(const delta_node *node, u
   return node->level == 0 ? (const delta_entry *)pointer : ((const delta_node *)pointer)->low;
 }
 
-/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once: header and
- * heads, and on the way to a leaf that will be scanned the pointers too. */
+/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once: header
+ * and heads, and on the way to a leaf that will be scanned the pointers too. */
 static inline void delta_node_prefetch(const delta_node *node, bool pointers) {
   const char *at = (const char *)node;
-  unsigned lines = 1 + (pointers ? 2u : 1u) * (DELTA_NODE_SLOTS / 8);
-  for (unsigned i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)i * 64);
+  const char *end = at + sizeof(delta_node) + (pointers ? 2u : 1u) * DELTA_NODE_SLOTS * sizeof(uint64_t);
+  for (; at != end; at += 64) __builtin_prefetch(at);
 }
 
 /* Eight bytes of the key from byte `skip` on, as a number; zeros where the key has ended. */
@@ -108,8 +108,9 @@ static inline delta_probe delta_probe_make(kl_slice key) {
   return probe;
 }
 
-/* <0, 0, >0: the key sorts before all keys with the node's prefix, begins with it, or sorts after them. A key may come to a
- * node that does not cover it, when the reader met its parent in the middle of a change; this is what makes that harmless. */
+/* <0, 0, >0: the key sorts before all keys with the node's prefix, begins with it, or sorts after them. A key may
+ * come to a node that does not cover it, when the reader met its parent in the middle of a change; this is what makes
+ * that harmless. */
 static inline int delta_node_prefix_order(const delta_node *node, kl_slice key) {
   size_t skip = node->skip;
   if (skip == 0) return 0;
@@ -125,13 +126,14 @@ static inline int delta_node_prefix_order(const delta_node *node, kl_slice key) 
   return order == 0 && key.size < skip ? -1 : order;
 }
 
-/* The first slot from `at` on whose key is not before the probe's (`upper`: is behind it), when all slots before `at` are
- * known to be before it. Settles equal heads by whole keys, and goes on to the right over what moved meanwhile. */
+/* The first slot from `at` on whose key is not before the probe's (`upper`: is behind it), when all slots before `at`
+ * are known to be before it. Settles equal heads by whole keys, and goes on to the right over what moved meanwhile. */
 unsigned kl_delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
                                   bool upper);
 
-/* The number of slots whose head is below `head`; an inner node's first slot counts as below everything. Every slot before
- * the result was below at the moment it was read, and so it stays (DELTA-4); others may have become so meanwhile. */
+/* The number of slots whose head is below `head`; an inner node's first slot counts as below everything. Every slot
+ * before the result was below at the moment it was read, and so it stays (DELTA-4); others may have become so
+ * meanwhile. */
 static inline unsigned delta_node_bound_heads(const delta_node *node, uint64_t head) {
   unsigned at = node->level != 0 ? 1 : 0;
   unsigned left = delta_node_count(node) - at;
@@ -153,10 +155,10 @@ static inline unsigned delta_node_bound(const delta_node *node, delta_probe *pro
   return kl_delta_node_bound_from(node, probe, head, delta_node_bound_heads(node, head), upper);
 }
 
-/* The node to the right where the key belongs instead, or NULL when this node covers it. To be asked after the slots were
- * read: a key that was not found because a split took it away is then noticed, for the split announced itself here before
- * anything overwrote its slots. With `strict` the first key before the probe's is what is wanted: a node that begins with
- * just that key is no better. */
+/* The node to the right where the key belongs instead, or NULL when this node covers it. To be asked after the slots
+ * were read: a key that was not found because a split took it away is then noticed, for the split announced itself
+ * here before anything overwrote its slots. With `strict` the first key before the probe's is what is wanted: a node
+ * that begins with just that key is no better. */
 delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict);
 
 static inline delta_node *delta_node_beyond(const delta_node *node, delta_probe *probe, bool strict) {
@@ -167,7 +169,7 @@ static inline delta_node *delta_node_beyond(const delta_node *node, delta_probe 
   return kl_delta_node_beyond_slow(node, probe->key, strict);
 }
 
-/* --- for writers --------------------------------------------------------------------------------------------------- */
+/* --- for writers ------------------------------ */
 
 /* False when the node is dead: what replaced it is its `next`. Waits for another writer's critical section. */
 bool kl_delta_node_lock(delta_node *node);
@@ -175,7 +177,8 @@ void kl_delta_node_unlock(delta_node *node);
 
 size_t kl_delta_node_bytes(unsigned capacity);
 
-/* What a new node will hold: slots [begin, end) of a locked node, with one more put in, and perhaps one child replaced. */
+/* What a new node will hold: slots [begin, end) of a locked node, with one more put in, and perhaps one child
+ * replaced. */
 typedef struct delta_fill {
   const delta_node *from;
   unsigned begin, end;
@@ -188,12 +191,13 @@ typedef struct delta_fill {
   const delta_entry *low, *high; /* the new node's bounds; NULL: none */
 } delta_fill;
 
-/* How many bytes the keys of such a node share as far as can be told: by its bounds, and where it has none by its first and
- * last key (a later key that does not fit makes its writer replace the node); 0 with fewer than two keys to compare. */
+/* How many bytes the keys of such a node share as far as can be told: by its bounds, and where it has none by its
+ * first and last key (a later key that does not fit makes its writer replace the node); 0 with fewer than two keys to
+ * compare. */
 uint32_t kl_delta_fill_skip(const delta_fill *fill);
 
-/* Fills zeroed memory of kl_delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is held, and it is
- * not reachable yet. */
+/* Fills zeroed memory of kl_delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is
+ * held, and it is not reachable yet. */
 void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next);
 
 /* An empty node without bounds, unlocked. */

@@ -4,18 +4,18 @@
 
 #include "node.h"
 
-enum {
-  DELTA_TREE_LEVELS = 16
-}; /* nodes come to have eight slots and more, whatever the order of insertion: 8^16 keys */
+/* Nodes come to have eight slots and more, whatever the order of insertion: room for 8^16 keys. */
+enum { DELTA_TREE_LEVELS = 16 };
 
-typedef struct delta_tree {
+typedef struct delta_tree delta_tree;
+struct delta_tree {
   _Atomic(delta_node *) root;
   uint32_t keyspace;
-} delta_tree;
+};
 
-/* Where a delta's memory comes from. Apart, because a look-up reads many nodes and one entry: the nodes of a million keys are
- * some twenty megabytes, and stay in caches and in the TLB when they do not lie scattered among ten times as many bytes of
- * entries. */
+/* Where a delta's memory comes from. Apart, because a look-up reads many nodes and one entry: the nodes of a million
+ * keys are some twenty megabytes, and stay in caches and in the TLB when they do not lie scattered among ten times as
+ * many bytes of entries. */
 typedef struct delta_memory {
   kl_shared_arena *nodes;
   kl_shared_arena *entries; /* keys, versions and values */
@@ -24,6 +24,27 @@ typedef struct delta_memory {
 static inline delta_node *delta_tree_root(const delta_tree *tree) {
   /* Acquire: pairs with the release that made this node the root; its slots are visible. */
   return atomic_load_explicit(&tree->root, memory_order_acquire);
+}
+
+/* Down to the leaf for the key: in an inner node into the last child that begins at or before it (`strict`: before
+ * it), and to the right where a node does not reach that far. May end too far to the left, when it met a change
+ * half-way, and never too far to the right (DELTA-5); the search in the leaf goes on to the right by itself. */
+static inline const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe *probe, bool strict, bool scan) {
+  const delta_node *node = delta_tree_root(tree);
+  while (node->level != 0) {
+    unsigned at = delta_node_bound(node, probe, !strict);
+    if (at >= delta_node_count(node)) {
+      const delta_node *right = delta_node_beyond(node, probe, strict);
+      if (right != NULL) {
+        node = right;
+        continue;
+      }
+    }
+    bool pointers = scan && node->level == 1;
+    node = delta_node_pointer(node, at - 1);
+    delta_node_prefetch(node, pointers);
+  }
+  return node;
 }
 
 /* Makes a tree with an empty leaf; NULL: no memory. */
@@ -41,23 +62,12 @@ delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key);
 /* The same for `count` keys at once, with their cache misses side by side. */
 void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries);
 
-/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY leaves the
- * tree as it was. The arguments are checked already. */
+/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
+ * leaves the tree as it was. The arguments are checked already. */
 kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
                                bool *out_new_key, bool *out_new_version, kl_error *err);
 
-/* A place in a tree: an entry, and where it was last met. `entry` NULL: nowhere. */
-typedef struct delta_place {
-  const delta_node *leaf;
-  unsigned index;
-  delta_entry *entry;
-} delta_place;
-
-delta_place kl_delta_tree_seek_ge(const delta_tree *tree, kl_slice key);
-/* The last key before `key`, or at it when `equal`. */
-delta_place kl_delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool equal);
-delta_place kl_delta_tree_last(const delta_tree *tree);
-delta_place kl_delta_tree_next(delta_place place);
-delta_place kl_delta_tree_prev(const delta_tree *tree, delta_place place);
+/* The keyspace's tree; NULL while nothing was ever inserted into it. */
+const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace);
 
 #endif

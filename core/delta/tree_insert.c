@@ -1,9 +1,10 @@
 /* core/delta/tree_insert.c: insertion into a tree. See tree.h, node.h and README.md ("How a writer works").
  *
- * A writer finds its leaf as a reader does, locks it and puts the key in. When nodes must be split or replaced, it first locks
- * all that are concerned, from the leaf upwards, and makes all new nodes (the plan, which can fail for want of memory and has
- * then changed nothing); then it publishes them, again from the leaf upwards. Locks are only ever taken upwards and, on one
- * level, to the right (DELTA-7), so that no two writers wait for each other in a circle. */
+ * A writer finds its leaf as a reader does, locks it and puts the key in. When nodes must be split or replaced, it
+ * first locks all that are concerned, from the leaf upwards, and makes all new nodes (the plan, which can fail for
+ * want of memory and has then changed nothing); then it publishes them, again from the leaf upwards. Locks are only
+ * ever taken upwards and, on one level, to the right (DELTA-7), so that no two writers wait for each other in a
+ * circle. */
 #include "../base/assert.h"
 #include "tree.h"
 
@@ -128,8 +129,8 @@ static void delta_step_choose(delta_step *step) {
   }
 }
 
-/* Where to cut a full node: in the middle; but where insertions are sequential, at the place where they go on, so that the
- * nodes they leave behind are full. */
+/* Where to cut a full node: in the middle; but where insertions are sequential, at the place where they go on, so
+ * that the nodes they leave behind are full. */
 static void delta_step_choose_cut(delta_step *step) {
   const delta_node *node = step->node;
   unsigned count = delta_node_count(node), at = step->at;
@@ -225,9 +226,10 @@ static bool delta_plan_make(delta_plan *plan) {
   }
 }
 
-/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. The child's left neighbour
- * still leads to the dead node; that would be right but slow for ever, so it gets the new one, where it is at hand. Its lock is
- * not needed: whatever its holder does with the old pointer stays right, and a pointer that the holder has set is not touched. */
+/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. The child's left
+ * neighbour still leads to the dead node; that would be right but slow for ever, so it gets the new one, where it is
+ * at hand. Its lock is not needed: whatever its holder does with the old pointer stays right, and a pointer that the
+ * holder has set is not touched. */
 static void delta_step_swap(const delta_step *step) {
   if (step->replaced == NULL) return;
   _Atomic(void *) *pointers = delta_node_pointers(step->node);

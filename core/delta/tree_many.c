@@ -1,9 +1,9 @@
 /* core/delta/tree_many.c: many look-ups at once. See tree.h.
  *
- * One look-up is a chain of cache misses, each of which has to be waited for: leaf, pointer, entry. Those of different keys
- * do not depend on one another. So a group of look-ups goes down side by side: each does one step and asks for the memory of
- * its next one, and by the time it has its turn again that memory is there. (S. Chen and others, "Improving hash join
- * performance through prefetching", ICDE 2004, call this group prefetching.) */
+ * One look-up is a chain of cache misses, each of which has to be waited for: leaf, pointer, entry. Those of
+ * different keys do not depend on one another. So a group of look-ups goes down side by side: each does one step and
+ * asks for the memory of its next one, and by the time it has its turn again that memory is there. (S. Chen and
+ * others, "Improving hash join performance through prefetching", ICDE 2004, call this group prefetching.) */
 #include "tree.h"
 
 enum { DELTA_GROUP = 16 }; /* about as many misses as a core can have under way */

@@ -1,8 +1,8 @@
 /* core/delta/version.h: a key's entry and its chain of versions; private to the delta and its benchmarks.
  *
- * An entry is one key: made once, never moved, never freed before the arena. From it hangs a chain of versions, newest
- * first (DELTA-2), to which versions are only ever added. The first version lies in the same block as the entry, so that
- * a key that was written once costs one run of memory: header, key, version, value.
+ * An entry is one key: made once, never moved, never freed before the arena. From it hangs a chain of versions,
+ * newest first (DELTA-2), to which versions are only ever added. The first version lies in the same block as the
+ * entry, so that a key that was written once costs one run of memory: header, key, version, value.
  *
  *   entry:   newest 8 | key_size 4 | key bytes | padding to 8 | version
  *   version: older 8 | ts 8 | value_size 4 | kind 1 | unused 3 | value bytes

@@ -199,7 +199,7 @@ static void test_large_values(void **state) {
   kl_delta_unref(delta);
 }
 
-/* Runs one program of inserts with the n-th allocation failing, for every n, and compares with a run without failure. */
+/* One program of inserts with the n-th allocation failing, for every n. */
 enum { FAILURE_KEYS = 700 };
 
 static void failure_key(int i, char *key, size_t size) {

@@ -135,7 +135,7 @@ static bool model_matches(const model_row *row, const kl_version *version) {
          memcmp(row->value, version->value.data, row->value_size) == 0;
 }
 
-/* --- the keys -------------------------------------------------------------------------------------------------- */
+/* --- the keys ------------------------------ */
 
 typedef struct shape {
   const char *name;
@@ -191,7 +191,7 @@ static uint32_t shape_keyspace(const shape *s, kl_rng *rng) {
   return pick % 2 == 0 ? (uint32_t)pick : (uint32_t)(pick * 0x01010101u);
 }
 
-/* --- the comparison --------------------------------------------------------------------------------------------- */
+/* --- the comparison ------------------------------ */
 
 typedef struct trial {
   const shape *shape;

@@ -64,7 +64,8 @@ static const delta_node *structure_live(const delta_node *node) {
   return node;
 }
 
-/* Checks the subtree and (DELTA-8) that the children are exactly the chain of the level below. Returns its leaves' keys. */
+/* Checks the subtree and (DELTA-8) that the children are exactly the chain of the level below. Returns its leaves'
+ * keys. */
 static uint64_t structure_check_node(const structure *s, const delta_node *node, const delta_entry *high) {
   structure_check_slots(s, node, high);
   unsigned count = delta_node_count(node);

@@ -50,7 +50,7 @@ static void stress_run(stress *s, uint32_t writers, void *(*write)(void *), uint
   assert_false(atomic_load(&s->failed));
 }
 
-/* --- one key, one writer: nothing is lost, doubled or out of order ------------------------------------------------ */
+/* --- one key, one writer: nothing is lost, doubled or out of order ------------------------------ */
 
 static void key_scattered(uint32_t writer, uint64_t index, unsigned char out[16]) {
   kl_store_u64_be(out, kl_mix64(index * STRESS_WRITERS + writer));
@@ -174,7 +174,7 @@ static void *distinct_read(void *argument) {
 }
 
 static void distinct_run(void (*key)(uint32_t, uint64_t, unsigned char[16])) {
-  stress s = {.seed = testing_seed(), .rounds = 5000, .key = key};
+  stress s = {.seed = testing_seed(), .rounds = 8000, .key = key};
   stress_run(&s, STRESS_WRITERS, distinct_write, STRESS_READERS, distinct_read);
   kl_delta_stats stats;
   kl_delta_get_stats(s.delta, &stats);
@@ -198,7 +198,7 @@ static void test_descending(void **state) {
   distinct_run(key_descending);
 }
 
-/* --- snapshots: a commit is seen whole or not at all ------------------------------------------------------------- */
+/* --- snapshots: a commit is seen whole or not at all ------------------------------ */
 
 enum { SNAPSHOT_GROUPS = 800, SNAPSHOT_GROUP = 6 };
 
@@ -290,7 +290,7 @@ static void test_snapshots(void **state) {
   kl_delta_unref(s.delta);
 }
 
-/* --- one key, all writers at once ---------------------------------------------------------------------------------- */
+/* --- one key, all writers at once ------------------------------ */
 
 enum { SHARED_KEYS = 4000 };
 
