@@ -1,0 +1,248 @@
+/* core/tree/read.c: point look-ups, one and many; counts, ranks, split points. */
+#include "page.h"
+#include "probe.h"
+
+/* The row of `key` in a leaf. Candidates are read in order; mostly there is one, and it is the row. */
+static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprint, kl_tree_value *out_value) {
+  tree_keys keys = tree_leaf_keys(page);
+  size_t prefix = keys.prefix_size;
+  for (uint32_t base = 0; base < keys.count; base += 16) {
+    uint32_t mask = tree_probe(page + TREE_HEADER + base, fingerprint);
+    if (keys.count - base < 16) mask &= (1U << (keys.count - base)) - 1;
+    for (; mask != 0; mask &= mask - 1) {
+      uint32_t i = base + (uint32_t)__builtin_ctz(mask);
+      kl_slice suffix = tree_keys_suffix(&keys, i);
+      if (prefix + suffix.size != key.size) continue;
+      if (suffix.size != 0 && memcmp(suffix.data, (const uint8_t *)key.data + prefix, suffix.size) != 0) continue;
+      if (prefix != 0 && memcmp(keys.prefix, key.data, prefix) != 0) continue;
+      tree_leaf_value(&keys, i, out_value);
+      return true;
+    }
+  }
+  return false;
+}
+
+kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
+                      kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  if (kl_tree_pointer_is_null(root) || key.size > KL_TREE_KEY_MAX) return KL_E_NOT_FOUND;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    if (level == 0) break;
+    tree_inner_child(page, tree_inner_search(page, key), &pointer);
+    level--;
+  }
+  return tree_leaf_find(page, key, tree_fingerprint(key), out_value) ? KL_OK : KL_E_NOT_FOUND;
+}
+
+/* -------- many keys -------- */
+
+/* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
+ * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
+ * in flight. */
+enum { TREE_GROUP = 16, TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+
+typedef struct tree_lane {
+  kl_slice key;
+  kl_tree_pointer pointer;
+  const uint8_t *page;
+  const uint8_t *child; /* where the pointer to the next page stands */
+  kl_tree_value *value;
+  uint32_t level;
+  uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
+  uint8_t fingerprint;
+} tree_lane;
+
+static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
+  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+}
+
+/* The first row with this fingerprint; the number of rows where there is none. */
+static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
+  uint32_t count = tree_page_count(page);
+  for (uint32_t base = 0; base < count; base += 16) {
+    uint32_t mask = tree_probe(page + TREE_HEADER + base, fingerprint);
+    if (mask == 0) continue;
+    uint32_t i = base + (uint32_t)__builtin_ctz(mask);
+    return i < count ? i : count;
+  }
+  return count;
+}
+
+static kl_status tree_group_load(const kl_tree_source *source, tree_lane *lanes, size_t count, uint32_t level,
+                                 kl_error *err) {
+  if (source->prefetch != NULL) {
+    for (size_t i = 0; i < count; i++) source->prefetch(source->context, &lanes[i].pointer);
+  }
+  for (size_t i = 0; i < count; i++) {
+    kl_status status = tree_load(source, &lanes[i].pointer, level, &lanes[i].page, err);
+    if (status != KL_OK) return status;
+    tree_prefetch_lines(lanes[i].page, level == 0 ? 1 : TREE_HEAD_LINES);
+  }
+  return KL_OK;
+}
+
+static void tree_group_leaves(tree_lane *lanes, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    tree_lane *lane = &lanes[i];
+    lane->fingerprint = tree_fingerprint(lane->key);
+    lane->candidate = tree_leaf_candidate(lane->page, lane->fingerprint);
+    tree_keys keys = tree_leaf_keys(lane->page);
+    if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
+  }
+  for (size_t i = 0; i < count; i++) {
+    tree_keys keys = tree_leaf_keys(lanes[i].page);
+    if (lanes[i].candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, lanes[i].candidate).data);
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (lanes[i].candidate < tree_page_count(lanes[i].page)) {
+      (void)tree_leaf_find(lanes[i].page, lanes[i].key, lanes[i].fingerprint, lanes[i].value);
+    }
+  }
+}
+
+static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_lane *lanes, size_t count,
+                                kl_error *err) {
+  for (size_t i = 0; i < count; i++) lanes[i].page = root;
+  for (uint32_t level = tree_page_level(root); level > 0; level--) {
+    for (size_t i = 0; i < count; i++) {
+      lanes[i].child = tree_inner_child_at(lanes[i].page, tree_inner_search(lanes[i].page, lanes[i].key));
+      __builtin_prefetch(lanes[i].child);
+    }
+    for (size_t i = 0; i < count; i++) tree_pointer_decode(lanes[i].child, &lanes[i].pointer);
+    kl_status status = tree_group_load(source, lanes, count, level - 1, err);
+    if (status != KL_OK) return status;
+  }
+  tree_group_leaves(lanes, count);
+  return KL_OK;
+}
+
+kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
+                           size_t count, kl_tree_value *out_values, kl_error *err) {
+  tree_lane lanes[TREE_GROUP];
+  const uint8_t *page = NULL;
+  if (count != 0) memset(out_values, 0, count * sizeof *out_values);
+  if (count == 0 || kl_tree_pointer_is_null(root)) return KL_OK;
+  kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
+  for (size_t i = 0; i < count && status == KL_OK;) {
+    size_t n = 0;
+    for (; i < count && n < TREE_GROUP; i++) {
+      if (keys[i].size > KL_TREE_KEY_MAX) continue;
+      lanes[n].key = keys[i];
+      lanes[n].value = &out_values[i];
+      n++;
+    }
+    status = tree_group_get(source, page, lanes, n, err);
+  }
+  return status;
+}
+
+/* -------- counts -------- */
+
+static uint64_t tree_page_rows(const uint8_t *page) {
+  if (tree_page_level(page) == 0) return tree_page_count(page);
+  uint64_t rows = 0;
+  for (uint32_t i = 0; i < tree_page_count(page); i++) rows += tree_inner_rows(page, i);
+  return rows;
+}
+
+kl_status kl_tree_rows(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
+  const uint8_t *page = NULL;
+  *out_rows = 0;
+  if (kl_tree_pointer_is_null(root)) return KL_OK;
+  kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
+  if (status == KL_OK) *out_rows = tree_page_rows(page);
+  return status;
+}
+
+kl_status kl_tree_rank(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank,
+                       kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  bool equal;
+  *out_rank = 0;
+  if (kl_tree_pointer_is_null(root)) return KL_OK;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    if (level == 0) break;
+    uint32_t child = tree_inner_search(page, key);
+    for (uint32_t i = 0; i < child; i++) *out_rank += tree_inner_rows(page, i);
+    tree_inner_child(page, child, &pointer);
+    level--;
+  }
+  tree_keys keys = tree_leaf_keys(page);
+  *out_rank += tree_keys_search(&keys, key, &equal);
+  return KL_OK;
+}
+
+/* The ranks at which a range begins and ends. */
+static kl_status tree_range_ranks(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                                  const kl_slice *high, uint64_t *out_first, uint64_t *out_end, kl_error *err) {
+  kl_status status = kl_tree_rank(source, root, low, out_first, err);
+  if (status != KL_OK) return status;
+  status = high != NULL ? kl_tree_rank(source, root, *high, out_end, err) : kl_tree_rows(source, root, out_end, err);
+  if (status == KL_OK && *out_end < *out_first) *out_end = *out_first; /* high before low: an empty range */
+  return status;
+}
+
+kl_status kl_tree_count(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                        uint64_t *out_count, kl_error *err) {
+  uint64_t first = 0, end = 0;
+  kl_status status = tree_range_ranks(source, root, low, high, &first, &end, err);
+  *out_count = end - first;
+  return status;
+}
+
+kl_status kl_tree_select(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t rank, uint8_t *out_key,
+                         size_t *out_size, kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    uint32_t count = tree_page_count(page), child = 0;
+    if (level == 0) {
+      if (rank >= count) return KL_E_NOT_FOUND;
+      tree_keys keys = tree_leaf_keys(page);
+      *out_size = tree_keys_copy(&keys, (uint32_t)rank, out_key).size;
+      return KL_OK;
+    }
+    for (; child < count && rank >= tree_inner_rows(page, child); child++) rank -= tree_inner_rows(page, child);
+    if (child == count) return KL_E_NOT_FOUND;
+    tree_inner_child(page, child, &pointer);
+    level--;
+  }
+}
+
+kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                               const kl_slice *high, size_t wanted, kl_tree_split *out_splits, size_t *out_count,
+                               kl_error *err) {
+  uint64_t first = 0, end = 0;
+  *out_count = 0;
+  kl_status status = tree_range_ranks(source, root, low, high, &first, &end, err);
+  if (status != KL_OK) return status;
+  uint64_t rows = end - first, parts = rows <= wanted ? rows : (uint64_t)wanted + 1;
+  for (uint64_t i = 1; i < parts; i++) {
+    /* first + rows * i / parts, which must not overflow: the quotient and what is left of it apart. */
+    uint64_t rank = first + rows / parts * i + rows % parts * i / parts;
+    kl_tree_split *split = &out_splits[*out_count];
+    status = kl_tree_select(source, root, rank, split->key, &split->size, err);
+    if (status == KL_E_NOT_FOUND) {
+      return kl_fail(err, KL_E_CORRUPT, "tree at %llu has fewer rows than it counts; run a verification",
+                     (unsigned long long)root->address);
+    }
+    if (status != KL_OK) return status;
+    (*out_count)++;
+  }
+  return KL_OK;
+}

@@ -1,0 +1,250 @@
+/* core/tree/tree.h: the copy-on-write B+tree of ordered bytes.
+ *
+ * A tree is an immutable set of pages, written once, that hang below one root pointer; an empty tree is a null root.
+ * kl_tree_merge reads an old tree and a sorted run of changes, writes the pages of a new one that shares all that did
+ * not change, and says which pages the new one no longer uses. Nobody ever changes a page, so that a reader of any
+ * root needs no lock, and a failed merge leaves nothing to undo.
+ *
+ * The module knows neither files nor caches: pages come from a kl_tree_source and go to a kl_tree_sink. Bytes of a
+ * page: docs/format.md. Invariants TREE-1 ... and the sources: README.md.
+ *
+ * Keys are byte strings of 0 ... KL_TREE_KEY_MAX bytes in memcmp order. A value is stored in its leaf up to
+ * kl_tree_inline_max(page_size) bytes, above as a reference to an extent.
+ *
+ * Thread rules: every read from any thread at once; a cursor, a merge and a walk belong to one thread at a time. Page
+ * lifetime: what a source gives stays valid inside the caller's epoch; every slice that a read returns points into
+ * such a page (or into the cursor) and lives as long. */
+#ifndef KL_TREE_TREE_H
+#define KL_TREE_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/memory.h"
+#include "../base/slice.h"
+#include "../base/status.h"
+
+enum {
+  KL_TREE_KEY_MAX = 1024,
+  KL_TREE_PAGE_MIN = 4096, /* bytes; page sizes are powers of two */
+  KL_TREE_PAGE_MAX = 65536,
+  KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
+  KL_TREE_POINTER_SIZE = 24,
+  KL_TREE_EXTENT_SIZE = 40
+};
+
+/* Where a page lies and what must be found there. All zero: there is none. */
+typedef struct kl_tree_pointer {
+  uint64_t address;
+  uint32_t length;   /* bytes as stored */
+  uint32_t checksum; /* CRC-32C of the bytes as stored */
+  uint64_t birth;    /* the version (checkpoint) that wrote it */
+} kl_tree_pointer;
+
+static inline bool kl_tree_pointer_is_null(const kl_tree_pointer *p) {
+  return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
+}
+
+/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to. */
+typedef struct kl_tree_extent {
+  uint64_t address;
+  uint64_t length; /* bytes of the value */
+  uint64_t stored; /* bytes as stored */
+  uint64_t birth;
+  uint32_t checksum; /* of the bytes as stored */
+} kl_tree_extent;
+
+/* -------- pages in and out -------- */
+
+typedef struct kl_tree_source {
+  /* The page that `pointer` names, whole and checked: the source compares the checksum and calls kl_tree_page_check
+   * once, when it brings the page into memory. The tree checks nothing again but that a child is of the level below
+   * its parent (a damaged tree cannot lead it in circles). The page starts at a multiple of 16. */
+  kl_status (*load)(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err);
+  /* A load of `pointer` is near: begin to fetch what it will need. Never fails, never waits. May be NULL. */
+  void (*prefetch)(void *context, const kl_tree_pointer *pointer);
+  /* Merges and walks, which take long, call this whenever they hold no page: the place to leave the epoch and enter it
+   * again. May be NULL. */
+  void (*pause)(void *context);
+  void *context;
+} kl_tree_source;
+
+typedef struct kl_tree_sink {
+  /* Places a page (`length` <= page size; the bytes are the caller's afterwards). Any failure ends the merge with that
+   * status; the owner of the sink then discards all that was placed. */
+  kl_status (*write)(void *context, const void *page, size_t length, kl_tree_pointer *out_pointer, kl_error *err);
+  /* Places a value that is too large for a leaf. NULL: such values are refused with KL_E_VALUE_SIZE. */
+  kl_status (*write_extent)(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err);
+  void *context;
+} kl_tree_sink;
+
+/* Called for each page and extent that the old tree uses and the new one does not, once, in no promised order. A page
+ * that the same merge had just placed may be among them (it was joined with its neighbour). Either may be NULL. A
+ * failure ends the merge. They count only when the merge succeeds. */
+typedef struct kl_tree_freed {
+  kl_status (*page)(void *context, const kl_tree_pointer *pointer, kl_error *err);
+  kl_status (*extent)(void *context, const kl_tree_extent *extent, kl_error *err);
+  void *context;
+} kl_tree_freed;
+
+/* The largest value that is stored in a leaf: about a quarter of the page, so that two rows of the largest size always
+ * share a page. */
+static inline size_t kl_tree_inline_max(uint32_t page_size) {
+  return page_size / 4 - 64;
+}
+
+/* Checks every byte that a reader relies on: sizes, counts, offsets, order, heads, fingerprints, child pointers.
+ * KL_OK, or KL_E_CORRUPT with what is wrong; KL_E_VERSION for a page of a newer format. Never reads outside of the
+ * `size` bytes at `page`. `pointer` is for the message, NULL allowed. */
+kl_status kl_tree_page_check(const uint8_t *page, size_t size, const kl_tree_pointer *pointer, kl_error *err);
+
+/* -------- reading -------- */
+
+typedef struct kl_tree_value {
+  kl_slice bytes; /* the value; with is_extent the reference as stored (kl_tree_value_extent) */
+  bool found;     /* kl_tree_get_many only: false leaves the rest zero */
+  bool is_extent;
+} kl_tree_value;
+
+void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent);
+
+/* KL_E_NOT_FOUND (without a message: it is an ordinary answer); KL_E_CORRUPT; whatever the source answers. A key longer
+ * than KL_TREE_KEY_MAX is in no tree. */
+kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
+                      kl_error *err);
+
+/* The same for many keys in any order, sixteen at a time, with their cache misses side by side. */
+kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
+                           size_t count, kl_tree_value *out_values, kl_error *err);
+
+/* The number of keys before `key`; exact, from the counts in inner pages: one path is read. */
+kl_status kl_tree_rank(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank,
+                       kl_error *err);
+/* The number of keys in the tree; reads the root. */
+kl_status kl_tree_rows(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+/* The number of keys in [low, high); `high` NULL: to the end. Exact; two paths are read. */
+kl_status kl_tree_count(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                        uint64_t *out_count, kl_error *err);
+/* The key number `rank`, counted from 0. `out_key` has KL_TREE_KEY_MAX bytes. KL_E_NOT_FOUND: there are not so many. */
+kl_status kl_tree_select(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t rank, uint8_t *out_key,
+                         size_t *out_size, kl_error *err);
+
+/* A key that cuts a range. */
+typedef struct kl_tree_split {
+  size_t size;
+  uint8_t key[KL_TREE_KEY_MAX];
+} kl_tree_split;
+
+/* Keys of the tree, ascending, that cut [low, high) into *out_count + 1 parts whose numbers of rows differ by at most
+ * one. Fewer than `wanted` where the range has not that many rows: no part is empty unless the range is. */
+kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                               const kl_slice *high, size_t wanted, kl_tree_split *out_splits, size_t *out_count,
+                               kl_error *err);
+
+/* -------- cursors -------- */
+
+/* A place in a tree. The caller owns the memory; nothing has to be freed. The fields are private. */
+typedef struct kl_tree_cursor {
+  const kl_tree_source *source;
+  kl_tree_pointer root;
+  uint32_t depth; /* pages on the stack; 0: nowhere */
+  struct {
+    kl_tree_pointer pointer;
+    const uint8_t *page; /* NULL: parked */
+    uint32_t index;
+    uint32_t level;
+  } stack[KL_TREE_LEVELS];
+  uint8_t key[KL_TREE_KEY_MAX]; /* of the row, where its page holds it in two parts */
+  const uint8_t *prefix_page;   /* whose prefix stands in `key` */
+} kl_tree_cursor;
+
+typedef struct kl_tree_row {
+  kl_slice key;
+  kl_tree_value value;
+} kl_tree_row;
+
+/* A cursor that is nowhere. `source` must outlive it. */
+void kl_tree_cursor_init(kl_tree_cursor *cursor, const kl_tree_source *source, const kl_tree_pointer *root);
+/* Each of these moves: KL_OK; KL_E_NOT_FOUND: there is no such row, and the cursor is nowhere; an error: likewise
+ * nowhere. */
+kl_status kl_tree_cursor_first(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_last(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_seek_ge(kl_tree_cursor *cursor, kl_slice key,
+                                 kl_error *err); /* the first row at or behind key */
+kl_status kl_tree_cursor_seek_le(kl_tree_cursor *cursor, kl_slice key,
+                                 kl_error *err); /* the last row at or before key */
+/* From nowhere: KL_E_NOT_FOUND. */
+kl_status kl_tree_cursor_next(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_prev(kl_tree_cursor *cursor, kl_error *err);
+/* The row at the cursor: valid until it moves, is parked, or the epoch is left. KL_E_NOT_FOUND: it is nowhere. */
+kl_status kl_tree_cursor_row(kl_tree_cursor *cursor, kl_tree_row *out_row, kl_error *err);
+/* Forgets the pages, not the place: call it before the epoch is left. The next call, in another epoch, loads them
+ * again. */
+void kl_tree_cursor_park(kl_tree_cursor *cursor);
+
+/* -------- writing -------- */
+
+typedef enum kl_tree_change_kind { KL_TREE_PUT = 1, KL_TREE_PUT_EXTENT = 2, KL_TREE_DELETE = 3 } kl_tree_change_kind;
+
+typedef struct kl_tree_change {
+  kl_tree_change_kind kind;
+  kl_slice key;
+  kl_slice value;        /* KL_TREE_PUT */
+  kl_tree_extent extent; /* KL_TREE_PUT_EXTENT: already placed by the caller */
+} kl_tree_change;
+
+/* Changes in strictly ascending order of keys. KL_OK and a change, whose bytes stay valid until the next call;
+ * KL_E_NOT_FOUND: there are no more; anything else ends the merge with that status. */
+typedef struct kl_tree_changes {
+  kl_status (*next)(void *context, kl_tree_change *out_change, kl_error *err);
+  void *context;
+} kl_tree_changes;
+
+typedef struct kl_tree_merge_options {
+  kl_allocator *allocator;
+  uint32_t page_size;           /* KL_TREE_PAGE_MIN ... KL_TREE_PAGE_MAX, a power of two; one size for all of a tree */
+  uint32_t fill_percent;        /* how full pages are made, 50 ... 100; 0: 100 */
+  const kl_tree_source *source; /* of the old tree, and of what the sink placed; not needed for kl_tree_build */
+  const kl_tree_sink *sink;
+  const kl_tree_freed *freed; /* may be NULL */
+} kl_tree_merge_options;
+
+typedef struct kl_tree_merge_stats {
+  uint64_t puts;    /* rows put, new or in place of an old one */
+  uint64_t deletes; /* rows removed; deletes of what is absent are not counted, and rewrite nothing */
+  uint64_t pages_written, bytes_written, pages_freed;
+  uint64_t extents_written, extents_freed;
+  uint64_t rows; /* of the new tree, when the merge changed or built anything */
+} kl_tree_merge_stats;
+
+/* Old tree + changes -> new tree. Rewrites the paths to what changes, and neighbours of pages that would be left less
+ * than a third full. The old tree stays as it is. No effective change: *out_root is `root`, and nothing was written.
+ * Memory: for each level a copy of a page and the rows of about two pages, whatever the size of the trees or of the
+ * run. `out_stats` may be NULL. On failure *out_root is untouched. KL_E_INVALID (options, or changes out of order),
+ * KL_E_KEY_SIZE, KL_E_VALUE_SIZE (see kl_tree_sink), KL_E_NO_MEMORY, KL_E_CORRUPT, KL_E_LIMIT (too many levels), and
+ * whatever the callbacks answer. */
+kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
+                        kl_error *err);
+
+/* The same into an empty tree, for bulk loads: a delete is KL_E_INVALID; no source is needed. */
+kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_changes *rows, kl_tree_pointer *out_root,
+                        kl_tree_merge_stats *out_stats, kl_error *err);
+
+/* -------- walking -------- */
+
+typedef struct kl_tree_visitor {
+  /* Each may be NULL; a failure ends the walk with that status. */
+  kl_status (*page)(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err);
+  kl_status (*extent)(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err);
+  void *context;
+} kl_tree_visitor;
+
+/* Visits every page and extent of a tree, and checks what kl_tree_page_check cannot see in one page: that all keys of a
+ * child lie between the separators around it, and that the counts are right. KL_E_CORRUPT, KL_E_NO_MEMORY, and whatever
+ * the callbacks answer. `page_size` as in kl_tree_merge_options. */
+kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                       const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err);
+
+#endif
