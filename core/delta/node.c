@@ -188,6 +188,7 @@ void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, cons
   delta_node_set_prefix(node, skip, key); /* any of its keys has the prefix */
   for (unsigned k = 0; k < count; k++) {
     void *pointer = delta_fill_slot(fill, k, &key);
+    KL_ASSERT(k < begin || delta_node_prefix_order(node, delta_entry_key(key)) == 0); /* DELTA-3 */
     uint64_t head = k >= begin ? delta_head(delta_entry_key(key), skip) : 0;
     /* Relaxed, as all below: whoever makes the node reachable publishes it. */
     atomic_store_explicit(&delta_node_pointers(node)[k], pointer, memory_order_relaxed);

@@ -167,7 +167,7 @@ static bool delta_plan_split(delta_plan *plan, delta_step *step) {
   delta_fill fill = delta_step_fill(step, step->cut, delta_node_count(node), step->put_right);
   fill.low = step->put_right && step->at == step->cut ? step->key : delta_node_slot_entry(node, step->cut);
   uint32_t skip = kl_delta_fill_skip(&fill);
-  if (fill.low == step->key && fill.high == NULL) {
+  if (step->put_right && step->cut == delta_node_count(node) && fill.high == NULL) {
     /* One key and no upper bound say nothing. Keys that are appended mostly go on as those before them, up to a byte in
      * which a number carries over; one that does not makes its writer replace the node. */
     uint32_t same = delta_entry_same(delta_node_slot_entry(node, node->level != 0 ? 1 : 0), step->key);

@@ -159,6 +159,27 @@ static void test_orders(void **state) {
   }
 }
 
+/* Keys that grow in one place, in front of keys that begin otherwise: what is split off begins with the new key, and does
+ * not consist of it alone. */
+static void test_run_before_others(void **state) {
+  (void)state;
+  static const char *const others[] = {"nbank", "ncounters", "nforks", "nstamps", "nbrief 0"};
+  structure s = structure_make();
+  uint64_t keys = 0;
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++, keys++) {
+    structure_insert(&s, kl_slice_make(others[i], strlen(others[i])));
+  }
+  for (uint64_t i = 0; i < 500; i++) {
+    unsigned char key[64];
+    structure_insert(&s, structure_key(i, "d", false, key));
+    structure_check(&s, ++keys);
+    for (size_t other = 0; other < sizeof others / sizeof others[0]; other++) {
+      assert_non_null(kl_delta_tree_find(s.tree, kl_slice_make(others[other], strlen(others[other]))));
+    }
+  }
+  structure_free(&s);
+}
+
 /* Keys of all lengths from a small alphabet, so that prefixes of nodes must shrink and grow. */
 static void test_lengths(void **state) {
   (void)state;
@@ -227,6 +248,7 @@ static void test_parallel_writers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_orders),
+      cmocka_unit_test(test_run_before_others),
       cmocka_unit_test(test_lengths),
       cmocka_unit_test(test_parallel_writers),
   };
