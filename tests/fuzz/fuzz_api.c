@@ -1,8 +1,9 @@
 /* Several transactions at once, one call after the other, compared with a model that knows every answer.
  *
- * The input is a program: an opcode, then its operands. Up to three transactions live at a time, with cursors that move while
- * they write, views that outlive everything, and keyspaces that are dropped and made again under all of them. The model keeps each
- * transaction's snapshot as a copy, and says for each commit whether it conflicts, and for each cursor where it stands. */
+ * The input is a program: an opcode, then its operands. Up to three transactions live at a time, with cursors that
+ * move while they write, views that outlive everything, and keyspaces that are dropped and made again under all of
+ * them. The model keeps each transaction's snapshot as a copy, and says for each commit whether it conflicts, and for
+ * each cursor where it stands. */
 #include <stdbool.h>
 #include <string.h>
 

@@ -1,8 +1,9 @@
 /* tests/stress/stress.h: what the stress programs share: options, seed, failures, values that prove themselves, and the
  * statuses that keel.h documents for each function.
  *
- * Each program takes --seconds N and --seed N (or KEEL_STRESS_SECONDS and KEEL_TEST_SEED), prints both, and ends with 1 when
- * anything was wrong. Threads make the order of events differ from run to run; the seed repeats what each thread asks for. */
+ * Each program takes --seconds N and --seed N (or KEEL_STRESS_SECONDS and KEEL_TEST_SEED), prints both, and ends with
+ * 1 when anything was wrong. Threads make the order of events differ from run to run; the seed repeats what each
+ * thread asks for. */
 #ifndef KEEL_TESTS_STRESS_H
 #define KEEL_TESTS_STRESS_H
 
@@ -52,15 +53,14 @@ static inline bool stress_chance(stress_rng *rng, uint64_t one_in) {
 
 /* ---- Statuses ---- */
 
-#define STRESS_FUNCTIONS(X)                                                                                         \
-  X(feature)                                                                                                        \
-  X(open)                                                                                                           \
-  X(close)                                                                                                          \
-  X(flush) X(last_checkpoint) X(get_stats) X(keyspace_open) X(keyspace_close) X(keyspace_drop) X(keyspace_list)     \
-      X(begin) X(commit) X(rollback) X(get) X(get_copy) X(get_view) X(view_data) X(view_release) X(get_many) X(put) \
-          X(del) X(del_range) X(write_batch) X(cursor_open) X(cursor_close) X(cursor_first) X(cursor_last)          \
-              X(cursor_next) X(cursor_prev) X(cursor_seek) X(cursor_seek_le) X(cursor_get) X(cursor_next_batch)     \
-                  X(cursor_prev_batch) X(batch_new) X(batch_free) X(batch_data)
+/* clang-format off */
+#define STRESS_FUNCTIONS(X) \
+  X(feature) X(open) X(close) X(flush) X(last_checkpoint) X(get_stats) X(keyspace_open) X(keyspace_close) \
+  X(keyspace_drop) X(keyspace_list) X(begin) X(commit) X(rollback) X(get) X(get_copy) X(get_view) X(view_data) \
+  X(view_release) X(get_many) X(put) X(del) X(del_range) X(write_batch) X(cursor_open) X(cursor_close) \
+  X(cursor_first) X(cursor_last) X(cursor_next) X(cursor_prev) X(cursor_seek) X(cursor_seek_le) X(cursor_get) \
+  X(cursor_next_batch) X(cursor_prev_batch) X(batch_new) X(batch_free) X(batch_data)
+/* clang-format on */
 #define STRESS_ENUM(name) STRESS_##name,
 typedef enum stress_function { STRESS_FUNCTIONS(STRESS_ENUM) STRESS_FUNCTION_COUNT } stress_function;
 

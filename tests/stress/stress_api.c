@@ -1,10 +1,11 @@
-/* tests/stress/stress_api.c: threads that call the whole ABI in random order on handles they all share, rightly and wrongly.
+/* tests/stress/stress_api.c: threads that call the whole ABI in random order on handles they all share, rightly and
+ * wrongly.
  *
- * Handles lie in shared slots: one thread opens into a slot while another uses or closes what is there, and some handles are
- * guesses. What must hold all along: every function answers with a status that it documents and describes; no view's bytes
- * change before it is released, however long after the end of everything else that is; what a transaction of a thread's own
- * reads is whole and is what it wrote. At the end, when everything is closed but the databases, nothing is live, and each
- * database opens again with rows that are whole. */
+ * Handles lie in shared slots: one thread opens into a slot while another uses or closes what is there, and some
+ * handles are guesses. What must hold all along: every function answers with a status that it documents and
+ * describes; no view's bytes change before it is released, however long after the end of everything else that is;
+ * what a transaction of a thread's own reads is whole and is what it wrote. At the end, when everything is closed but
+ * the databases, nothing is live, and each database opens again with rows that are whole. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
@@ -47,8 +48,8 @@ static slot *pick(worker *w, slot *slots, size_t count) {
 
 static uint64_t handle_of(worker *w, slot *slots, size_t count) {
   uint64_t handle = atomic_load(pick(w, slots, count));
-  /* A guess must not hit a transaction or cursor of somebody's own, whose bytes are being looked at: of these kinds only
-   * generations are guessed that are never reached. */
+  /* A guess must not hit a transaction or cursor of somebody's own, whose bytes are being looked at: of these kinds
+   * only generations are guessed that are never reached. */
   bool lends = slots == api.txns || slots == api.cursors;
   switch (stress_below(&w->rng, 60)) {
     case 0:

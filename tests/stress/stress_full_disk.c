@@ -1,9 +1,9 @@
 /* tests/stress/stress_full_disk.c: several writers meet real errors of a real file system.
  *
- * Once on a small tmpfs that a growing file leaves no room on (needs user namespaces; said when they are not to be had), and
- * once with RLIMIT_FSIZE. Whatever the errors: a commit that was acknowledged is there after reopening, one that was
- * answered with disk_full is not, and the database goes on when there is room again, or says that it is poisoned and does so
- * after reopening. */
+ * Once on a small tmpfs that a growing file leaves no room on (needs user namespaces; said when they are not to be
+ * had), and once with RLIMIT_FSIZE. Whatever the errors: a commit that was acknowledged is there after reopening, one
+ * that was answered with disk_full is not, and the database goes on when there is room again, or says that it is
+ * poisoned and does so after reopening. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

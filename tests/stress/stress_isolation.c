@@ -1,14 +1,14 @@
 /* tests/stress/stress_isolation.c: what snapshot isolation promises, checked on what threads see while others commit.
  *
  *   transfers   money moves between accounts: every snapshot has the same sum
- *   counters    read, add one, commit: no acknowledged increment is lost, and what was acknowledged before a transaction
- *               began is seen by it
+ *   counters    read, add one, commit: no acknowledged increment is lost, and what was acknowledged before a
+ *               transaction began is seen by it
  *   stamps      every commit rewrites all rows with one stamp: whatever way a snapshot is read, it shows one stamp
  *   forks       two counters with a writer each: no two snapshots see them in opposite orders
  *   drops       keyspaces are dropped and made anew under writers: a row never survives the keyspace it was written to
  *
- * All durabilities are mixed. After each round the database is closed, opened again, and compared with what was acknowledged.
- * One more round runs on :memory:. */
+ * All durabilities are mixed. After each round the database is closed, opened again, and compared with what was
+ * acknowledged. One more round runs on :memory:. */
 #include <inttypes.h>
 #include <pthread.h>
 
