@@ -10,6 +10,8 @@ case ":$PATH:" in
   *) PATH="$KEEL_ROOT/.venv/bin:$PATH" ;;
 esac
 export PATH
+# Also for projects that tests configure; a bare machine has no make.
+export CMAKE_GENERATOR=Ninja
 
 say() { printf '%s\n' "$*"; }
 die() {
