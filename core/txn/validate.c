@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../base/assert.h"
 #include "../wal/commit_record.h"
 #include "commit_request.h"
 
@@ -114,12 +115,24 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
                  request->delta_bytes, bytes, limit);
 }
 
+/* TXN-3 and TXN-7, in release too: a timestamp at or below one that may be read already would change the past of every
+ * snapshot. It takes one load to find out, before anything is on the log. */
+static kl_status validate_order(kl_txn_manager *manager, kl_error *err) {
+  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_relaxed);
+  if (manager->pipeline.last_ts >= visible) return KL_OK;
+  kl_status status = KL_BROKEN(err, "TXN-7: timestamp %" PRIu64 " would follow %" PRIu64 ", which is visible",
+                               manager->pipeline.last_ts + 1, visible);
+  kl_txn_manager_poison(manager, err);
+  return status;
+}
+
 kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   kl_commit_pipeline *pipeline = &manager->pipeline;
   const kl_write_set *writes = &request->txn->writes;
   kl_error *err = &request->error;
   if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
   kl_status status = kl_txn_manager_check(manager, err);
+  if (status == KL_OK) status = validate_order(manager, err);
   if (status == KL_OK) status = validate_memory(manager, request, err);
   if (status != KL_OK) return status;
   int where = VALIDATE_INFLIGHT;
