@@ -1,0 +1,145 @@
+/* core/cache/cache.c: life, lookups, statistics. */
+#include "cache.h"
+
+#include "../base/assert.h"
+#include "cache_private.h"
+
+/* ---- what the policy asks; all under the policy mutex, so that the table's entries stay where they are ---- */
+
+static uint32_t cache_heat(void *context, uint32_t frame, uint64_t address) {
+  kl_cache *cache = context;
+  kl_table_entry entry = kl_table_find(&cache->table, address);
+  KL_ASSERT(entry.frame == frame + 1);
+  (void)frame;
+  return atomic_load_explicit(entry.heat, memory_order_relaxed);
+}
+
+static void cache_set_heat(void *context, uint32_t frame, uint64_t address, uint32_t heat) {
+  kl_cache *cache = context;
+  kl_table_entry entry = kl_table_find(&cache->table, address);
+  KL_ASSERT(entry.frame == frame + 1);
+  (void)frame;
+  atomic_store_explicit(entry.heat, (uint8_t)heat, memory_order_relaxed);
+}
+
+static bool cache_held(void *context, uint32_t frame) {
+  kl_cache *cache = context;
+  return atomic_load_explicit(&kl_cache_frame_at(cache, frame)->pins, memory_order_relaxed) != 0;
+}
+
+/* ---- life ---- */
+
+static kl_status cache_init_locks(kl_cache *cache, kl_error *err) {
+  kl_status status = kl_mutex_init(&cache->policy_mutex, err);
+  if (status == KL_OK) status = kl_mutex_init(&cache->arena_mutex, err);
+  for (int i = 0; i < KL_TABLE_PARTITIONS && status == KL_OK; i++) {
+    status = kl_mutex_init(&cache->partitions[i].mutex, err);
+    if (status == KL_OK) status = kl_cond_init(&cache->partitions[i].loaded, err);
+  }
+  return status;
+}
+
+static kl_status cache_init_policy(kl_cache *cache, kl_policy_kind kind, uint64_t limit, kl_error *err) {
+  kl_policy_host host = {cache, cache_heat, cache_set_heat, cache_held};
+  kl_status status = kl_policy_new(cache->allocator, kind, &host, kl_cache_policy_capacity(limit), &cache->policy, err);
+  if (status != KL_OK) return status;
+  cache->heat_limit = kl_policy_heat_limit(cache->policy);
+  if (cache->heat_limit > 0) return KL_OK;
+  cache->hits = kl_alloc_aligned(cache->allocator, KL_CACHE_HIT_SHARDS * sizeof(kl_hits), _Alignof(kl_hits));
+  return cache->hits != NULL ? KL_OK
+                             : kl_fail(err, KL_E_NO_MEMORY, "no memory for the hit buffers of a cache; free some");
+}
+
+kl_status kl_cache_new(const kl_cache_options *options, kl_cache **out_cache, kl_error *err) {
+  kl_cache *cache = kl_alloc_aligned(options->allocator, sizeof *cache, _Alignof(kl_cache));
+  if (cache == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a cache (%zu bytes); free some", sizeof *cache);
+  cache->os = options->os;
+  cache->allocator = options->allocator;
+  cache->epoch = options->epoch;
+  cache->loader = options->loader;
+  cache->limit_most = options->limit_most;
+  cache->pin_budget = options->pin_budget;
+  atomic_init(&cache->limit, options->limit);
+  kl_table_init(&cache->table, cache->allocator, cache->epoch);
+  kl_status status = cache_init_locks(cache, err);
+  if (status == KL_OK) status = cache_init_policy(cache, options->policy, options->limit, err);
+  if (status == KL_OK) status = kl_cache_arena_open(cache, err);
+  if (status != KL_OK) {
+    kl_cache_free(cache);
+    return status;
+  }
+  *out_cache = cache;
+  return KL_OK;
+}
+
+void kl_cache_free(kl_cache *cache) {
+  if (cache == NULL) return;
+  /* Acquire: the last reclaim callback is done with the cache. */
+  while (atomic_load_explicit(&cache->retired_frames, memory_order_acquire) != 0 ||
+         atomic_load_explicit(&cache->table.retired, memory_order_acquire) != 0) {
+    if (kl_epoch_collect(cache->epoch) == 0) kl_thread_yield();
+  }
+  KL_ASSERT(atomic_load_explicit(&cache->pinned, memory_order_relaxed) == 0);
+  kl_cache_arena_close(cache);
+  kl_table_destroy(&cache->table);
+  kl_policy_free(cache->policy);
+  if (cache->hits != NULL) kl_free(cache->allocator, cache->hits, KL_CACHE_HIT_SHARDS * sizeof(kl_hits));
+  kl_mutex_destroy(&cache->policy_mutex);
+  kl_mutex_destroy(&cache->arena_mutex);
+  for (int i = 0; i < KL_TABLE_PARTITIONS; i++) {
+    kl_mutex_destroy(&cache->partitions[i].mutex);
+    kl_cond_destroy(&cache->partitions[i].loaded);
+  }
+  kl_free(cache->allocator, cache, sizeof *cache);
+}
+
+/* ---- lookups ---- */
+
+kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame,
+                       kl_error *err) {
+  kl_table_entry entry = kl_table_find(&cache->table, ref->address);
+  if (entry.frame == 0) return kl_cache_load(cache, ref, NULL, flags, out_frame, err);
+  /* CACHE-4: a freed block was dropped before its address came to mean another page. */
+  KL_ASSERT(kl_cache_frame_at(cache, entry.frame - 1)->checksum == ref->checksum);
+  if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, ref->address);
+  *out_frame = kl_cache_bytes_of(cache, entry.frame - 1);
+  return KL_OK;
+}
+
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames) {
+  size_t found = 0;
+  for (size_t i = 0; i < count; i++) kl_table_prefetch(&cache->table, addresses[i]);
+  for (size_t i = 0; i < count; i++) {
+    kl_table_entry entry = kl_table_find(&cache->table, addresses[i]);
+    out_frames[i] = NULL;
+    if (entry.frame == 0) continue;
+    kl_cache_mark(cache, entry, addresses[i]);
+    out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
+    __builtin_prefetch(out_frames[i]);
+    found++;
+  }
+  return found;
+}
+
+kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
+  const void *frame;
+  return kl_cache_load(cache, ref, bytes, flags, &frame, err);
+}
+
+void kl_cache_read_stats(const kl_cache *cache, kl_cache_stats *out_stats) {
+  *out_stats = (kl_cache_stats){
+      .limit = atomic_load_explicit(&cache->limit, memory_order_relaxed),
+      .resident = kl_cache_resident(cache),
+      .cached = atomic_load_explicit(&cache->cached, memory_order_relaxed),
+      .retired = atomic_load_explicit(&cache->retired, memory_order_relaxed),
+      .pinned = atomic_load_explicit(&cache->pinned, memory_order_relaxed),
+      .pages = kl_counter_read(&cache->pages),
+      .loads = kl_counter_read(&cache->loads),
+      .load_errors = kl_counter_read(&cache->load_errors),
+      .waits = kl_counter_read(&cache->waits),
+      .evictions = kl_counter_read(&cache->evictions),
+      .drops = kl_counter_read(&cache->drops),
+      .retries = kl_counter_read(&cache->retries),
+      .pin_refusals = kl_counter_read(&cache->pin_refusals),
+  };
+}
