@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -1712,6 +1713,8 @@ typedef struct kl_file_info {
   uint64_t device, inode; /* identity: equal for two names of one file */
 } kl_file_info;
 
+enum { KL_MEMORY_PAGE = 4096, KL_MEMORY_HUGE = 2 << 20 }; /* units of kl_os_map and its fellows */
+
 typedef enum kl_lock_mode { KL_LOCK_SHARED, KL_LOCK_EXCLUSIVE } kl_lock_mode;
 
 /* The interface. Use the kl_os_* wrappers below; only implementations name this. */
@@ -1759,6 +1762,18 @@ struct kl_os {
   uint64_t (*process_id)(kl_os *);
   void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
   uint64_t (*physical_memory)(kl_os *);                      /* bytes, or a container's limit; 0 when unknown */
+
+  /* Anonymous memory whose address space is taken first and whose pages come later. `size` of each call, and `memory`
+   * of commit and release, are multiples of KL_MEMORY_PAGE. KL_E_NO_MEMORY: the system refuses.
+   * map: address space only, aligned to KL_MEMORY_HUGE; it may not be touched before it is committed. */
+  kl_status (*map)(kl_os *, uint64_t size, void **out_memory, kl_error *);
+  void (*unmap)(kl_os *, void *memory, uint64_t size); /* all of what map gave */
+  /* From now on the range may be used, and costs physical memory where it is touched. `huge`: pages of KL_MEMORY_HUGE
+   * where the system gives them (one touch may then cost that much); false: never. Again, on a committed range: only
+   * changes the kind of pages. Bytes that were never touched read as zeros. */
+  kl_status (*commit)(kl_os *, void *memory, uint64_t size, bool huge, kl_error *);
+  /* Gives the physical memory of a committed range back; it stays committed and reads as zeros from now on. */
+  void (*release)(kl_os *, void *memory, uint64_t size);
 };
 
 /* The real operating system. One static object; never freed. */
@@ -1827,6 +1842,18 @@ static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) {
 }
 static inline uint64_t kl_os_physical_memory(kl_os *os) {
   return os->physical_memory(os);
+}
+static inline kl_status kl_os_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
+  return os->map(os, size, out_memory, err);
+}
+static inline void kl_os_unmap(kl_os *os, void *memory, uint64_t size) {
+  os->unmap(os, memory, size);
+}
+static inline kl_status kl_os_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err) {
+  return os->commit(os, memory, size, huge, err);
+}
+static inline void kl_os_release(kl_os *os, void *memory, uint64_t size) {
+  os->release(os, memory, size);
 }
 
 #endif
@@ -2082,6 +2109,12 @@ void kl_posix_random(kl_os *os, void *out, size_t size);
 uint64_t kl_posix_process_id(kl_os *os);
 void kl_posix_process_name(kl_os *os, char *out, size_t capacity);
 uint64_t kl_posix_physical_memory(kl_os *os);
+
+/* memory.c */
+kl_status kl_posix_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err);
+void kl_posix_unmap(kl_os *os, void *memory, uint64_t size);
+kl_status kl_posix_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err);
+void kl_posix_release(kl_os *os, void *memory, uint64_t size);
 
 #endif
 
@@ -2595,6 +2628,61 @@ uint64_t kl_posix_physical_memory(kl_os *os) {
   return memory;
 }
 
+/* ---- core/os/posix/memory.c ---- */
+/* core/os/posix/memory.c: address space and anonymous memory. See os.h. */
+
+static kl_status posix_memory_refused(int system_errno, const char *what, uint64_t size, kl_error *err) {
+  return kl_fail_errno(err, KL_E_NO_MEMORY, system_errno,
+                       "%s of %llu bytes is refused; free some memory or raise the limit", what,
+                       (unsigned long long)size);
+}
+
+kl_status kl_posix_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
+  (void)os;
+  KL_ASSERT(size > 0 && size % KL_MEMORY_PAGE == 0);
+  if (size > SIZE_MAX - KL_MEMORY_HUGE) return posix_memory_refused(ENOMEM, "address space", size, err);
+  /* No access: nothing is charged to the system's commit limit yet, and a stray access is a fault. */
+  size_t taken = (size_t)size + KL_MEMORY_HUGE;
+  unsigned char *memory = mmap(NULL, taken, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return posix_memory_refused(errno, "address space", size, err);
+  /* Huge pages need their alignment, which mmap does not promise: take more and give the edges back. */
+  size_t before = (size_t)(-(uintptr_t)memory & (KL_MEMORY_HUGE - 1));
+  if (before != 0) (void)munmap(memory, before);
+  (void)munmap(memory + before + size, KL_MEMORY_HUGE - before);
+  *out_memory = memory + before;
+  return KL_OK;
+}
+
+void kl_posix_unmap(kl_os *os, void *memory, uint64_t size) {
+  (void)os;
+  if (memory != NULL) (void)munmap(memory, (size_t)size);
+}
+
+kl_status kl_posix_commit(kl_os *os, void *memory, uint64_t size, bool huge, kl_error *err) {
+  (void)os;
+  KL_ASSERT((uintptr_t)memory % KL_MEMORY_PAGE == 0 && size % KL_MEMORY_PAGE == 0);
+  if (mprotect(memory, (size_t)size, PROT_READ | PROT_WRITE) != 0) {
+    return posix_memory_refused(errno, "memory", size, err);
+  }
+  /* Advice: a kernel without huge pages refuses it, and small ones do. */
+#ifdef MADV_HUGEPAGE
+  (void)madvise(memory, (size_t)size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+#else
+  (void)huge;
+#endif
+  return KL_OK;
+}
+
+void kl_posix_release(kl_os *os, void *memory, uint64_t size) {
+  (void)os;
+  KL_ASSERT((uintptr_t)memory % KL_MEMORY_PAGE == 0 && size % KL_MEMORY_PAGE == 0);
+  /* On Linux the pages go at once and zeros take their place. It can fail for locked memory only (mlockall), which the
+   * host wants to stay resident: then the bytes are cleared, to keep the promise of zeros. */
+  if (madvise(memory, (size_t)size, MADV_DONTNEED) == 0) return;
+  unsigned char *bytes = memory;
+  for (uint64_t i = 0; i < size; i++) bytes[i] = 0;
+}
+
 /* ---- core/os/posix/posix.c ---- */
 /* core/os/posix/posix.c: the object that names the parts of the POSIX implementation. */
 
@@ -2621,6 +2709,10 @@ static kl_os posix_os = {
     .process_id = kl_posix_process_id,
     .process_name = kl_posix_process_name,
     .physical_memory = kl_posix_physical_memory,
+    .map = kl_posix_map,
+    .unmap = kl_posix_unmap,
+    .commit = kl_posix_commit,
+    .release = kl_posix_release,
 };
 
 static pthread_once_t posix_once = PTHREAD_ONCE_INIT;
@@ -4659,12 +4751,11 @@ static kl_status wal_recover_rewrite(kl_wal *wal, kl_lsn from, kl_lsn end, kl_er
   while (status == KL_OK && from < end) {
     size_t want = end - from < WAL_RECOVER_CHUNK ? (size_t)(end - from) : WAL_RECOVER_CHUNK, got = 0;
     status = wal_space_read(wal, from, chunk, want, &got, err);
-    if (status == KL_OK && got != want) {
-      status = kl_fail(err, KL_E_IO, "log '%s' became shorter while it was recovered", wal->path);
-    }
-    kl_slice part = kl_slice_make(chunk, want);
+    kl_slice part = kl_slice_make(chunk, got);
     if (status == KL_OK) status = wal_space_write(wal, wal->file, from, &part, 1, err);
-    from += want;
+    /* All batches were read, so what is missing is the gap between the last one of a segment and the first of the next,
+     * when the segment's slot is the last of a file that was not prewritten. */
+    from = got != 0 ? from + got : (from / wal->data_size + 1) * wal->data_size;
   }
   kl_free(wal->os->allocator, chunk, WAL_RECOVER_CHUNK);
   return status;
@@ -5683,22 +5774,67 @@ void wal_worker_stop(kl_wal *wal) {
   wal->thread = NULL;
 }
 
-/* ---- core/delta/delta.c ---- */
-/* core/delta/delta.c: the face of the delta: life, keyspaces, and cursors over trees. See delta.h and README.md. */
+/* ---- core/delta/cursor.c ---- */
+/* core/delta/cursor.c: cursors: seeks and steps in a tree, without locks. See delta.h, node.h and README.md.
+ *
+ * A cursor stands on an entry and remembers in which slot of which leaf it was last met. Slots move under it, only to
+ * the right; so it looks from there to the right, and when a split has taken the entry away, in the neighbours, or
+ * anew from the root. Each step reads the slot beside its own and then makes sure that its own had not moved
+ * (DELTA-9). */
+
+/* ---- core/delta/tree.h ---- */
+/* core/delta/tree.h: the keys of one keyspace: a B+-tree with links to the right. Private. See README.md. */
+#ifndef KL_DELTA_TREE_H
+#define KL_DELTA_TREE_H
+
+/* ---- core/delta/node.h ---- */
+/* core/delta/node.h: one node of a delta tree: its layout and how a reader searches it without a lock. Private.
+ *
+ * A node holds up to `capacity` slots (head, pointer), sorted. In a leaf (level 0) the pointer is a delta_entry;
+ * above, it is a child node, and the slot's key is the child's `low`. A head is eight bytes of the key, from byte
+ * `skip` on, as a big-endian number; all keys that the node was built for share their first `skip` bytes, its prefix.
+ * Most searches therefore touch the header and the array of heads, and then one pointer.
+ *
+ *   header, 64 bytes | heads, 8 x capacity | pointers, 8 x capacity
+ *
+ * A node covers the keys from `low` (NULL: no bound) up to the `low` of its right neighbour `next` (NULL: no bound).
+ *
+ * How slots change (invariant DELTA-4, README.md "Why readers need no lock"): only insertions under the node's lock,
+ * which move slots one place to the right, from the last one down, writing pointer before head, each with release. So
+ * at every moment, and for good at every index, the keys only get smaller with time, both arrays are sorted, the
+ * pointer at an index is never behind the head beside it, and an entry never moves left. A split makes `count`
+ * smaller and leaves the moved slots as they are, until later insertions overwrite them in the same order. */
+#ifndef KL_DELTA_NODE_H
+#define KL_DELTA_NODE_H
+
+/* ---- core/delta/version.h ---- */
+/* core/delta/version.h: a key's entry and its chain of versions; private to the delta and its benchmarks.
+ *
+ * An entry is one key: made once, never moved, never freed before the arena. From it hangs a chain of versions,
+ * newest first (DELTA-2), to which versions are only ever added. The first version lies in the same block as the
+ * entry, so that a key that was written once costs one run of memory: header, key, version, value.
+ *
+ *   entry:   newest 8 | key_size 4 | key bytes | padding to 8 | version
+ *   version: older 8 | ts 8 | value_size 4 | kind 1 | unused 3 | value bytes
+ *
+ * A value begins at a multiple of 8, so that a view of it can be read as an array of numbers. */
+#ifndef KL_DELTA_VERSION_H
+#define KL_DELTA_VERSION_H
 
 /* ---- core/delta/delta.h ---- */
 /* core/delta/delta.h: the in-memory, concurrent, ordered, multi-version index of recent commits.
  *
- * A map from (keyspace id, key) to a chain of versions, newest first; each version has a commit timestamp, a kind and a
- * value. Order is keyspace id, then key bytes. Keys and values are copied into the delta's arena on insert and never
- * move or change; nothing is removed: a delta is freed as a whole when the last reference is dropped.
+ * A map from (keyspace id, key) to a chain of versions, newest first; each version has a commit timestamp, a kind and
+ * a value. Order is keyspace id, then key bytes. Keys and values are copied into the delta's arena on insert and
+ * never move or change; nothing is removed: a delta is freed as a whole when the last reference is dropped.
  *
  * Readers take no locks and never wait; writers run in parallel. A version becomes reachable atomically. Readers pass
  * a read timestamp and see, per key, the newest version at or below it; publishing (which timestamps may be read) is
  * the business of core/txn.
  *
- * Lifetime: pointers handed out (keys, values) stay valid as long as the caller holds a reference on the delta; a delta
- * holds no pointer into anything else. Thread rules: all functions from any thread; a cursor by one thread at a time. */
+ * Lifetime: pointers handed out (keys, values) stay valid as long as the caller holds a reference on the delta; a
+ * delta holds no pointer into anything else. Thread rules: all functions from any thread; a cursor by one thread at a
+ * time. */
 #ifndef KL_DELTA_DELTA_H
 #define KL_DELTA_DELTA_H
 
@@ -5726,6 +5862,10 @@ kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, cons
 
 /* The newest version at or below read_ts; false when there is none (a DELETE is a version, and is returned). */
 bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t read_ts, kl_version *out_version);
+/* kl_delta_get for `count` keys of one keyspace: out_versions[i] belongs to keys[i]; its ts is 0 where the key has no
+ * such version. A few times as fast per key as single calls when the delta is larger than the CPU's caches. */
+void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
+                       kl_version *out_versions);
 /* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key);
 
@@ -5738,10 +5878,14 @@ typedef struct kl_delta_cursor {
   kl_delta *delta;
   uint64_t read_ts;
   uint32_t keyspace;
-  void *state[6]; /* the structure's own */
+  bool valid;
   kl_slice key;
   kl_version version;
-  bool valid;
+  /* the structure's own: where the key was last met */
+  const struct delta_tree *tree;
+  const struct delta_node *leaf;
+  struct delta_entry *entry;
+  uint32_t slot;
 } kl_delta_cursor;
 
 void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
@@ -5761,43 +5905,6 @@ void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats);
 
 #endif
 
-/* ---- core/delta/tree.h ---- */
-/* core/delta/tree.h: the keys of one keyspace: a B+-tree with links to the right. Private. See README.md. */
-#ifndef KL_DELTA_TREE_H
-#define KL_DELTA_TREE_H
-
-/* ---- core/delta/node.h ---- */
-/* core/delta/node.h: one node of a delta tree: its layout and how a reader searches it without a lock. Private.
- *
- * A node holds up to `capacity` slots (head, pointer), sorted. In a leaf (level 0) the pointer is a delta_entry; above,
- * it is a child node, and the slot's key is the child's `low`. A head is eight bytes of the key, from byte `skip` on, as a
- * big-endian number; all keys that the node was built for share their first `skip` bytes, its prefix. Most searches
- * therefore touch the header and the array of heads, and then one pointer.
- *
- *   header, 64 bytes | heads, 8 x capacity | pointers, 8 x capacity
- *
- * A node covers the keys from `low` (NULL: no bound) up to the `low` of its right neighbour `next` (NULL: no bound).
- *
- * How slots change (invariant DELTA-4, README.md "Why readers need no lock"): only insertions under the node's lock, which
- * move slots one place to the right, from the last one down, writing pointer before head, each with release. So at every
- * moment, and for good at every index, the keys only get smaller with time, both arrays are sorted, the pointer at an index
- * is never behind the head beside it, and an entry never moves left. A split makes `count` smaller and leaves the moved
- * slots as they are, until later insertions overwrite them in the same order. */
-#ifndef KL_DELTA_NODE_H
-#define KL_DELTA_NODE_H
-
-/* ---- core/delta/version.h ---- */
-/* core/delta/version.h: a key's entry and its chain of versions; private to the delta and its benchmarks.
- *
- * An entry is one key: made once, never moved, never freed before the arena. From it hangs a chain of versions, newest
- * first (DELTA-2), to which versions are only ever added. The first version lies in the same block as the entry, so that
- * a key that was written once costs one run of memory: header, key, version, value.
- *
- *   entry:   newest 8 | key_size 4 | tag 4 | key bytes | padding to 8 | version
- *   version: older 8 | ts 8 | value_size 4 | kind 1 | unused 3 | value bytes */
-#ifndef KL_DELTA_VERSION_H
-#define KL_DELTA_VERSION_H
-
 typedef struct delta_version delta_version;
 struct delta_version {
   _Atomic(delta_version *) older; /* towards smaller timestamps */
@@ -5810,12 +5917,42 @@ struct delta_version {
 typedef struct delta_entry {
   _Atomic(delta_version *) newest; /* never NULL once the entry is reachable */
   uint32_t key_size;
-  uint32_t tag; /* free for the structure that holds the entry */
   unsigned char key[];
 } delta_entry;
 
 static inline kl_slice delta_entry_key(const delta_entry *entry) {
   return kl_slice_make(entry->key, entry->key_size);
+}
+
+/* How many bytes two keys begin with in common. */
+static inline uint32_t delta_entry_same(const delta_entry *a, const delta_entry *b) {
+  uint32_t shortest = a->key_size < b->key_size ? a->key_size : b->key_size;
+  uint32_t same = 0;
+  while (same < shortest && a->key[same] == b->key[same]) same++;
+  return same;
+}
+
+/* Asks for an entry: its key, and where its version often begins. */
+static inline void delta_entry_prefetch(const void *entry) {
+  __builtin_prefetch(entry);
+  __builtin_prefetch((const char *)entry + 64);
+}
+
+/* As comparing whole slices, without a call: keys are short. */
+static inline bool delta_key_equal(const delta_entry *entry, kl_slice key) {
+  if (entry->key_size != key.size) return false;
+  const unsigned char *a = entry->key, *b = key.data;
+  size_t n = key.size;
+  for (; n >= 8; n -= 8, a += 8, b += 8) {
+    uint64_t x, y;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    if (x != y) return false;
+  }
+  for (; n != 0; n--, a++, b++) {
+    if (*a != *b) return false;
+  }
+  return true;
 }
 
 static inline const void *delta_version_value(const delta_version *version) {
@@ -5839,22 +5976,22 @@ static inline void delta_version_export(const delta_version *version, kl_version
 }
 
 /* KL_E_INVALID (timestamp 0, unknown kind, missing bytes), KL_E_KEY_SIZE, KL_E_VALUE_SIZE: what cannot be stored. */
-kl_status delta_version_check(kl_slice key, const kl_version *version, kl_error *err);
+kl_status kl_delta_version_check(kl_slice key, const kl_version *version, kl_error *err);
 
 /* How many bytes an entry with its key and first version takes, and a version alone. */
-size_t delta_entry_bytes(kl_slice key, const kl_version *version);
-size_t delta_version_bytes(const kl_version *version);
+size_t kl_delta_entry_bytes(kl_slice key, const kl_version *version);
+size_t kl_delta_version_bytes(const kl_version *version);
 
 /* Fills zeroed memory of that many bytes, aligned to 8. Not reachable for others until linked. */
-void delta_entry_fill(delta_entry *entry, kl_slice key, const kl_version *version);
-void delta_version_fill(delta_version *memory, const kl_version *version);
+void kl_delta_entry_fill(delta_entry *entry, kl_slice key, const kl_version *version);
+void kl_delta_version_fill(delta_version *memory, const kl_version *version);
 
 /* The version inside an entry that was just filled. */
-delta_version *delta_entry_own_version(delta_entry *entry);
+delta_version *kl_delta_entry_own_version(delta_entry *entry);
 
 /* Links `version` into the entry's chain at its place. Returns false when a version of this ts was there before; that
  * one stays in the chain behind the new one and is never seen again. Any number of threads at once. */
-bool delta_entry_link(delta_entry *entry, delta_version *version);
+bool kl_delta_entry_link(delta_entry *entry, delta_version *version);
 
 #endif
 
@@ -5913,10 +6050,12 @@ static inline const delta_entry *delta_node_slot_entry(const delta_node *node, u
   return node->level == 0 ? (const delta_entry *)pointer : ((const delta_node *)pointer)->low;
 }
 
-/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once. */
-static inline void delta_node_prefetch(const delta_node *node) {
+/* Asks for the lines of a node that a search reads first, all at once, so that they are waited for only once: header
+ * and heads, and on the way to a leaf that will be scanned the pointers too. */
+static inline void delta_node_prefetch(const delta_node *node, bool pointers) {
   const char *at = (const char *)node;
-  for (unsigned i = 0; i < 1 + DELTA_NODE_SLOTS / 8; i++) __builtin_prefetch(at + (size_t)i * 64);
+  const char *end = at + sizeof(delta_node) + (pointers ? 2u : 1u) * DELTA_NODE_SLOTS * sizeof(uint64_t);
+  for (; at != end; at += 64) __builtin_prefetch(at);
 }
 
 /* Eight bytes of the key from byte `skip` on, as a number; zeros where the key has ended. */
@@ -5944,8 +6083,9 @@ static inline delta_probe delta_probe_make(kl_slice key) {
   return probe;
 }
 
-/* <0, 0, >0: the key sorts before all keys with the node's prefix, begins with it, or sorts after them. A key may come to a
- * node that does not cover it, when the reader met its parent in the middle of a change; this is what makes that harmless. */
+/* <0, 0, >0: the key sorts before all keys with the node's prefix, begins with it, or sorts after them. A key may
+ * come to a node that does not cover it, when the reader met its parent in the middle of a change; this is what makes
+ * that harmless. */
 static inline int delta_node_prefix_order(const delta_node *node, kl_slice key) {
   size_t skip = node->skip;
   if (skip == 0) return 0;
@@ -5961,13 +6101,14 @@ static inline int delta_node_prefix_order(const delta_node *node, kl_slice key) 
   return order == 0 && key.size < skip ? -1 : order;
 }
 
-/* The first slot from `at` on whose key is not before the probe's (`upper`: is behind it), when all slots before `at` are
- * known to be before it. Settles equal heads by whole keys, and goes on to the right over what moved meanwhile. */
-unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
-                               bool upper);
+/* The first slot from `at` on whose key is not before the probe's (`upper`: is behind it), when all slots before `at`
+ * are known to be before it. Settles equal heads by whole keys, and goes on to the right over what moved meanwhile. */
+unsigned kl_delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
+                                  bool upper);
 
-/* The number of slots whose head is below `head`; an inner node's first slot counts as below everything. Every slot before
- * the result was below at the moment it was read, and so it stays (DELTA-4); others may have become so meanwhile. */
+/* The number of slots whose head is below `head`; an inner node's first slot counts as below everything. Every slot
+ * before the result was below at the moment it was read, and so it stays (DELTA-4); others may have become so
+ * meanwhile. */
 static inline unsigned delta_node_bound_heads(const delta_node *node, uint64_t head) {
   unsigned at = node->level != 0 ? 1 : 0;
   unsigned left = delta_node_count(node) - at;
@@ -5986,32 +6127,33 @@ static inline unsigned delta_node_bound(const delta_node *node, delta_probe *pro
   int order = delta_node_prefix_order(node, probe->key);
   if (order != 0) return order < 0 ? (node->level != 0 ? 1 : 0) : delta_node_count(node);
   uint64_t head = delta_probe_head(probe, node);
-  return delta_node_bound_from(node, probe, head, delta_node_bound_heads(node, head), upper);
+  return kl_delta_node_bound_from(node, probe, head, delta_node_bound_heads(node, head), upper);
 }
 
-/* The node to the right where the key belongs instead, or NULL when this node covers it. To be asked after the slots were
- * read: a key that was not found because a split took it away is then noticed, for the split announced itself here before
- * anything overwrote its slots. With `strict` the first key before the probe's is what is wanted: a node that begins with
- * just that key is no better. */
-delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict);
+/* The node to the right where the key belongs instead, or NULL when this node covers it. To be asked after the slots
+ * were read: a key that was not found because a split took it away is then noticed, for the split announced itself
+ * here before anything overwrote its slots. With `strict` the first key before the probe's is what is wanted: a node
+ * that begins with just that key is no better. */
+delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict);
 
 static inline delta_node *delta_node_beyond(const delta_node *node, delta_probe *probe, bool strict) {
   uint64_t high = atomic_load_explicit(&node->high_head, memory_order_acquire);
   int order = delta_node_prefix_order(node, probe->key);
   if (order == 0 && delta_probe_head(probe, node) < high) return NULL;
   if (order < 0 && high != 0) return NULL;
-  return delta_node_beyond_slow(node, probe->key, strict);
+  return kl_delta_node_beyond_slow(node, probe->key, strict);
 }
 
-/* --- for writers --------------------------------------------------------------------------------------------------- */
+/* --- for writers ------------------------------ */
 
 /* False when the node is dead: what replaced it is its `next`. Waits for another writer's critical section. */
-bool delta_node_lock(delta_node *node);
-void delta_node_unlock(delta_node *node);
+bool kl_delta_node_lock(delta_node *node);
+void kl_delta_node_unlock(delta_node *node);
 
-size_t delta_node_bytes(unsigned capacity);
+size_t kl_delta_node_bytes(unsigned capacity);
 
-/* What a new node will hold: slots [begin, end) of a locked node, with one more put in, and perhaps one child replaced. */
+/* What a new node will hold: slots [begin, end) of a locked node, with one more put in, and perhaps one child
+ * replaced. */
 typedef struct delta_fill {
   const delta_node *from;
   unsigned begin, end;
@@ -6024,69 +6166,316 @@ typedef struct delta_fill {
   const delta_entry *low, *high; /* the new node's bounds; NULL: none */
 } delta_fill;
 
-/* How many bytes the keys of such a node share as far as can be told: by its bounds, and where it has none by its first and
- * last key (a later key that does not fit makes its writer replace the node); 0 with fewer than two keys to compare. */
-uint32_t delta_fill_skip(const delta_fill *fill);
+/* How many bytes the keys of such a node share as far as can be told: by its bounds, and where it has none by its
+ * first and last key (a later key that does not fit makes its writer replace the node); 0 with fewer than two keys to
+ * compare. */
+uint32_t kl_delta_fill_skip(const delta_fill *fill);
 
-/* Fills zeroed memory of delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is held, and it is
- * not reachable yet. */
-void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next);
+/* Fills zeroed memory of kl_delta_node_bytes(capacity), aligned to 64, from a locked node. The new node's lock is
+ * held, and it is not reachable yet. */
+void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next);
 
 /* An empty node without bounds, unlocked. */
-void delta_node_init(delta_node *node, unsigned capacity, unsigned level);
+void kl_delta_node_init(delta_node *node, unsigned capacity, unsigned level);
 
 /* Puts a slot in at index `at`, under the lock, with room for it and a key that has the node's prefix. */
-void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key);
+void kl_delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key);
 
 /* Makes `right` the neighbour of `node` and leaves `count` slots in it, under the lock. */
-void delta_node_truncate(delta_node *node, unsigned count, delta_node *right);
+void kl_delta_node_truncate(delta_node *node, unsigned count, delta_node *right);
 
 /* Takes the node out of use, under its lock: whoever stands in it or comes to it goes on in `replacement`. */
-void delta_node_retire(delta_node *node, delta_node *replacement);
+void kl_delta_node_retire(delta_node *node, delta_node *replacement);
 
 #endif
 
-enum {
-  DELTA_TREE_LEVELS = 16
-}; /* nodes come to have eight slots and more, whatever the order of insertion: 8^16 keys */
+/* Nodes come to have eight slots and more, whatever the order of insertion: room for 8^16 keys. */
+enum { DELTA_TREE_LEVELS = 16 };
 
-typedef struct delta_tree {
+typedef struct delta_tree delta_tree;
+struct delta_tree {
   _Atomic(delta_node *) root;
   uint32_t keyspace;
-} delta_tree;
+};
 
-/* Makes a tree with an empty leaf in the arena; NULL: no memory. */
-delta_tree *delta_tree_new(kl_shared_arena *arena, uint32_t keyspace);
+/* Where a delta's memory comes from. Apart, because a look-up reads many nodes and one entry: the nodes of a million
+ * keys are some twenty megabytes, and stay in caches and in the TLB when they do not lie scattered among ten times as
+ * many bytes of entries. */
+typedef struct delta_memory {
+  kl_shared_arena *nodes;
+  kl_shared_arena *entries; /* keys, versions and values */
+} delta_memory;
+
+static inline delta_node *delta_tree_root(const delta_tree *tree) {
+  /* Acquire: pairs with the release that made this node the root; its slots are visible. */
+  return atomic_load_explicit(&tree->root, memory_order_acquire);
+}
+
+/* Down to the leaf for the key: in an inner node into the last child that begins at or before it (`strict`: before
+ * it), and to the right where a node does not reach that far. May end too far to the left, when it met a change
+ * half-way, and never too far to the right (DELTA-5); the search in the leaf goes on to the right by itself. */
+static inline const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe *probe, bool strict, bool scan) {
+  const delta_node *node = delta_tree_root(tree);
+  while (node->level != 0) {
+    unsigned at = delta_node_bound(node, probe, !strict);
+    if (at >= delta_node_count(node)) {
+      const delta_node *right = delta_node_beyond(node, probe, strict);
+      if (right != NULL) {
+        node = right;
+        continue;
+      }
+    }
+    bool pointers = scan && node->level == 1;
+    node = delta_node_pointer(node, at - 1);
+    delta_node_prefetch(node, pointers);
+  }
+  return node;
+}
+
+/* Makes a tree with an empty leaf; NULL: no memory. */
+delta_tree *kl_delta_tree_new(const delta_memory *memory, uint32_t keyspace);
 
 /* The key's entry in this leaf, or NULL: then it may have moved to the right (delta_node_beyond). */
-delta_entry *delta_leaf_find(const delta_node *leaf, delta_probe *probe);
+delta_entry *kl_delta_leaf_find(const delta_node *leaf, delta_probe *probe);
+
+/* The same, and goes on to the right. */
+delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe);
 
 /* The key's entry, or NULL. */
-delta_entry *delta_tree_find(const delta_tree *tree, kl_slice key);
+delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key);
 
-/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY leaves the
- * tree as it was. The arguments are checked already. */
-kl_status delta_tree_insert(delta_tree *tree, kl_shared_arena *arena, kl_slice key, const kl_version *version,
-                            bool *out_new_key, bool *out_new_version, kl_error *err);
+/* The same for `count` keys at once, with their cache misses side by side. */
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries);
 
-/* A place in a tree: an entry, and where it was last met. `entry` NULL: nowhere. */
-typedef struct delta_place {
-  const delta_node *leaf;
-  unsigned index;
-  delta_entry *entry;
-} delta_place;
+/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
+ * leaves the tree as it was. The arguments are checked already. */
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
+                               bool *out_new_key, bool *out_new_version, kl_error *err);
 
-delta_place delta_tree_seek_ge(const delta_tree *tree, kl_slice key);
-/* The last key before `key`, or at it when `equal`. */
-delta_place delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool equal);
-delta_place delta_tree_last(const delta_tree *tree);
-delta_place delta_tree_next(delta_place place);
-delta_place delta_tree_prev(const delta_tree *tree, delta_place place);
+/* The keyspace's tree; NULL while nothing was ever inserted into it. */
+const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace);
 
 #endif
 
-/* The trees are found by keyspace in a radix tree of four bits a level, from the lowest bits, because the catalogue gives ids in
- * sequence. A slot is NULL, a tree, or (lowest bit set) a further table; it only ever goes in that order. */
+enum { DELTA_SCAN_AHEAD = 8 }; /* how many entries ahead of a cursor are asked for */
+
+void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
+  memset(cursor, 0, sizeof *cursor);
+  cursor->delta = delta;
+  cursor->keyspace = keyspace;
+  cursor->read_ts = read_ts;
+}
+
+/* Is the entry whose head was read as `head` (from its slot in the leaf, before its pointer was) sure to lie before
+ * the leaf's upper bound? Only then are the slots around it all that there is around it. */
+static inline bool delta_leaf_holds(const delta_node *leaf, uint64_t head, const delta_entry *entry) {
+  if (head < atomic_load_explicit(&leaf->high_head, memory_order_acquire)) return true;
+  return kl_delta_node_beyond_slow(leaf, delta_entry_key(entry), false) == NULL;
+}
+
+static inline bool delta_cursor_stand(kl_delta_cursor *cursor, const delta_node *leaf, unsigned slot,
+                                      delta_entry *entry) {
+  cursor->leaf = leaf;
+  cursor->slot = slot;
+  cursor->entry = entry;
+  return true;
+}
+
+/* The cursor has come to slot `at` from elsewhere: asks for the entries on one side of it, up to as far as the steps
+ * that follow look ahead. */
+static void delta_scan_begin(const delta_node *leaf, unsigned at, bool forward) {
+  unsigned count = delta_node_count(leaf);
+  for (unsigned i = 1; i <= DELTA_SCAN_AHEAD; i++) {
+    if (forward ? at + i >= count : at < i) break;
+    delta_entry_prefetch(delta_node_pointer(leaf, forward ? at + i : at - i));
+  }
+}
+
+/* --- seeks: each stands on an entry, whatever its versions, and returns false when there is none
+ * ------------------------------ */
+
+/* The first key at or behind the probe's (`strict`: behind it), in this leaf or to the right of it. */
+static bool delta_cursor_seek_right(kl_delta_cursor *cursor, const delta_node *leaf, delta_probe *probe, bool strict) {
+  for (; leaf != NULL; leaf = delta_node_next(leaf)) {
+    unsigned at = delta_node_bound(leaf, probe, strict);
+    delta_scan_begin(leaf, at, true);
+    for (; at < delta_node_count(leaf); at++) {
+      uint64_t head = delta_node_head(leaf, at);
+      delta_entry *entry = delta_node_pointer(leaf, at);
+      int order = kl_slice_compare(delta_entry_key(entry), probe->key);
+      if (order < 0 || (strict && order == 0)) continue; /* moved here since the bound was found */
+      if (delta_leaf_holds(leaf, head, entry)) return delta_cursor_stand(cursor, leaf, at, entry);
+      break; /* it belongs to a neighbour by now, where keys may have come before it */
+    }
+  }
+  return false;
+}
+
+/* The last key before `key`, or at it when `equal`. */
+static bool delta_cursor_seek_before(kl_delta_cursor *cursor, kl_slice key, bool equal) {
+  delta_probe probe = delta_probe_make(key);
+  const delta_node *leaf = delta_tree_descend(cursor->tree, &probe, !equal, true);
+  for (;;) {
+    delta_entry *entry = NULL;
+    unsigned at = delta_node_bound(leaf, &probe, equal);
+    if (at > 1) delta_scan_begin(leaf, at - 1, false);
+    for (;;) {
+      if (at != 0) entry = delta_node_pointer(leaf, at - 1);
+      /* A slot is written on the right before it is overwritten on the left. So if what stood before `at` had moved
+       * when we read its place, looking at `at` again shows it there, and we go on to the right. */
+      unsigned again = delta_node_bound(leaf, &probe, equal);
+      if (again == at) break;
+      at = again;
+    }
+    const delta_node *right = delta_node_beyond(leaf, &probe, !equal);
+    if (right == NULL) {
+      /* DELTA-6: a leaf with a lower bound begins with it, so only the leftmost one has nothing before the key. */
+      KL_ASSERT(at != 0 || leaf->low == NULL);
+      return at != 0 && delta_cursor_stand(cursor, leaf, at - 1, entry);
+    }
+    leaf = right;
+  }
+}
+
+static bool delta_cursor_seek_last(kl_delta_cursor *cursor) {
+  const delta_node *node = delta_tree_root(cursor->tree);
+  for (;;) {
+    const delta_node *right = delta_node_next(node);
+    unsigned count = delta_node_count(node);
+    if (right != NULL) {
+      node = right;
+    } else if (node->level != 0) {
+      node = delta_node_pointer(node, count - 1);
+    } else {
+      delta_entry *entry = count != 0 ? delta_node_pointer(node, count - 1) : NULL;
+      /* An insertion makes `count` larger before it moves slots, and a split names its neighbour before it makes
+       * `count` smaller: with both unchanged, what we read was the last. */
+      if (delta_node_count(node) != count || delta_node_next(node) != NULL) continue;
+      return entry != NULL && delta_cursor_stand(cursor, node, count - 1, entry);
+    }
+  }
+}
+
+/* --- steps
+ * ---------------------------------------------------------------------------------------------------------- */
+
+/* The slot of the cursor's entry in its leaf; `count` or more when a split took it away. */
+static inline unsigned delta_cursor_slot(const kl_delta_cursor *cursor) {
+  unsigned at = cursor->slot;
+  while (delta_node_pointer(cursor->leaf, at) != cursor->entry) {
+    if (++at >= delta_node_count(cursor->leaf)) break;
+  }
+  return at;
+}
+
+static inline bool delta_cursor_step_right(kl_delta_cursor *cursor) {
+  const delta_node *leaf = cursor->leaf;
+  for (;;) {
+    unsigned at = delta_cursor_slot(cursor), count = delta_node_count(leaf);
+    if (at + 1 >= count) break;
+    uint64_t head = delta_node_head(leaf, at + 1);
+    delta_entry *entry = delta_node_pointer(leaf, at + 1);
+    if (entry == cursor->entry) { /* it is just being moved, and stays at least there */
+      cursor->slot = at + 1;
+      continue;
+    }
+    /* Ours is still where it was, so it was so when we read the slot behind it. */
+    if (delta_node_pointer(leaf, at) != cursor->entry) continue;
+    if (!delta_leaf_holds(leaf, head, entry)) break;
+    if (at + 1 + DELTA_SCAN_AHEAD < count) {
+      delta_entry_prefetch(delta_node_pointer(leaf, at + 1 + DELTA_SCAN_AHEAD));
+    } else if (at + 1 + DELTA_SCAN_AHEAD == count) { /* soon through: the next leaf */
+      const delta_node *right = delta_node_next(leaf);
+      if (right != NULL) delta_node_prefetch(right, true);
+    }
+    return delta_cursor_stand(cursor, leaf, at + 1, entry);
+  }
+  delta_probe probe = delta_probe_make(delta_entry_key(cursor->entry));
+  return delta_cursor_seek_right(cursor, leaf, &probe, true);
+}
+
+static inline bool delta_cursor_step_left(kl_delta_cursor *cursor) {
+  const delta_node *leaf = cursor->leaf;
+  for (;;) {
+    unsigned at = delta_cursor_slot(cursor);
+    if (at == 0 || at >= delta_node_count(leaf)) break; /* what comes before lies in another leaf */
+    uint64_t head = delta_node_head(leaf, at);
+    delta_entry *entry = delta_node_pointer(leaf, at - 1);
+    if (delta_node_pointer(leaf, at) != cursor->entry) continue; /* moved: what we read may have moved too */
+    if (entry == cursor->entry) { /* it is just being moved, and we stood on its new place */
+      cursor->slot = at - 1;
+      continue;
+    }
+    if (!delta_leaf_holds(leaf, head, cursor->entry)) break;
+    if (at > DELTA_SCAN_AHEAD) delta_entry_prefetch(delta_node_pointer(leaf, at - 1 - DELTA_SCAN_AHEAD));
+    return delta_cursor_stand(cursor, leaf, at - 1, entry);
+  }
+  return delta_cursor_seek_before(cursor, delta_entry_key(cursor->entry), false);
+}
+
+/* --- what is visible
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Shows the entry that the cursor stands on; false when none of its versions is visible. */
+static inline bool delta_cursor_show(kl_delta_cursor *cursor) {
+  const delta_entry *entry = cursor->entry;
+  const delta_version *version = delta_entry_visible(entry, cursor->read_ts);
+  if (version == NULL) return false;
+  cursor->key = delta_entry_key(entry);
+  delta_version_export(version, &cursor->version);
+  return true;
+}
+
+/* From the entry that the cursor stands on, if it does (`standing`), to the first visible one that way. */
+static void delta_cursor_settle(kl_delta_cursor *cursor, bool standing, bool forward) {
+  while (standing && !delta_cursor_show(cursor)) {
+    standing = forward ? delta_cursor_step_right(cursor) : delta_cursor_step_left(cursor);
+  }
+  cursor->valid = standing;
+}
+
+/* False while nothing was ever inserted into the keyspace. */
+static bool delta_cursor_find_tree(kl_delta_cursor *cursor) {
+  cursor->valid = false;
+  if (cursor->tree == NULL) cursor->tree = kl_delta_find_tree(cursor->delta, cursor->keyspace);
+  return cursor->tree != NULL;
+}
+
+void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key) {
+  if (!delta_cursor_find_tree(cursor)) return;
+  delta_probe probe = delta_probe_make(key);
+  const delta_node *leaf = delta_tree_descend(cursor->tree, &probe, false, true);
+  delta_cursor_settle(cursor, delta_cursor_seek_right(cursor, leaf, &probe, false), true);
+}
+
+void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key) {
+  if (!delta_cursor_find_tree(cursor)) return;
+  delta_cursor_settle(cursor, delta_cursor_seek_before(cursor, key, true), false);
+}
+
+void kl_delta_cursor_first(kl_delta_cursor *cursor) {
+  kl_delta_cursor_seek_ge(cursor, kl_slice_make("", 0)); /* the empty key sorts before all others */
+}
+
+void kl_delta_cursor_last(kl_delta_cursor *cursor) {
+  if (!delta_cursor_find_tree(cursor)) return;
+  delta_cursor_settle(cursor, delta_cursor_seek_last(cursor), false);
+}
+
+void kl_delta_cursor_next(kl_delta_cursor *cursor) {
+  if (cursor->valid) delta_cursor_settle(cursor, delta_cursor_step_right(cursor), true);
+}
+
+void kl_delta_cursor_prev(kl_delta_cursor *cursor) {
+  if (cursor->valid) delta_cursor_settle(cursor, delta_cursor_step_left(cursor), false);
+}
+
+/* ---- core/delta/delta.c ---- */
+/* core/delta/delta.c: the face of the delta: life, keyspaces, versions by key. See delta.h and README.md. */
+
+/* The trees are found by keyspace in a radix tree of four bits a level, from the lowest bits, because the catalogue
+ * gives ids in sequence. A slot is NULL, a tree, or (lowest bit set) a further table; it only ever goes in that
+ * order. */
 enum { DELTA_FAN = 16, DELTA_FAN_BITS = 4 };
 
 typedef struct delta_table {
@@ -6099,20 +6488,27 @@ struct kl_delta {
   kl_counters counters;
   delta_table trees;
   kl_allocator *allocator;
-  kl_shared_arena *arena;
+  delta_memory memory;
   _Atomic uint64_t references;
 };
+
+static void delta_free(kl_delta *delta) {
+  kl_shared_arena_free(delta->memory.nodes);
+  kl_shared_arena_free(delta->memory.entries);
+  kl_free(delta->allocator, delta, sizeof *delta);
+}
 
 kl_status kl_delta_new(kl_allocator *allocator, kl_delta **out_delta, kl_error *err) {
   kl_delta *delta = kl_alloc_aligned(allocator, sizeof *delta, _Alignof(kl_delta));
   if (delta == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a delta (%zu bytes)", sizeof *delta);
-  kl_status status = kl_shared_arena_new(allocator, &delta->arena, err);
-  if (status != KL_OK) {
-    kl_free(allocator, delta, sizeof *delta);
-    return status;
-  }
   delta->allocator = allocator;
   atomic_init(&delta->references, 1);
+  kl_status status = kl_shared_arena_new(allocator, &delta->memory.nodes, err);
+  if (status == KL_OK) status = kl_shared_arena_new(allocator, &delta->memory.entries, err);
+  if (status != KL_OK) {
+    delta_free(delta);
+    return status;
+  }
   *out_delta = delta;
   return KL_OK;
 }
@@ -6130,11 +6526,11 @@ void kl_delta_unref(kl_delta *delta) {
   uint64_t before = atomic_fetch_sub_explicit(&delta->references, 1, memory_order_acq_rel);
   KL_ASSERT(before != 0);
   if (before != 1) return;
-  kl_shared_arena_free(delta->arena);
-  kl_free(delta->allocator, delta, sizeof *delta);
+  delta_free(delta);
 }
 
-/* --- keyspaces ------------------------------------------------------------------------------------------------------ */
+/* --- keyspaces
+ * ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t delta_table_index(uint32_t keyspace, unsigned depth) {
   return keyspace >> (DELTA_FAN_BITS * depth) & (DELTA_FAN - 1);
@@ -6151,6 +6547,10 @@ static delta_tree *delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
     }
     table = (const delta_table *)(slot - 1);
   }
+}
+
+const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
+  return delta_find_tree(delta, keyspace);
 }
 
 /* The same, and makes the tree when there is none; NULL: no memory. */
@@ -6170,10 +6570,10 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
     if (tree != NULL && tree->keyspace == keyspace) return tree;
     uintptr_t wanted;
     if (tree == NULL) {
-      if (made == NULL) made = delta_tree_new(delta->arena, keyspace);
+      if (made == NULL) made = kl_delta_tree_new(&delta->memory, keyspace);
       wanted = (uintptr_t)made;
     } else { /* another keyspace: both go one table further */
-      delta_table *further = kl_shared_arena_alloc(delta->arena, kl_thread_hint(), sizeof *further, 16);
+      delta_table *further = kl_shared_arena_alloc(delta->memory.nodes, 0, sizeof *further, 16);
       if (further != NULL) {
         atomic_store_explicit(&further->slot[delta_table_index(tree->keyspace, depth + 1)], there,
                               memory_order_relaxed);
@@ -6186,16 +6586,17 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
   }
 }
 
-/* --- versions ------------------------------------------------------------------------------------------------------- */
+/* --- versions
+ * ------------------------------------------------------------------------------------------------------- */
 
 kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
-  kl_status status = delta_version_check(key, version, err);
+  kl_status status = kl_delta_version_check(key, version, err);
   if (status != KL_OK) return status;
   delta_tree *tree = delta_find_tree(delta, keyspace);
   if (tree == NULL) tree = delta_make_tree(delta, keyspace);
   if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
   bool new_key, new_version;
-  status = delta_tree_insert(tree, delta->arena, key, version, &new_key, &new_version, err);
+  status = kl_delta_tree_insert(tree, &delta->memory, key, version, &new_key, &new_version, err);
   if (status != KL_OK) return status;
   if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
   if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
@@ -6205,7 +6606,7 @@ kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, cons
 static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
                                                uint64_t read_ts) {
   const delta_tree *tree = delta_find_tree(delta, keyspace);
-  const delta_entry *entry = tree != NULL ? delta_tree_find(tree, key) : NULL;
+  const delta_entry *entry = tree != NULL ? kl_delta_tree_find(tree, key) : NULL;
   return entry != NULL ? delta_entry_visible(entry, read_ts) : NULL;
 }
 
@@ -6216,6 +6617,22 @@ bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t rea
   return true;
 }
 
+void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
+                       kl_version *out_versions) {
+  enum { DELTA_MANY = 64 };
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
+    size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
+    delta_entry *entries[DELTA_MANY] = {NULL};
+    if (tree != NULL) kl_delta_tree_find_many(tree, keys + begin, n, entries);
+    for (size_t i = 0; i < n; i++) {
+      const delta_version *version = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
+      out_versions[begin + i] = (kl_version){0, KL_VERSION_PUT, {NULL, 0}};
+      if (version != NULL) delta_version_export(version, &out_versions[begin + i]);
+    }
+  }
+}
+
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key) {
   const delta_version *version = delta_find_version(delta, keyspace, key, UINT64_MAX);
   return version != NULL ? version->ts : 0;
@@ -6224,83 +6641,8 @@ uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key) {
 void kl_delta_get_stats(const kl_delta *delta, kl_delta_stats *out_stats) {
   out_stats->keys = kl_counters_sum(&delta->counters, DELTA_COUNT_KEYS);
   out_stats->versions = kl_counters_sum(&delta->counters, DELTA_COUNT_VERSIONS);
-  out_stats->bytes = sizeof *delta + kl_shared_arena_bytes(delta->arena);
-}
-
-/* --- cursors -------------------------------------------------------------------------------------------------------- */
-
-/* cursor->state: the leaf, the slot in it, the entry, the tree. */
-enum { DELTA_STATE_LEAF, DELTA_STATE_INDEX, DELTA_STATE_ENTRY, DELTA_STATE_TREE };
-
-void kl_delta_cursor_init(kl_delta_cursor *cursor, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
-  memset(cursor, 0, sizeof *cursor);
-  cursor->delta = delta;
-  cursor->keyspace = keyspace;
-  cursor->read_ts = read_ts;
-}
-
-/* The cursor's tree; NULL while nothing was ever inserted into the keyspace. */
-static const delta_tree *delta_cursor_tree(kl_delta_cursor *cursor) {
-  if (cursor->state[DELTA_STATE_TREE] == NULL) {
-    cursor->state[DELTA_STATE_TREE] = delta_find_tree(cursor->delta, cursor->keyspace);
-  }
-  return cursor->state[DELTA_STATE_TREE];
-}
-
-/* Stands on the first place from `place` on, in the given direction, that has a version to show. */
-static void delta_cursor_settle(kl_delta_cursor *cursor, const delta_tree *tree, delta_place place, bool forward) {
-  while (place.entry != NULL) {
-    const delta_version *version = delta_entry_visible(place.entry, cursor->read_ts);
-    if (version != NULL) {
-      cursor->state[DELTA_STATE_LEAF] = (void *)(uintptr_t)place.leaf;
-      cursor->state[DELTA_STATE_INDEX] = (void *)(uintptr_t)place.index;
-      cursor->state[DELTA_STATE_ENTRY] = place.entry;
-      cursor->key = delta_entry_key(place.entry);
-      delta_version_export(version, &cursor->version);
-      cursor->valid = true;
-      return;
-    }
-    place = forward ? delta_tree_next(place) : delta_tree_prev(tree, place);
-  }
-  cursor->valid = false;
-}
-
-static delta_place delta_cursor_place(const kl_delta_cursor *cursor) {
-  return (delta_place){cursor->state[DELTA_STATE_LEAF], (unsigned)(uintptr_t)cursor->state[DELTA_STATE_INDEX],
-                       cursor->state[DELTA_STATE_ENTRY]};
-}
-
-void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_ge(tree, key), true);
-}
-
-void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_seek_before(tree, key, true), false);
-}
-
-void kl_delta_cursor_first(kl_delta_cursor *cursor) {
-  kl_delta_cursor_seek_ge(cursor, kl_slice_make("", 0));
-}
-
-void kl_delta_cursor_last(kl_delta_cursor *cursor) {
-  const delta_tree *tree = delta_cursor_tree(cursor);
-  cursor->valid = false;
-  if (tree != NULL) delta_cursor_settle(cursor, tree, delta_tree_last(tree), false);
-}
-
-void kl_delta_cursor_next(kl_delta_cursor *cursor) {
-  if (!cursor->valid) return;
-  delta_cursor_settle(cursor, cursor->state[DELTA_STATE_TREE], delta_tree_next(delta_cursor_place(cursor)), true);
-}
-
-void kl_delta_cursor_prev(kl_delta_cursor *cursor) {
-  if (!cursor->valid) return;
-  const delta_tree *tree = cursor->state[DELTA_STATE_TREE];
-  delta_cursor_settle(cursor, tree, delta_tree_prev(tree, delta_cursor_place(cursor)), false);
+  out_stats->bytes =
+      sizeof *delta + kl_shared_arena_bytes(delta->memory.nodes) + kl_shared_arena_bytes(delta->memory.entries);
 }
 
 /* ---- core/delta/node.c ---- */
@@ -6315,8 +6657,8 @@ static int delta_slot_compare(const delta_node *node, unsigned i, const delta_pr
   return kl_slice_compare(delta_entry_key(delta_node_slot_entry(node, i)), probe->key);
 }
 
-/* Among slots from `at` on that have this head: skips those before the probe (`upper`: or at it), by bisection, because a
- * comparison of whole keys is a cache miss. Slots before the result are before the probe and stay so. */
+/* Among slots from `at` on that have this head: skips those before the probe (`upper`: or at it), by bisection,
+ * because a comparison of whole keys is a cache miss. Slots before the result are before the probe and stay so. */
 static unsigned delta_node_skip_ties(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
                                      unsigned count, bool upper) {
   unsigned end = at + 1;
@@ -6333,8 +6675,8 @@ static unsigned delta_node_skip_ties(const delta_node *node, const delta_probe *
   return at;
 }
 
-unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
-                               bool upper) {
+unsigned kl_delta_node_bound_from(const delta_node *node, const delta_probe *probe, uint64_t head, unsigned at,
+                                  bool upper) {
   for (;;) {
     unsigned count = delta_node_count(node);
     if (at >= count) return at;
@@ -6350,7 +6692,7 @@ unsigned delta_node_bound_from(const delta_node *node, const delta_probe *probe,
   }
 }
 
-delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict) {
+delta_node *kl_delta_node_beyond_slow(const delta_node *node, kl_slice key, bool strict) {
   delta_node *next = delta_node_next(node);
   if (next == NULL) return NULL;
   if (next->low == NULL) return next; /* the replacement of a dead leftmost node */
@@ -6358,9 +6700,9 @@ delta_node *delta_node_beyond_slow(const delta_node *node, kl_slice key, bool st
   return order > 0 || (order == 0 && !strict) ? next : NULL;
 }
 
-/* --- for writers --------------------------------------------------------------------------------------------------- */
+/* --- for writers ------------------------------ */
 
-bool delta_node_lock(delta_node *node) {
+bool kl_delta_node_lock(delta_node *node) {
   for (unsigned spins = 0;; spins++) {
     /* Acquire, both: what the last holder wrote is visible; of a dead node, its replacement. */
     uint32_t state = atomic_load_explicit(&node->lock, memory_order_acquire);
@@ -6373,30 +6715,30 @@ bool delta_node_lock(delta_node *node) {
   }
 }
 
-void delta_node_unlock(delta_node *node) {
+void kl_delta_node_unlock(delta_node *node) {
   KL_ASSERT(atomic_load_explicit(&node->lock, memory_order_relaxed) == DELTA_LOCK_HELD);
   /* Release: what we wrote is visible to the next holder. */
   atomic_store_explicit(&node->lock, DELTA_LOCK_FREE, memory_order_release);
 }
 
-size_t delta_node_bytes(unsigned capacity) {
+size_t kl_delta_node_bytes(unsigned capacity) {
   return offsetof(delta_node, heads) + capacity * (sizeof(uint64_t) + sizeof(void *));
 }
 
-void delta_node_init(delta_node *node, unsigned capacity, unsigned level) {
+void kl_delta_node_init(delta_node *node, unsigned capacity, unsigned level) {
   node->capacity = (uint16_t)capacity;
   node->level = (uint8_t)level;
   atomic_init(&node->high_head, UINT64_MAX);
 }
 
 static void delta_slot_store(delta_node *node, unsigned i, void *pointer, uint64_t head) {
-  /* Release, and the pointer first (DELTA-4): a reader that sees this slot sees what the pointer shows to, and all stores to
-   * the slots right of it. */
+  /* Release, and the pointer first (DELTA-4): a reader that sees this slot sees what the pointer shows to, and all
+   * stores to the slots right of it. */
   atomic_store_explicit(&delta_node_pointers(node)[i], pointer, memory_order_release);
   atomic_store_explicit(&node->heads[i], head, memory_order_release);
 }
 
-void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key) {
+void kl_delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_entry *key) {
   unsigned count = delta_node_count(node);
   KL_ASSERT(count < node->capacity && at <= count);
   KL_ASSERT(delta_node_prefix_order(node, delta_entry_key(key)) == 0);
@@ -6418,22 +6760,24 @@ void delta_node_put(delta_node *node, unsigned at, void *pointer, const delta_en
   node->last = (uint16_t)at;
 }
 
-void delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
+void kl_delta_node_truncate(delta_node *node, unsigned count, delta_node *right) {
   uint64_t head = delta_head(delta_entry_key(right->low), node->skip);
-  /* Release, in this order: who finds slots overwritten or gone finds the bound, and who finds the bound the neighbour. */
+  /* Release, in this order: who finds slots overwritten or gone finds the bound, and who finds the bound the
+   * neighbour. */
   atomic_store_explicit(&node->next, right, memory_order_release);
   atomic_store_explicit(&node->high_head, head, memory_order_release);
   atomic_store_explicit(&node->count, (uint16_t)count, memory_order_release);
 }
 
-void delta_node_retire(delta_node *node, delta_node *replacement) {
+void kl_delta_node_retire(delta_node *node, delta_node *replacement) {
   atomic_store_explicit(&node->next, replacement, memory_order_release);
   atomic_store_explicit(&node->high_head, 0, memory_order_release);
   /* Release: a writer that finds the node dead finds the replacement. */
   atomic_store_explicit(&node->lock, DELTA_LOCK_DEAD, memory_order_release);
 }
 
-/* --- new nodes ------------------------------------------------------------------------------------------------------ */
+/* --- new nodes
+ * ------------------------------------------------------------------------------------------------------ */
 
 static unsigned delta_fill_count(const delta_fill *fill) {
   return fill->end - fill->begin + (fill->has_extra ? 1 : 0);
@@ -6451,17 +6795,14 @@ static void *delta_fill_slot(const delta_fill *fill, unsigned k, const delta_ent
   return pointer == fill->replaced ? fill->replacement : pointer;
 }
 
-uint32_t delta_fill_skip(const delta_fill *fill) {
+uint32_t kl_delta_fill_skip(const delta_fill *fill) {
   const delta_entry *first = fill->low, *last = fill->high;
   unsigned count = delta_fill_count(fill);
   unsigned begin = fill->from->level != 0 ? 1 : 0; /* an inner node's first slot stands for everything below */
   if (first == NULL && begin < count) delta_fill_slot(fill, begin, &first);
   if (last == NULL && begin < count) delta_fill_slot(fill, count - 1, &last);
   if (first == NULL || last == NULL || first == last) return 0;
-  uint32_t shortest = first->key_size < last->key_size ? first->key_size : last->key_size;
-  uint32_t same = 0;
-  while (same < shortest && first->key[same] == last->key[same]) same++;
-  return same;
+  return delta_entry_same(first, last);
 }
 
 static void delta_node_set_prefix(delta_node *node, uint32_t skip, const delta_entry *key) {
@@ -6479,10 +6820,10 @@ static void delta_node_set_prefix(delta_node *node, uint32_t skip, const delta_e
   }
 }
 
-void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next) {
+void kl_delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const delta_fill *fill, delta_node *next) {
   unsigned count = delta_fill_count(fill);
   KL_ASSERT(count <= capacity);
-  delta_node_init(node, capacity, fill->from->level);
+  kl_delta_node_init(node, capacity, fill->from->level);
   unsigned begin = node->level != 0 ? 1 : 0;
   const delta_entry *key = fill->low;
   if (key == NULL && begin < count) delta_fill_slot(fill, begin, &key);
@@ -6491,6 +6832,7 @@ void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const d
   delta_node_set_prefix(node, skip, key); /* any of its keys has the prefix */
   for (unsigned k = 0; k < count; k++) {
     void *pointer = delta_fill_slot(fill, k, &key);
+    KL_ASSERT(k < begin || delta_node_prefix_order(node, delta_entry_key(key)) == 0); /* DELTA-3 */
     uint64_t head = k >= begin ? delta_head(delta_entry_key(key), skip) : 0;
     /* Relaxed, as all below: whoever makes the node reachable publishes it. */
     atomic_store_explicit(&delta_node_pointers(node)[k], pointer, memory_order_relaxed);
@@ -6509,10 +6851,11 @@ void delta_node_fill(delta_node *node, unsigned capacity, uint32_t skip, const d
 /* ---- core/delta/tree_insert.c ---- */
 /* core/delta/tree_insert.c: insertion into a tree. See tree.h, node.h and README.md ("How a writer works").
  *
- * A writer finds its leaf as a reader does, locks it and puts the key in. When nodes must be split or replaced, it first locks
- * all that are concerned, from the leaf upwards, and makes all new nodes (the plan, which can fail for want of memory and has
- * then changed nothing); then it publishes them, again from the leaf upwards. Locks are only ever taken upwards and, on one
- * level, to the right (DELTA-7), so that no two writers wait for each other in a circle. */
+ * A writer finds its leaf as a reader does, locks it and puts the key in. When nodes must be split or replaced, it
+ * first locks all that are concerned, from the leaf upwards, and makes all new nodes (the plan, which can fail for
+ * want of memory and has then changed nothing); then it publishes them, again from the leaf upwards. Locks are only
+ * ever taken upwards and, on one level, to the right (DELTA-7), so that no two writers wait for each other in a
+ * circle. */
 
 enum { DELTA_RUN = 8 }; /* so many insertions in a row at one place count as sequential */
 
@@ -6537,20 +6880,23 @@ typedef struct delta_step {
 
 typedef struct delta_plan {
   delta_tree *tree;
-  kl_shared_arena *arena;
-  uint32_t hint;
+  const delta_memory *memory;
   delta_node *root;                    /* the new root, when there is to be one */
   delta_node *path[DELTA_TREE_LEVELS]; /* the way down; NULL above the root of that time */
   unsigned steps;
   delta_step step[DELTA_TREE_LEVELS]; /* the first `steps` are initialised */
 } delta_plan;
 
-delta_tree *delta_tree_new(kl_shared_arena *arena, uint32_t keyspace) {
-  uint32_t hint = kl_thread_hint();
-  delta_tree *tree = kl_shared_arena_alloc(arena, hint, sizeof *tree, 16);
-  delta_node *leaf = kl_shared_arena_alloc(arena, hint, delta_node_bytes(DELTA_NODE_FIRST_SLOTS), 64);
+/* All from one shard: nodes are made rarely, and lie close together this way, on few pages. */
+static delta_node *delta_node_alloc(const delta_memory *memory, unsigned capacity) {
+  return kl_shared_arena_alloc(memory->nodes, 0, kl_delta_node_bytes(capacity), 64);
+}
+
+delta_tree *kl_delta_tree_new(const delta_memory *memory, uint32_t keyspace) {
+  delta_tree *tree = kl_shared_arena_alloc(memory->nodes, 0, sizeof *tree, 16);
+  delta_node *leaf = delta_node_alloc(memory, DELTA_NODE_FIRST_SLOTS);
   if (tree == NULL || leaf == NULL) return NULL;
-  delta_node_init(leaf, DELTA_NODE_FIRST_SLOTS, 0);
+  kl_delta_node_init(leaf, DELTA_NODE_FIRST_SLOTS, 0);
   tree->keyspace = keyspace;
   atomic_store_explicit(&tree->root, leaf, memory_order_relaxed); /* published with the tree */
   return tree;
@@ -6559,10 +6905,10 @@ delta_tree *delta_tree_new(kl_shared_arena *arena, uint32_t keyspace) {
 /* Locks the node that covers the key, beginning with one that is it or lies to the left of it. */
 static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
   for (;;) {
-    if (delta_node_lock(node)) {
+    if (kl_delta_node_lock(node)) {
       delta_node *right = delta_node_beyond(node, probe, false);
       if (right == NULL) return node;
-      delta_node_unlock(node); /* before the next: holding one lock is enough to walk, as nodes are never freed */
+      kl_delta_node_unlock(node); /* before the next: holding one lock is enough to walk, as nodes are never freed */
       node = right;
     } else {
       node = delta_node_next(node);
@@ -6573,7 +6919,7 @@ static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
 static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_probe *probe) {
   delta_node *node = plan->path[level];
   if (node == NULL) { /* the tree has grown since we came down */
-    node = atomic_load_explicit(&plan->tree->root, memory_order_acquire);
+    node = delta_tree_root(plan->tree);
     while (node->level > level) {
       delta_node *right = delta_node_beyond(node, probe, false);
       node = right != NULL ? right : delta_node_pointer(node, delta_node_bound(node, probe, true) - 1);
@@ -6583,7 +6929,7 @@ static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_pro
 }
 
 static delta_node *delta_plan_node(delta_plan *plan, unsigned capacity) {
-  return kl_shared_arena_alloc(plan->arena, plan->hint, delta_node_bytes(capacity), 64);
+  return delta_node_alloc(plan->memory, capacity);
 }
 
 static const delta_entry *delta_node_high(const delta_node *node) {
@@ -6616,7 +6962,7 @@ static bool delta_step_wants_prefix(const delta_step *step) {
               (step->at < count && delta_node_head(node, step->at) == head);
   if (!tied) return false;
   delta_fill fill = delta_step_fill(step, 0, count, true);
-  return delta_fill_skip(&fill) > node->skip;
+  return kl_delta_fill_skip(&fill) > node->skip;
 }
 
 static void delta_step_choose(delta_step *step) {
@@ -6632,8 +6978,8 @@ static void delta_step_choose(delta_step *step) {
   }
 }
 
-/* Where to cut a full node: in the middle; but where insertions are sequential, at the place where they go on, so that the
- * nodes they leave behind are full. */
+/* Where to cut a full node: in the middle; but where insertions are sequential, at the place where they go on, so
+ * that the nodes they leave behind are full. */
 static void delta_step_choose_cut(delta_step *step) {
   const delta_node *node = step->node;
   unsigned count = delta_node_count(node), at = step->at;
@@ -6658,7 +7004,7 @@ static bool delta_plan_replace(delta_plan *plan, delta_step *step) {
   step->left = delta_plan_node(plan, capacity);
   if (step->left == NULL) return false;
   delta_fill fill = delta_step_fill(step, 0, count, true);
-  delta_node_fill(step->left, capacity, delta_fill_skip(&fill), &fill, delta_node_next(node));
+  kl_delta_node_fill(step->left, capacity, kl_delta_fill_skip(&fill), &fill, delta_node_next(node));
   return true;
 }
 
@@ -6669,16 +7015,23 @@ static bool delta_plan_split(delta_plan *plan, delta_step *step) {
   if (step->right == NULL) return false;
   delta_fill fill = delta_step_fill(step, step->cut, delta_node_count(node), step->put_right);
   fill.low = step->put_right && step->at == step->cut ? step->key : delta_node_slot_entry(node, step->cut);
-  delta_node_fill(step->right, DELTA_NODE_SLOTS, delta_fill_skip(&fill), &fill, delta_node_next(node));
+  uint32_t skip = kl_delta_fill_skip(&fill);
+  if (step->put_right && step->cut == delta_node_count(node) && fill.high == NULL) {
+    /* One key and no upper bound say nothing. Keys that are appended mostly go on as those before them, up to a byte in
+     * which a number carries over; one that does not makes its writer replace the node. */
+    uint32_t same = delta_entry_same(delta_node_slot_entry(node, node->level != 0 ? 1 : 0), step->key);
+    skip = same > 0 ? same - 1 : 0;
+  }
+  kl_delta_node_fill(step->right, DELTA_NODE_SLOTS, skip, &fill, delta_node_next(node));
   /* The left half now has an upper bound, and with it perhaps a longer prefix. */
   fill = delta_step_fill(step, 0, step->cut, !step->put_right);
   fill.high = step->right->low;
-  uint32_t skip = delta_fill_skip(&fill);
+  skip = kl_delta_fill_skip(&fill);
   bool fits = step->put_right || delta_node_prefix_order(node, delta_entry_key(step->key)) == 0;
   if (fits && !(skip > node->skip && delta_step_ties(node, step->cut))) return true;
   step->left = delta_plan_node(plan, DELTA_NODE_SLOTS);
   if (step->left == NULL) return false;
-  delta_node_fill(step->left, DELTA_NODE_SLOTS, skip, &fill, step->right);
+  kl_delta_node_fill(step->left, DELTA_NODE_SLOTS, skip, &fill, step->right);
   return true;
 }
 
@@ -6686,11 +7039,11 @@ static bool delta_plan_root(delta_plan *plan, const delta_step *top) {
   delta_node *child = top->left != NULL ? top->left : top->node;
   plan->root = delta_plan_node(plan, DELTA_NODE_SLOTS);
   if (plan->root == NULL) return false;
-  delta_node_init(plan->root, DELTA_NODE_SLOTS, child->level + 1u);
+  kl_delta_node_init(plan->root, DELTA_NODE_SLOTS, child->level + 1u);
   /* Not reachable yet: plain puts. The first slot of an inner node has no key (node.h). */
   atomic_store_explicit(&delta_node_pointers(plan->root)[0], child, memory_order_relaxed);
   atomic_store_explicit(&plan->root->count, 1, memory_order_relaxed);
-  delta_node_put(plan->root, 1, top->right, top->right->low);
+  kl_delta_node_put(plan->root, 1, top->right, top->right->low);
   return true;
 }
 
@@ -6722,7 +7075,10 @@ static bool delta_plan_make(delta_plan *plan) {
   }
 }
 
-/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. */
+/* In a node that stays: its child was replaced. The key of the slot remains, so this is one store. The child's left
+ * neighbour still leads to the dead node; that would be right but slow for ever, so it gets the new one, where it is
+ * at hand. Its lock is not needed: whatever its holder does with the old pointer stays right, and a pointer that the
+ * holder has set is not touched. */
 static void delta_step_swap(const delta_step *step) {
   if (step->replaced == NULL) return;
   _Atomic(void *) *pointers = delta_node_pointers(step->node);
@@ -6730,6 +7086,11 @@ static void delta_step_swap(const delta_step *step) {
     if (delta_node_pointer(step->node, i) != step->replaced) continue;
     /* Release: publishes the replacement. */
     atomic_store_explicit(&pointers[i], step->replacement, memory_order_release);
+    if (i != 0) {
+      delta_node *neighbour = delta_node_pointer(step->node, i - 1), *expected = step->replaced;
+      atomic_compare_exchange_strong_explicit(&neighbour->next, &expected, step->replacement, memory_order_release,
+                                              memory_order_relaxed);
+    }
     return;
   }
 }
@@ -6741,19 +7102,19 @@ static void delta_step_publish(const delta_step *step) {
       break;
     case DELTA_PUT:
       delta_step_swap(step);
-      delta_node_put(step->node, step->at, step->pointer, step->key);
+      kl_delta_node_put(step->node, step->at, step->pointer, step->key);
       break;
     case DELTA_REPLACE:
-      delta_node_retire(step->node, step->left);
+      kl_delta_node_retire(step->node, step->left);
       break;
     case DELTA_SPLIT:
       if (step->left != NULL) {
-        delta_node_retire(step->node, step->left);
+        kl_delta_node_retire(step->node, step->left);
         break;
       }
-      delta_node_truncate(step->node, step->cut, step->right);
+      kl_delta_node_truncate(step->node, step->cut, step->right);
       delta_step_swap(step);
-      if (!step->put_right) delta_node_put(step->node, step->at, step->pointer, step->key);
+      if (!step->put_right) kl_delta_node_put(step->node, step->at, step->pointer, step->key);
       break;
   }
 }
@@ -6762,9 +7123,9 @@ static void delta_step_publish(const delta_step *step) {
 static void delta_plan_unlock(delta_plan *plan, bool published) {
   for (unsigned i = plan->steps; i-- > 0;) {
     delta_step *step = &plan->step[i];
-    if (published && step->right != NULL) delta_node_unlock(step->right);
-    if (published && step->left != NULL) delta_node_unlock(step->left);
-    if (!published || step->left == NULL) delta_node_unlock(step->node);
+    if (published && step->right != NULL) kl_delta_node_unlock(step->right);
+    if (published && step->left != NULL) kl_delta_node_unlock(step->left);
+    if (!published || step->left == NULL) kl_delta_node_unlock(step->node);
   }
 }
 
@@ -6778,7 +7139,7 @@ static void delta_plan_publish(delta_plan *plan) {
 }
 
 static delta_node *delta_plan_descend(delta_plan *plan, delta_probe *probe) {
-  delta_node *node = atomic_load_explicit(&plan->tree->root, memory_order_acquire);
+  delta_node *node = delta_tree_root(plan->tree);
   while (node->level != 0) {
     unsigned at = delta_node_bound(node, probe, true);
     if (at >= delta_node_count(node)) {
@@ -6790,7 +7151,7 @@ static delta_node *delta_plan_descend(delta_plan *plan, delta_probe *probe) {
     }
     plan->path[node->level] = node;
     node = delta_node_pointer(node, at - 1);
-    delta_node_prefetch(node);
+    delta_node_prefetch(node, false);
   }
   return node;
 }
@@ -6814,7 +7175,7 @@ static kl_status delta_plan_run(delta_plan *plan, delta_node *leaf, delta_probe 
   step->node = delta_lock_covering(leaf, probe);
   *out_other = delta_leaf_place(step->node, probe, &step->at);
   if (*out_other != NULL) {
-    delta_node_unlock(step->node);
+    kl_delta_node_unlock(step->node);
     return KL_OK;
   }
   if (!delta_plan_make(plan)) {
@@ -6825,90 +7186,110 @@ static kl_status delta_plan_run(delta_plan *plan, delta_node *leaf, delta_probe 
   return KL_OK;
 }
 
-static kl_status delta_tree_add_version(delta_entry *entry, kl_shared_arena *arena, const kl_version *version,
+static kl_status delta_tree_add_version(delta_entry *entry, const delta_memory *memory, const kl_version *version,
                                         bool *out_new_version, kl_error *err) {
-  delta_version *added = kl_shared_arena_alloc(arena, kl_thread_hint(), delta_version_bytes(version), 8);
+  delta_version *added = kl_shared_arena_alloc(memory->entries, kl_thread_hint(), kl_delta_version_bytes(version), 8);
   if (added == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a version in the delta");
-  delta_version_fill(added, version);
-  *out_new_version = delta_entry_link(entry, added);
+  kl_delta_version_fill(added, version);
+  *out_new_version = kl_delta_entry_link(entry, added);
   return KL_OK;
 }
 
-kl_status delta_tree_insert(delta_tree *tree, kl_shared_arena *arena, kl_slice key, const kl_version *version,
-                            bool *out_new_key, bool *out_new_version, kl_error *err) {
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
+                               bool *out_new_key, bool *out_new_version, kl_error *err) {
   delta_plan plan; /* large: only what is used is initialised */
   plan.tree = tree;
-  plan.arena = arena;
-  plan.hint = kl_thread_hint();
+  plan.memory = memory;
   plan.root = NULL;
   memset(plan.path, 0, sizeof plan.path);
   delta_probe probe = delta_probe_make(key);
   delta_node *leaf = delta_plan_descend(&plan, &probe);
   *out_new_key = false;
-  delta_entry *other = delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
-  if (other != NULL) return delta_tree_add_version(other, arena, version, out_new_version, err);
+  delta_entry *other = kl_delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
+  if (other != NULL) return delta_tree_add_version(other, memory, version, out_new_version, err);
   /* Copied before the lock is taken: a value may be large. */
-  delta_entry *entry = kl_shared_arena_alloc(arena, plan.hint, delta_entry_bytes(key, version), 8);
+  delta_entry *entry = kl_shared_arena_alloc(memory->entries, kl_thread_hint(), kl_delta_entry_bytes(key, version), 8);
   if (entry == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a key in the delta");
-  delta_entry_fill(entry, key, version);
+  kl_delta_entry_fill(entry, key, version);
   kl_status status = delta_plan_run(&plan, leaf, &probe, entry, &other, err);
   if (status != KL_OK) return status;
   *out_new_key = other == NULL;
   /* Another thread was faster with this key: our version is as good in its chain. */
-  *out_new_version = other == NULL || delta_entry_link(other, delta_entry_own_version(entry));
+  *out_new_version = other == NULL || kl_delta_entry_link(other, kl_delta_entry_own_version(entry));
   return KL_OK;
 }
 
-/* ---- core/delta/tree_read.c ---- */
-/* core/delta/tree_read.c: look-ups and steps in a tree, without locks. See tree.h, node.h and README.md. */
+/* ---- core/delta/tree_many.c ---- */
+/* core/delta/tree_many.c: many look-ups at once. See tree.h.
+ *
+ * One look-up is a chain of cache misses, each of which has to be waited for: leaf, pointer, entry. Those of
+ * different keys do not depend on one another. So a group of look-ups goes down side by side: each does one step and
+ * asks for the memory of its next one, and by the time it has its turn again that memory is there. (S. Chen and
+ * others, "Improving hash join performance through prefetching", ICDE 2004, call this group prefetching.) */
 
-enum { DELTA_SCAN_AHEAD = 4 }; /* how many entries ahead of a cursor are asked for */
+enum { DELTA_GROUP = 16 }; /* about as many misses as a core can have under way */
 
-static const delta_node *delta_tree_root(const delta_tree *tree) {
-  /* Acquire: pairs with the release that made this node the root; its slots are visible. */
-  return atomic_load_explicit(&tree->root, memory_order_acquire);
+typedef struct delta_many {
+  delta_probe probe;
+  const delta_node *node;
+  unsigned at;
+  delta_entry *entry;
+} delta_many;
+
+/* One level down (or to the right); true when the look-up is at a leaf. */
+static bool delta_many_descend(delta_many *m) {
+  const delta_node *node = m->node;
+  if (node->level == 0) return true;
+  unsigned at = delta_node_bound(node, &m->probe, true);
+  const delta_node *right = at >= delta_node_count(node) ? delta_node_beyond(node, &m->probe, false) : NULL;
+  m->node = right != NULL ? right : delta_node_pointer(node, at - 1);
+  delta_node_prefetch(m->node, false);
+  return false;
 }
 
-/* Down to the leaf for the key: in an inner node into the last child that begins at or before it (`strict`: before it), and
- * to the right where a node does not reach that far. May end too far to the left, when it met a change half-way, and never
- * too far to the right (DELTA-5); the search in the leaf goes on to the right by itself. */
-static const delta_node *delta_tree_descend(const delta_tree *tree, delta_probe *probe, bool strict) {
-  const delta_node *node = delta_tree_root(tree);
-  while (node->level != 0) {
-    unsigned at = delta_node_bound(node, probe, !strict);
-    if (at >= delta_node_count(node)) {
-      const delta_node *right = delta_node_beyond(node, probe, strict);
-      if (right != NULL) {
-        node = right;
-        continue;
-      }
+/* Finds the only slot where the key is likely to be, and asks for its pointer. */
+static void delta_many_place(delta_many *m) {
+  if (delta_node_prefix_order(m->node, m->probe.key) != 0) return;
+  m->at = delta_node_bound_heads(m->node, delta_probe_head(&m->probe, m->node));
+  __builtin_prefetch((const void *)&delta_node_pointers(m->node)[m->at]);
+}
+
+static void delta_many_fetch(delta_many *m) {
+  if (m->at >= delta_node_count(m->node)) return;
+  if (delta_node_head(m->node, m->at) != m->probe.head) return;
+  m->entry = delta_node_pointer(m->node, m->at);
+  delta_entry_prefetch(m->entry);
+}
+
+/* The usual answers cost nothing more; equal heads and slots that moved meanwhile are left to the ordinary search. */
+static delta_entry *delta_many_finish(delta_many *m) {
+  if (m->entry != NULL && delta_key_equal(m->entry, m->probe.key)) return m->entry;
+  return kl_delta_leaf_find_right(m->node, &m->probe);
+}
+
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries) {
+  const delta_node *root = delta_tree_root(tree);
+  for (size_t begin = 0; begin < count; begin += DELTA_GROUP) {
+    size_t n = count - begin < DELTA_GROUP ? count - begin : DELTA_GROUP;
+    delta_many group[DELTA_GROUP];
+    for (size_t i = 0; i < n; i++) group[i] = (delta_many){delta_probe_make(keys[begin + i]), root, 0, NULL};
+    for (bool done = false; !done;) {
+      done = true;
+      for (size_t i = 0; i < n; i++) done &= delta_many_descend(&group[i]);
     }
-    node = delta_node_pointer(node, at - 1);
-    delta_node_prefetch(node);
+    for (size_t i = 0; i < n; i++) delta_many_place(&group[i]);
+    for (size_t i = 0; i < n; i++) delta_many_fetch(&group[i]);
+    for (size_t i = 0; i < n; i++) out_entries[begin + i] = delta_many_finish(&group[i]);
   }
-  return node;
 }
 
-static inline bool delta_key_equal(const delta_entry *entry, kl_slice key) {
-  if (entry->key_size != key.size) return false;
-  const unsigned char *a = entry->key, *b = key.data;
-  size_t n = key.size;
-  for (; n >= 8; n -= 8, a += 8, b += 8) {
-    uint64_t x, y;
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    if (x != y) return false;
-  }
-  for (; n != 0; n--, a++, b++) {
-    if (*a != *b) return false;
-  }
-  return true;
-}
+/* ---- core/delta/tree_read.c ---- */
+/* core/delta/tree_read.c: single look-ups in a tree, without locks. See tree.h, node.h and README.md. */
 
 /* The key among the slots from `at` on, where heads are equal or slots have moved under the search. */
 static delta_entry *delta_leaf_find_slow(const delta_node *leaf, const delta_probe *probe, uint64_t head, unsigned at) {
   for (;; at++) {
-    at = delta_node_bound_from(leaf, probe, head, at, false);
+    at = kl_delta_node_bound_from(leaf, probe, head, at, false);
     if (at >= delta_node_count(leaf)) return NULL;
     delta_entry *entry = delta_node_pointer(leaf, at);
     int order = kl_slice_compare(delta_entry_key(entry), probe->key);
@@ -6917,7 +7298,7 @@ static delta_entry *delta_leaf_find_slow(const delta_node *leaf, const delta_pro
   }
 }
 
-delta_entry *delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
+delta_entry *kl_delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
   if (delta_node_prefix_order(leaf, probe->key) != 0) return NULL;
   uint64_t head = delta_probe_head(probe, leaf);
   unsigned at = delta_node_bound_heads(leaf, head);
@@ -6926,159 +7307,24 @@ delta_entry *delta_leaf_find(const delta_node *leaf, delta_probe *probe) {
   if (there > head) return NULL;
   if (there == head) {
     delta_entry *entry = delta_node_pointer(leaf, at);
-    __builtin_prefetch((const char *)entry + 64); /* the version often begins there */
+    delta_entry_prefetch(entry);
     if (delta_key_equal(entry, probe->key)) return entry;
   }
   return delta_leaf_find_slow(leaf, probe, head, at);
 }
 
-delta_entry *delta_tree_find(const delta_tree *tree, kl_slice key) {
-  delta_probe probe = delta_probe_make(key);
-  const delta_node *leaf = delta_tree_descend(tree, &probe, false);
+delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe) {
   do {
-    delta_entry *entry = delta_leaf_find(leaf, &probe);
+    delta_entry *entry = kl_delta_leaf_find(leaf, probe);
     if (entry != NULL) return entry;
-    leaf = delta_node_beyond(leaf, &probe, false);
+    leaf = delta_node_beyond(leaf, probe, false);
   } while (leaf != NULL);
   return NULL;
 }
 
-/* --- places --------------------------------------------------------------------------------------------------------- */
-
-static const delta_place delta_nowhere = {NULL, 0, NULL};
-
-/* Is the entry whose head was read as `head` (from its slot in the leaf, before its pointer was) sure to lie before the leaf's
- * upper bound? Only then are the slots around it all that there is around it. */
-static inline bool delta_leaf_holds(const delta_node *leaf, uint64_t head, const delta_entry *entry) {
-  if (head < atomic_load_explicit(&leaf->high_head, memory_order_acquire)) return true;
-  return delta_node_beyond_slow(leaf, delta_entry_key(entry), false) == NULL;
-}
-
-/* The first key at or behind the probe's (`strict`: behind it), in this leaf or to the right of it. */
-static delta_place delta_leaf_seek_ge(const delta_node *leaf, delta_probe *probe, bool strict) {
-  for (;;) {
-    unsigned at = delta_node_bound(leaf, probe, strict);
-    for (; at < delta_node_count(leaf); at++) {
-      uint64_t head = delta_node_head(leaf, at);
-      delta_entry *entry = delta_node_pointer(leaf, at);
-      int order = kl_slice_compare(delta_entry_key(entry), probe->key);
-      if (order < 0 || (strict && order == 0)) continue; /* moved here since the bound was found */
-      if (delta_leaf_holds(leaf, head, entry)) return (delta_place){leaf, at, entry};
-      break; /* it belongs to a neighbour by now, where keys may have come before it */
-    }
-    leaf = delta_node_next(leaf);
-    if (leaf == NULL) return delta_nowhere;
-  }
-}
-
-delta_place delta_tree_seek_ge(const delta_tree *tree, kl_slice key) {
+delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key) {
   delta_probe probe = delta_probe_make(key);
-  return delta_leaf_seek_ge(delta_tree_descend(tree, &probe, false), &probe, false);
-}
-
-delta_place delta_tree_seek_before(const delta_tree *tree, kl_slice key, bool equal) {
-  delta_probe probe = delta_probe_make(key);
-  const delta_node *leaf = delta_tree_descend(tree, &probe, !equal);
-  for (;;) {
-    delta_entry *entry = NULL;
-    unsigned at = delta_node_bound(leaf, &probe, equal);
-    for (;;) {
-      if (at != 0) entry = delta_node_pointer(leaf, at - 1);
-      /* A slot is written on the right before it is overwritten on the left. So if what stood before `at` had moved when we
-       * read its place, looking at `at` again shows it there, and we go on to the right. */
-      unsigned again = delta_node_bound(leaf, &probe, equal);
-      if (again == at) break;
-      at = again;
-    }
-    const delta_node *right = delta_node_beyond(leaf, &probe, !equal);
-    if (right == NULL) {
-      /* DELTA-6: a leaf with a lower bound begins with it, so only the leftmost one has nothing before the key. */
-      KL_ASSERT(at != 0 || leaf->low == NULL);
-      return at != 0 ? (delta_place){leaf, at - 1, entry} : delta_nowhere;
-    }
-    leaf = right;
-  }
-}
-
-delta_place delta_tree_last(const delta_tree *tree) {
-  const delta_node *node = delta_tree_root(tree);
-  for (;;) {
-    const delta_node *right = delta_node_next(node);
-    unsigned count = delta_node_count(node);
-    if (right != NULL) {
-      node = right;
-    } else if (node->level != 0) {
-      node = delta_node_pointer(node, count - 1);
-      delta_node_prefetch(node);
-    } else {
-      delta_entry *entry = count != 0 ? delta_node_pointer(node, count - 1) : NULL;
-      /* An insertion makes `count` larger before it moves slots, and a split names its neighbour before it makes `count`
-       * smaller: with both unchanged, what we read was the last. */
-      if (delta_node_count(node) != count || delta_node_next(node) != NULL) continue;
-      return entry != NULL ? (delta_place){node, count - 1, entry} : delta_nowhere;
-    }
-  }
-}
-
-/* Asks for the entry that a scan to the right will come to, and in the middle of a leaf for the next leaf. */
-static inline void delta_scan_ahead(const delta_node *leaf, unsigned at) {
-  unsigned count = delta_node_count(leaf);
-  if (at + DELTA_SCAN_AHEAD < count) {
-    const char *ahead = delta_node_pointer(leaf, at + DELTA_SCAN_AHEAD);
-    __builtin_prefetch(ahead);
-    __builtin_prefetch(ahead + 64);
-  }
-  if (at == count / 2) {
-    const delta_node *right = delta_node_next(leaf);
-    if (right != NULL) delta_node_prefetch(right);
-  }
-}
-
-delta_place delta_tree_next(delta_place place) {
-  const delta_node *leaf = place.leaf;
-  unsigned at = place.index;
-  for (;;) {
-    /* An entry never moves left (DELTA-4). When a split took it away we find it to the right. */
-    while (at < delta_node_count(leaf) && delta_node_pointer(leaf, at) != place.entry) at++;
-    if (at + 1 >= delta_node_count(leaf)) break;
-    uint64_t head = delta_node_head(leaf, at + 1);
-    delta_entry *entry = delta_node_pointer(leaf, at + 1);
-    if (entry == place.entry) { /* it is just being moved */
-      at++;
-      continue;
-    }
-    /* Ours is still where it was, so it was so when we read the slot behind it. */
-    if (delta_node_pointer(leaf, at) != place.entry) continue;
-    if (!delta_leaf_holds(leaf, head, entry)) break;
-    delta_scan_ahead(leaf, at + 1);
-    return (delta_place){leaf, at + 1, entry};
-  }
-  delta_probe probe = delta_probe_make(delta_entry_key(place.entry));
-  return delta_leaf_seek_ge(leaf, &probe, true);
-}
-
-delta_place delta_tree_prev(const delta_tree *tree, delta_place place) {
-  const delta_node *leaf = place.leaf;
-  unsigned at = place.index;
-  for (;;) {
-    while (at < delta_node_count(leaf) && delta_node_pointer(leaf, at) != place.entry) at++;
-    if (at == 0 || at >= delta_node_count(leaf)) break; /* what comes before lies in another leaf */
-    uint64_t head = delta_node_head(leaf, at);
-    delta_entry *entry = delta_node_pointer(leaf, at - 1);
-    if (delta_node_pointer(leaf, at) != place.entry) continue; /* moved: what we read may have moved too */
-    if (entry == place.entry) {
-      at--;
-      continue;
-    }
-    if (!delta_leaf_holds(leaf, head, place.entry)) break;
-    if (at > DELTA_SCAN_AHEAD) {
-      const char *ahead = delta_node_pointer(leaf, at - 1 - DELTA_SCAN_AHEAD);
-      __builtin_prefetch(ahead);
-      __builtin_prefetch(ahead + 64);
-    }
-    return (delta_place){leaf, at - 1, entry};
-  }
-  return delta_tree_seek_before(tree, delta_entry_key(place.entry), false);
+  return kl_delta_leaf_find_right(delta_tree_descend(tree, &probe, false, false), &probe);
 }
 
 /* ---- core/delta/version.c ---- */
@@ -7087,7 +7333,7 @@ delta_place delta_tree_prev(const delta_tree *tree, delta_place place) {
 /* The log and the ABI allow values up to 2^31 - 1 bytes; the fields here are 32 bits wide. */
 static const uint64_t delta_largest_size = 0x7fffffff;
 
-kl_status delta_version_check(kl_slice key, const kl_version *version, kl_error *err) {
+kl_status kl_delta_version_check(kl_slice key, const kl_version *version, kl_error *err) {
   if (version->ts == 0) return kl_fail(err, KL_E_INVALID, "a version needs a commit timestamp above 0");
   if (version->kind != KL_VERSION_PUT && version->kind != KL_VERSION_DELETE) {
     return kl_fail(err, KL_E_INVALID, "unknown kind of version: %d", (int)version->kind);
@@ -7114,35 +7360,35 @@ static size_t delta_entry_version_offset(size_t key_size) {
   return (offsetof(delta_entry, key) + key_size + align - 1) & ~(align - 1);
 }
 
-size_t delta_version_bytes(const kl_version *version) {
+size_t kl_delta_version_bytes(const kl_version *version) {
   return sizeof(delta_version) + version->value.size;
 }
 
-size_t delta_entry_bytes(kl_slice key, const kl_version *version) {
-  return delta_entry_version_offset(key.size) + delta_version_bytes(version);
+size_t kl_delta_entry_bytes(kl_slice key, const kl_version *version) {
+  return delta_entry_version_offset(key.size) + kl_delta_version_bytes(version);
 }
 
-void delta_version_fill(delta_version *memory, const kl_version *version) {
+void kl_delta_version_fill(delta_version *memory, const kl_version *version) {
   memory->ts = version->ts;
   memory->kind = (uint8_t)version->kind;
   memory->value_size = (uint32_t)version->value.size;
   if (version->value.size != 0) memcpy(memory + 1, version->value.data, version->value.size);
 }
 
-delta_version *delta_entry_own_version(delta_entry *entry) {
+delta_version *kl_delta_entry_own_version(delta_entry *entry) {
   return (delta_version *)(void *)((char *)entry + delta_entry_version_offset(entry->key_size));
 }
 
-void delta_entry_fill(delta_entry *entry, kl_slice key, const kl_version *version) {
+void kl_delta_entry_fill(delta_entry *entry, kl_slice key, const kl_version *version) {
   entry->key_size = (uint32_t)key.size;
   if (key.size != 0) memcpy(entry->key, key.data, key.size);
-  delta_version *own = delta_entry_own_version(entry);
-  delta_version_fill(own, version);
+  delta_version *own = kl_delta_entry_own_version(entry);
+  kl_delta_version_fill(own, version);
   /* Relaxed: whoever links the entry publishes this with it. */
   atomic_store_explicit(&entry->newest, own, memory_order_relaxed);
 }
 
-bool delta_entry_link(delta_entry *entry, delta_version *version) {
+bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
   _Atomic(delta_version *) *link = &entry->newest;
   delta_version *next = atomic_load_explicit(link, memory_order_acquire);
   for (;;) {
@@ -7272,13 +7518,13 @@ kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_
 /* ---- core/txn/inflight.h ---- */
 /* core/txn/inflight.h: the keys of commits that have a timestamp and cannot all be found in the delta yet.
  *
- * Validation compares a key with what was committed since the snapshot. What the delta does not show yet is here: a hash
- * table from a 64-bit hash of (keyspace, key) to the newest timestamp that a commit in flight writes it with. Two keys with
- * one hash are taken for one, which can refuse a commit that need not be refused (about once in 2^64 / keys in flight), and never
- * the other way round; the hash is seeded per database, so that nobody can provoke it.
+ * Validation compares a key with what was committed since the snapshot. What the delta does not show yet is here: a
+ * hash table from a 64-bit hash of (keyspace, key) to the newest timestamp that a commit in flight writes it with.
+ * Two keys with one hash are taken for one, which can refuse a commit that need not be refused (about once in 2^64 /
+ * keys in flight), and never the other way round; the hash is seeded per database, so that nobody can provoke it.
  *
- * An entry at or below the visible timestamp is stale: its commit is in the delta, whole. Stale entries are overwritten and
- * swept as the table fills; nothing removes them one by one.
+ * An entry at or below the visible timestamp is stale: its commit is in the delta, whole. Stale entries are
+ * overwritten and swept as the table fills; nothing removes them one by one.
  *
  * Thread rules: whoever holds the commit turn. */
 #ifndef KL_TXN_INFLIGHT_H
@@ -7317,14 +7563,15 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts);
 /* ---- core/txn/txn.h ---- */
 /* core/txn/txn.h: snapshots, transactions, the group-commit pipeline.
  *
- * A kl_txn_manager is the transactional half of one open database: timestamps, snapshots, the commit pipeline over one
- * log (or none, for :memory:) and the delta. A transaction reads one snapshot, buffers its writes in a private ordered
- * write set that its own reads merge, and commits atomically across keyspaces. Read core/txn/README.md for the pipeline,
- * its invariants and its lock order.
+ * A kl_txn_manager is the transactional half of one open database: timestamps, snapshots, the commit pipeline over
+ * one log (or none, for :memory:) and the delta. A transaction reads one snapshot, buffers its writes in a private
+ * ordered write set that its own reads merge, and commits atomically across keyspaces. Read core/txn/README.md for
+ * the pipeline, its invariants and its lock order.
  *
- * Reference rules: a transaction keeps the manager alive, a cursor keeps its transaction alive, a view keeps what it shows
- * alive, in any order of release. Thread rules: no thread affinity; a transaction and its cursors are used by one thread at a
- * time, and a second one inside at the same moment gets KL_E_CONCURRENT_USE. Everything else from any thread. */
+ * Reference rules: a transaction keeps the manager alive, a cursor keeps its transaction alive, a view keeps what it
+ * shows alive, in any order of release. Thread rules: no thread affinity; a transaction and its cursors are used by
+ * one thread at a time, and a second one inside at the same moment gets KL_E_CONCURRENT_USE. Everything else from any
+ * thread. */
 #ifndef KL_TXN_TXN_H
 #define KL_TXN_TXN_H
 
@@ -7338,12 +7585,14 @@ typedef enum kl_durability {
   KL_DURABILITY_NONE = 3 /* on disk when the system gets round to it; order is kept, nothing half-done after a crash */
 } kl_durability;
 
+/* What exists is snapshot isolation: a commit is validated against later writes to the keys that it writes, not against
+ * what it read. A weaker name gets the next stronger level that exists; a stronger one is refused, never weakened. */
 typedef enum kl_isolation {
-  KL_ISOLATION_DEFAULT = 0,
-  KL_ISOLATION_SERIALIZABLE = 1,
+  KL_ISOLATION_DEFAULT = 0,      /* snapshot */
+  KL_ISOLATION_SERIALIZABLE = 1, /* KL_E_UNSUPPORTED */
   KL_ISOLATION_SNAPSHOT = 2,
-  KL_ISOLATION_READ_COMMITTED = 3,
-  KL_ISOLATION_REPEATABLE_READ = 4, /* accepted names: given the next stronger level that exists */
+  KL_ISOLATION_READ_COMMITTED = 3, /* from here on: accepted names, given snapshot */
+  KL_ISOLATION_REPEATABLE_READ = 4,
   KL_ISOLATION_READ_UNCOMMITTED = 5
 } kl_isolation;
 
@@ -7357,12 +7606,18 @@ typedef struct kl_txn_options {
   kl_isolation isolation;
   kl_durability durability;
   const char *label; /* creator's name for stats, copied; may be NULL */
+  bool uncounted;    /* one of the engine's own: its operations and its rollback are in no statistics */
 } kl_txn_options;
 
+/* `options` may be NULL. KL_E_READ_ONLY (the database is), KL_E_UNSUPPORTED, KL_E_INVALID, KL_E_POISONED (of a
+ * transaction that writes), KL_E_CLOSED, KL_E_NO_MEMORY. */
 kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, kl_txn **out_txn, kl_error *err);
-/* Ends the transaction whatever the result, except KL_E_CONCURRENT_USE and KL_E_FINISHED. *out_ts (nullable): the commit
- * timestamp, 0 when nothing was written. KL_E_CONFLICT: another transaction committed a write to one of its keys after its
- * snapshot; nothing was written; run it again. */
+/* Ends the transaction whatever the result, except KL_E_CONCURRENT_USE and KL_E_FINISHED. *out_ts (nullable): the
+ * commit timestamp, 0 when nothing was written. When it returns KL_OK the commit is visible to all that begin later.
+ * KL_E_CONFLICT: another transaction committed a write to one of its keys after its snapshot, or dropped a keyspace
+ * that it wrote to; run it again. KL_E_LIMIT, KL_E_NO_MEMORY, KL_E_DISK_FULL, KL_E_POISONED, KL_E_CLOSED. In all these
+ * cases nothing was written. KL_E_COMMIT_UNKNOWN: writing or syncing the log failed, and only opening the database
+ * again can tell whether the commit happened. */
 kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 kl_status kl_txn_rollback(kl_txn *txn, kl_error *err);
 /* Drops the caller's reference; an unfinished transaction whose last user reference goes is rolled back. */
@@ -7370,10 +7625,11 @@ void kl_txn_release(kl_txn *txn);
 kl_txn_manager *kl_txn_get_manager(kl_txn *txn);
 bool kl_txn_is_read_only(const kl_txn *txn);
 
-/* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is borrowed:
- * it stays valid until the transaction's next write or end. */
+/* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is
+ * borrowed: it stays valid until the transaction's next write or end. */
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err);
-/* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not fit. */
+/* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not
+ * fit. */
 kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *buffer, size_t capacity, size_t *out_size,
                           kl_error *err);
 /* Pins the value: valid until kl_view_release, whatever happens to transaction and database. */
@@ -7383,18 +7639,19 @@ void kl_view_release(kl_view *view); /* NULL is allowed */
 
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
 kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err); /* absent is no error */
-/* Deletes every key that the transaction sees in [from, to); data == NULL: open end. *out_count (nullable): how many. */
+/* Deletes every key that the transaction sees in [from, to); data == NULL: open end. *out_count (nullable): how
+ * many. Walks them: costs a scan and a write per key. When it fails in the middle, some are deleted: roll back. */
 kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *out_count,
                               kl_error *err);
 
-/* A cursor sees the transaction's snapshot merged with its own writes, also those made after the cursor was opened. Bounds: [lower,
- * upper), data == NULL: open. Copied. */
+/* A cursor sees the transaction's snapshot merged with its own writes, also those made after the cursor was opened.
+ * Bounds: [lower, upper), data == NULL: open. Copied. */
 kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slice upper, kl_cursor **out_cursor,
                          kl_error *err);
 void kl_cursor_close(kl_cursor *cursor); /* NULL is allowed */
 /* Each gives KL_OK when it now stands on a key, KL_E_NOT_FOUND when there is none that way. A fresh cursor stands
- * before the first and after the last at once: next goes to the first, prev to the last. After running off an end, moving back goes to the
- * key at that end. */
+ * before the first and after the last at once: next goes to the first, prev to the last. After running off an end,
+ * moving back goes to the key at that end. */
 kl_status kl_cursor_first(kl_cursor *cursor, kl_error *err);
 kl_status kl_cursor_last(kl_cursor *cursor, kl_error *err);
 kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err);
@@ -7415,12 +7672,12 @@ typedef struct kl_batch {
 } kl_batch;
 void kl_batch_init(kl_batch *batch, kl_allocator *allocator); /* columns are NULL until the first use */
 void kl_batch_destroy(kl_batch *batch);
-/* For those who fill batches: empties it (from here on the offset columns have their first element, 0); adds one row, whose bytes
- * are copied. KL_E_NO_MEMORY leaves the rows as they were. */
+/* For those who fill batches: empties it (from here on the offset columns have their first element, 0); adds one row,
+ * whose bytes are copied. KL_E_NO_MEMORY leaves the rows as they were. */
 kl_status kl_batch_start(kl_batch *batch, kl_error *err);
 kl_status kl_batch_append(kl_batch *batch, kl_slice key, kl_slice value, bool found, kl_error *err);
-/* Moves up to max_rows times (0: no bound) and collects; stops before keys + values exceed max_bytes (0: 1 MiB), but always
- * takes one row. count 0 = the end. The cursor stands on the last row taken. */
+/* Moves up to max_rows times (0: no bound) and collects; stops before keys + values exceed max_bytes (0: 1 MiB), but
+ * always takes one row. count 0 = the end. The cursor stands on the last row taken. */
 kl_status kl_cursor_next_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err);
 kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err);
 /* Looks up `count` keys, packed in `keys` at key_offsets (count + 1). Absent keys are rows with found = 0. */
@@ -7449,10 +7706,11 @@ typedef struct kl_commit_pipeline {
   kl_inflight inflight;
   uint64_t hash_seed;
   bool closed;
+  uint64_t memory_bound;           /* the delta and what is admitted take no more than this; 0: not known */
   _Atomic uint64_t reserved_bytes; /* of delta memory, by commits that are admitted and not inserted */
 
-  /* Guards the list of groups that are appended and not published, oldest first, and the poison. Taken under the turn, or
-   * alone. */
+  /* Guards the list of groups that are appended and not published, oldest first, and the poison. Taken under the
+   * turn, or alone. */
   _Alignas(64) kl_mutex publishing;
   kl_cond drained; /* signalled when the list has become empty */
   kl_commit_group *first, *last;
@@ -7476,10 +7734,12 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 /* ---- core/txn/manager.h ---- */
 /* core/txn/manager.h: the transactional half of one open database, as its owner (core/db) and the catalogue see it.
  *
- * Life: kl_txn_manager_new; fill kl_txn_manager_delta from the log; kl_txn_manager_start; ...; kl_txn_manager_close; unref. The
- * memory of a manager lives until the last transaction, cursor and view of it is gone, which may be long after close.
+ * Life: kl_txn_manager_new; fill kl_txn_manager_delta from the log; kl_txn_manager_start; ...; kl_txn_manager_close;
+ * unref. The memory of a manager lives until the last transaction, cursor and view of it is gone, which may be long
+ * after close.
  *
- * Timestamps: 0 is no timestamp, KL_TS_EMPTY (1) is the database before its first commit; commits count up from there.
+ * Timestamps: 0 is no timestamp, KL_TS_EMPTY (1) is the database before its first commit; commits count up from
+ * there.
  *
  * Thread rules: any thread, after kl_txn_manager_start. */
 #ifndef KL_TXN_MANAGER_H
@@ -7494,7 +7754,8 @@ typedef struct kl_txn_manager_options {
   uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
 } kl_txn_manager_options;
 
-/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last unref. */
+/* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
+ * unref. */
 kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, kl_txn_manager **out, kl_error *err);
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
@@ -7505,12 +7766,12 @@ kl_os *kl_txn_manager_os(kl_txn_manager *manager);
 kl_delta *kl_txn_manager_delta(kl_txn_manager *manager);
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager);
 
-/* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are logged, NULL for
- * a database without one; borrowed until kl_txn_manager_close. */
+/* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are
+ * logged, NULL for a database without one; borrowed until kl_txn_manager_close. */
 void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts);
 
-/* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way. Snapshots
- * that are being read go on. The log is not touched any more when it returns. */
+/* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way.
+ * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
 /* Everything that was acknowledged before the call is on stable storage when it returns. */
@@ -7518,8 +7779,8 @@ kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err);
 
 /* KL_OK, or KL_E_POISONED with what poisoned it. One load. */
 kl_status kl_txn_manager_check(kl_txn_manager *manager, kl_error *err);
-/* From now on nothing is written any more: commits and beginnings of transactions that write get KL_E_POISONED. The first
- * reason stays. Reads go on. */
+/* From now on nothing is written any more: commits and beginnings of transactions that write get KL_E_POISONED. The
+ * first reason stays. Reads go on. */
 void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason);
 
 /* A timestamp that no live snapshot is below, and none will be: for reclamation. */
@@ -7538,9 +7799,10 @@ typedef struct kl_txn_manager_stats {
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
 
-/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that writes
- * to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is validated against it
- * as if it had written it, so that a drop and a write to the dropped keyspace never both succeed unordered. */
+/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
+ * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
+ * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
+ * unordered. */
 enum { KL_DROP_MARKER_SIZE = 5 };
 void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
 
@@ -7598,10 +7860,10 @@ void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *
 /* ---- core/txn/write_set.h ---- */
 /* core/txn/write_set.h: what one transaction has written and not yet committed, in key order.
  *
- * One ordered tree per keyspace (a B+tree in the transaction's arena). A key that was written stays in the set for the life of
- * the transaction: a delete is an entry of its own kind, a second put changes the entry's value. So entries never move
- * and never go away, which is what lets a cursor hold on to one while the transaction goes on writing: `changes` tells it
- * to look again.
+ * One ordered tree per keyspace (a B+tree in the transaction's arena). A key that was written stays in the set for
+ * the life of the transaction: a delete is an entry of its own kind, a second put changes the entry's value. So
+ * entries never move and never go away, which is what lets a cursor hold on to one while the transaction goes on
+ * writing: `changes` tells it to look again.
  *
  * Memory comes from the arena and goes back as a whole. A write that fails for memory leaves the set as it was.
  * Thread rules: one thread at a time; any number of readers while nobody writes. */
@@ -7643,8 +7905,8 @@ void kl_write_set_init(kl_write_set *set, kl_allocator *allocator);
 void kl_write_set_reset(kl_write_set *set);   /* empty again, some memory kept for the next use */
 void kl_write_set_destroy(kl_write_set *set); /* all memory goes; init again before reuse */
 
-/* Sets the key to a value (KL_VERSION_PUT) or to deleted (KL_VERSION_DELETE, empty value). The bytes are copied; they may
- * come from the set itself. */
+/* Sets the key to a value (KL_VERSION_PUT) or to deleted (KL_VERSION_DELETE, empty value). The bytes are copied; they
+ * may come from the set itself. */
 kl_status kl_write_set_write(kl_write_set *set, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
                              kl_error *err);
 
@@ -7684,8 +7946,8 @@ enum {
   TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
 };
 
-/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared line. It keeps
- * its reference on the manager. NULL: empty; the manager's own address: closed for good. */
+/* A finished transaction that waits for its next use, so that beginning one allocates nothing and touches no shared
+ * line. It keeps its reference on the manager. NULL: empty; the manager's own address: closed for good. */
 typedef struct kl_txn_spare {
   _Alignas(64) _Atomic(kl_txn *) txn;
 } kl_txn_spare;
@@ -7714,7 +7976,7 @@ struct kl_txn {
   _Atomic uint32_t references;
   kl_txn_state state;
   kl_durability durability;
-  bool read_only;
+  bool read_only, uncounted;
   kl_delta *delta; /* what the snapshot reads; held by the manager */
   kl_snapshot snapshot;
   kl_write_set writes;
@@ -7843,11 +8105,13 @@ kl_status kl_batch_append(kl_batch *batch, kl_slice key, kl_slice value, bool fo
 /* ---- core/txn/commit.c ---- */
 /* core/txn/commit.c: the group-commit pipeline. See commit.h; invariants and the argument are in README.md.
  *
- * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under the turn
- * calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group -> commit_publish. */
+ * One commit: kl_commit_run -> commit_prepare (own thread, no lock) -> queue -> a leader's commit_lead, which under
+ * the turn calls kl_commit_admit (validate.c) and commit_append -> each member's commit_insert -> commit_leave_group
+ * -> commit_publish. */
 
 /* ---- core/txn/commit_request.h ---- */
-/* core/txn/commit_request.h: one transaction on its way through the pipeline, and what may stop it. Private to core/txn. */
+/* core/txn/commit_request.h: one transaction on its way through the pipeline, and what may stop it. Private to
+ * core/txn. */
 #ifndef KL_TXN_COMMIT_REQUEST_H
 #define KL_TXN_COMMIT_REQUEST_H
 
@@ -7869,11 +8133,12 @@ struct kl_commit_request {
   kl_error error;
 };
 
-/* Validation in two halves. The first, on the committer's own thread, before the queue, compares every key with the delta: what is
- * visible at that moment has been inserted. KL_E_CONFLICT. */
+/* Validation in two halves. The first, on the committer's own thread, before the queue, compares every key with the
+ * delta: what is visible at that moment has been inserted. KL_E_CONFLICT. */
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err);
-/* The second, under the turn, compares with what came later, which is in the table of keys in flight (or with everything, if the
- * table has been swept since); checks the limits; and gives the request its timestamp. On failure request->error says why. */
+/* The second, under the turn, compares with what came later, which is in the table of keys in flight (or with
+ * everything, if the table has been swept since); checks the limits; and gives the request its timestamp. On failure
+ * request->error says why. */
 kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request);
 /* Takes back an admission: the commit did not happen, and nobody else shall conflict with it. Under the turn. */
 void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request);
@@ -7960,13 +8225,15 @@ void kl_commit_pipeline_close(kl_commit_pipeline *pipeline) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
-/* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever changes the
- * state does so with one exchange, and if that shows PARKED it takes the lock before it signals. So the signal comes
- * either before the committer's compare-and-swap, which then fails, or after it has begun to wait (TXN-8). */
+/* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever
+ * changes the state does so with one exchange, and if that shows PARKED it takes the lock before it signals. So the
+ * signal comes either before the committer's compare-and-swap, which then fails, or after it has begun to wait
+ * (TXN-8). */
 
 static void commit_signal(kl_commit_pipeline *pipeline, kl_commit_request *request, uint32_t state) {
   kl_commit_park *park = &pipeline->parks[request->park]; /* the request may be gone after the exchange */
-  /* Release: the status, error and timestamp that were written. Acquire: nothing, but an exchange is both at no cost. */
+  /* Release: the status, error and timestamp that were written. Acquire: nothing, but an exchange is both at no
+   * cost. */
   uint32_t before = atomic_exchange_explicit(&request->state, state, memory_order_acq_rel);
   if ((before & COMMIT_PARKED) == 0) return;
   kl_mutex_lock(&park->mutex);
@@ -8077,7 +8344,8 @@ static void commit_append_failed(kl_txn_manager *manager, kl_commit_request *fir
   }
 }
 
-/* Appends the admitted members as one batch, or a few when they are many or large. Those whose append failed have their status set. */
+/* Appends the admitted members as one batch, or a few when they are many or large. Those whose append failed have
+ * their status set. */
 static void commit_append(kl_txn_manager *manager, kl_commit_group *group, kl_commit_request *members) {
   for (kl_commit_request *member = members; member != NULL; member = member->next) {
     group->wants_sync = group->wants_sync || member->txn->durability == KL_DURABILITY_FULL;
@@ -8182,8 +8450,8 @@ static void commit_complete_group(kl_txn_manager *manager, kl_commit_group *grou
   commit_signal(&manager->pipeline, leader, COMMIT_DONE); /* last: the group is on its stack */
 }
 
-/* The group is durable as asked and inserted, or has failed. Publishes it, and those behind it that were ready before it,
- * unless one before it is not ready: then the last of those will do it (TXN-3). */
+/* The group is durable as asked and inserted, or has failed. Publishes it, and those behind it that were ready before
+ * it, unless one before it is not ready: then the last of those will do it (TXN-3). */
 static void commit_publish(kl_txn_manager *manager, kl_commit_group *group) {
   kl_commit_pipeline *pipeline = &manager->pipeline;
   kl_mutex_lock(&pipeline->publishing);
@@ -8214,8 +8482,8 @@ static void commit_group_failed(kl_txn_manager *manager, kl_commit_group *group,
   atomic_store_explicit(&group->failed, true, memory_order_relaxed);
 }
 
-/* One of those that the group waits for is through. The group may be gone when this returns, unless the caller is a member
- * that has not been completed. */
+/* One of those that the group waits for is through. The group may be gone when this returns, unless the caller is a
+ * member that has not been completed. */
 static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) {
   /* Release: our inserts; acquire: those of the others, for the one that publishes. */
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
@@ -8309,8 +8577,8 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
   kl_commit_request *newest = atomic_load_explicit(&pipeline->queue, memory_order_relaxed);
   do {
     request->next = newest;
-    /* Release: what was prepared, for the leader. Nobody but the leader follows `next`, and it takes the whole queue with
-     * an exchange, so that a request which comes, goes and comes again cannot deceive the compare-and-swap. */
+    /* Release: what was prepared, for the leader. Nobody but the leader follows `next`, and it takes the whole queue
+     * with an exchange, so that a request which comes, goes and comes again cannot deceive the compare-and-swap. */
   } while (!atomic_compare_exchange_weak_explicit(&pipeline->queue, &newest, request, memory_order_acq_rel,
                                                   memory_order_relaxed));
   return newest == NULL;
@@ -8338,18 +8606,19 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
 /* core/txn/cursor.c: cursors over what a transaction sees. See txn.h.
  *
  * A cursor is a place: on a key, before the first, behind the last, or fresh. The sources under it may lag behind the
- * transaction's writes; before it moves on or shows something, a cursor that stands on a key compares the write tree's change count
- * with the one it saw, and looks again. The committed source never changes: it is read at the snapshot. */
+ * transaction's writes; before it moves on or shows something, a cursor that stands on a key compares the write
+ * tree's change count with the one it saw, and looks again. The committed source never changes: it is read at the
+ * snapshot. */
 
 /* ---- core/txn/merge.h ---- */
 /* core/txn/merge.h: several ordered sources of versions, read as one.
  *
  * A source is anything that can stand on a key and step either way: the transaction's own writes, the delta as of a
- * snapshot, later frozen deltas and the tree. Each key comes at most once from a source. The merge shows each key once, with
- * the version of the first source that has it (newest first), and skips keys whose version is a delete.
+ * snapshot, later frozen deltas and the tree. Each key comes at most once from a source. The merge shows each key
+ * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
- * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the source
- * has moved on. Thread rules: one thread at a time. */
+ * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
+ * source has moved on. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -8411,14 +8680,14 @@ kl_status kl_merge_first(kl_merge *merge, kl_error *err);
 kl_status kl_merge_last(kl_merge *merge, kl_error *err);
 kl_status kl_merge_seek_ge(kl_merge *merge, kl_slice key, kl_error *err);
 kl_status kl_merge_seek_le(kl_merge *merge, kl_slice key, kl_error *err);
-/* Moves away from `key`, where the merge stands or stood: its `current` may have become a delete, or a source may have been
- * repositioned to it. */
+/* Moves away from `key`, where the merge stands or stood: its `current` may have become a delete, or a source may
+ * have been repositioned to it. */
 kl_status kl_merge_next(kl_merge *merge, kl_slice key, kl_error *err);
 kl_status kl_merge_prev(kl_merge *merge, kl_slice key, kl_error *err);
 /* Makes the merge stand on `key` again, where it stood once, also when the key's version is a delete now. */
 kl_status kl_merge_return(kl_merge *merge, bool forward, kl_slice key, kl_error *err);
-/* Positions one source anew, after what it reads from has changed, while the merge stands on `key`; `current` becomes the source
- * whose version of `key` counts, which may be a delete now. */
+/* Positions one source anew, after what it reads from has changed, while the merge stands on `key`; `current` becomes
+ * the source whose version of `key` counts, which may be a delete now. */
 kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_error *err);
 
 #endif
@@ -8960,8 +9229,8 @@ void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) 
 /* ---- core/txn/merge.c ---- */
 /* core/txn/merge.c: the k-way merge and its two sources. See merge.h.
  *
- * With a handful of sources a linear look for the smallest key beats a heap. Going on in the same direction moves only the
- * sources that stand on the current key; turning round seeks all of them. */
+ * With a handful of sources a linear look for the smallest key beats a heap. Going on in the same direction moves
+ * only the sources that stand on the current key; turning round seeks all of them. */
 
 static kl_status merge_write_show(kl_write_source *source) {
   const kl_write_entry *entry = source->position.entry;
@@ -9206,6 +9475,8 @@ kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_
 /* ---- core/txn/read.c ---- */
 /* core/txn/read.c: point reads of a transaction. See txn.h. */
 
+enum { READ_MANY = 128 }; /* keys that get_many looks up at a time */
+
 bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own) {
   const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
   if (tree != NULL) {
@@ -9262,8 +9533,8 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
   return status;
 }
 
-/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write carries a
- * copy, because the write set goes with the transaction. */
+/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write
+ * carries a copy, because the write set goes with the transaction. */
 struct kl_view {
   kl_txn_manager *manager; /* a reference */
   kl_slice value;
@@ -9321,22 +9592,41 @@ static kl_status read_check_offsets(const uint64_t *key_offsets, size_t count, k
   return KL_OK;
 }
 
+/* Looks up `count` <= READ_MANY keys side by side, so that the delta can overlap their cache misses, and adds the
+ * rows. */
+static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
+                           kl_batch *batch, kl_error *err) {
+  kl_slice wanted[READ_MANY] = {{NULL, 0}};
+  kl_version versions[READ_MANY];
+  for (size_t i = 0; i < count; i++) {
+    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
+    wanted[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+  }
+  kl_delta_get_many(txn->delta, keyspace, wanted, count, txn->snapshot.ts, versions);
+  const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    const kl_write_entry *own = tree != NULL ? kl_write_tree_find(tree, wanted[i]) : NULL;
+    bool found = own != NULL ? own->kind == KL_VERSION_PUT : versions[i].ts != 0 && versions[i].kind == KL_VERSION_PUT;
+    kl_slice value = {NULL, 0};
+    if (found) value = own != NULL ? kl_write_entry_value(own) : versions[i].value;
+    status = kl_batch_append(batch, wanted[i], value, found, err);
+  }
+  return status;
+}
+
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
                           kl_batch *batch, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
   status = kl_batch_start(batch, err);
   if (status == KL_OK) status = read_check_offsets(key_offsets, count, err);
-  for (size_t i = 0; i < count && status == KL_OK; i++) {
-    size_t size = (size_t)(key_offsets[i + 1] - key_offsets[i]);
-    kl_slice key = kl_slice_make(size != 0 ? (const uint8_t *)keys + key_offsets[i] : NULL, size);
-    kl_slice value = {NULL, 0};
-    bool own;
-    bool found = kl_txn_lookup(txn, keyspace, key, &value, &own);
-    status = kl_batch_append(batch, key, found ? value : kl_slice_make(NULL, 0), found, err);
+  for (size_t done = 0; done < count && status == KL_OK; done += READ_MANY) {
+    size_t some = count - done < READ_MANY ? count - done : READ_MANY;
+    status = read_rows(txn, keyspace, keys, key_offsets + done, some, batch, err);
+    if (status == KL_OK) txn->gets += some;
   }
   if (status != KL_OK) batch->count = 0;
-  txn->gets += count;
   kl_txn_leave(txn);
   return status;
 }
@@ -9344,12 +9634,12 @@ kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, cons
 /* ---- core/txn/snapshot.c ---- */
 /* core/txn/snapshot.c: the registry of live snapshots. See snapshot.h.
  *
- * Why no reader is overlooked (TXN-6). kl_snapshot_begin claims a slot (state PENDING) *before* it reads `visible`, and
- * kl_snapshot_oldest_ts reads `visible` *before* it looks at the slots; all four accesses are sequentially consistent.
- * If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of these accesses, so the
- * reader's load of `visible` comes after the scan's, and yields at least the same: such a reader is not below the
- * result. If the scan finds it PENDING, the reader may have read an older `visible` already; it is about to store it, in a few
- * instructions, so the scan waits for that. */
+ * Why no reader is overlooked (TXN-6). kl_snapshot_begin claims a slot (state PENDING) *before* it reads `visible`,
+ * and kl_snapshot_oldest_ts reads `visible` *before* it looks at the slots; all four accesses are sequentially
+ * consistent. If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of
+ * these accesses, so the reader's load of `visible` comes after the scan's, and yields at least the same: such a
+ * reader is not below the result. If the scan finds it PENDING, the reader may have read an older `visible` already;
+ * it is about to store it, in a few instructions, so the scan waits for that. */
 
 enum {
   SNAPSHOT_FIRST_SLOTS = 64,
@@ -9643,6 +9933,7 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   atomic_store_explicit(&txn->references, 1, memory_order_relaxed);
   txn->state = KL_TXN_ACTIVE;
   txn->read_only = options->read_only;
+  txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->delta = manager->delta;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
@@ -9674,6 +9965,7 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   }
   kl_snapshot_end(&txn->snapshot);
   txn->state = state;
+  if (txn->uncounted) return;
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
   if (txn->puts != 0) kl_counters_add(&manager->operations, TXN_PUTS, txn->puts);
   if (txn->deletes != 0) kl_counters_add(&manager->operations, TXN_DELETES, txn->deletes);
@@ -9700,7 +9992,7 @@ kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
 kl_status kl_txn_rollback(kl_txn *txn, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  kl_counters_add(&txn->manager->counters, TXN_ROLLBACKS, 1);
+  if (!txn->uncounted) kl_counters_add(&txn->manager->counters, TXN_ROLLBACKS, 1);
   txn_end(txn, KL_TXN_ROLLED_BACK);
   kl_txn_leave(txn);
   return KL_OK;
@@ -9902,16 +10194,40 @@ kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request
   return validate_writes(manager, VALIDATE_DELTA, request, err);
 }
 
-static kl_status validate_memory(kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
-  if (manager->options.memory_limit == 0) return KL_OK;
+/* Asking the delta for its size reads the lines that its writers write. So between two times of asking a bound is
+ * kept: twice what was admitted since comes on top, because memory is taken in chunks that may be half empty. */
+static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  uint64_t limit = manager->options.memory_limit;
+  if (limit == 0) return KL_OK;
+  uint64_t bound = pipeline->memory_bound;
+  if (bound != 0 && bound <= limit && 2 * request->delta_bytes <= limit - bound) {
+    pipeline->memory_bound = bound + 2 * request->delta_bytes;
+    return KL_OK;
+  }
   kl_delta_stats stats;
   kl_delta_get_stats(manager->delta, &stats);
-  uint64_t bytes = stats.bytes + atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_relaxed);
-  if (bytes + request->delta_bytes <= manager->options.memory_limit) return KL_OK;
+  uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  pipeline->memory_bound = 0;
+  if (bytes + request->delta_bytes <= limit) {
+    pipeline->memory_bound = bytes + 2 * request->delta_bytes;
+    return KL_OK;
+  }
   return kl_fail(err, KL_E_LIMIT,
                  "the commit needs %" PRIu64 " bytes beside the %" PRIu64 " in use, and memory_limit is %" PRIu64
                  "; nothing was written",
-                 request->delta_bytes, bytes, manager->options.memory_limit);
+                 request->delta_bytes, bytes, limit);
+}
+
+/* TXN-3 and TXN-7, in release too: a timestamp at or below one that may be read already would change the past of every
+ * snapshot. It takes one load to find out, before anything is on the log. */
+static kl_status validate_order(kl_txn_manager *manager, kl_error *err) {
+  uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_relaxed);
+  if (manager->pipeline.last_ts >= visible) return KL_OK;
+  kl_status status = KL_BROKEN(err, "TXN-7: timestamp %" PRIu64 " would follow %" PRIu64 ", which is visible",
+                               manager->pipeline.last_ts + 1, visible);
+  kl_txn_manager_poison(manager, err);
+  return status;
 }
 
 kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
@@ -9920,6 +10236,7 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   kl_error *err = &request->error;
   if (pipeline->closed) return kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
   kl_status status = kl_txn_manager_check(manager, err);
+  if (status == KL_OK) status = validate_order(manager, err);
   if (status == KL_OK) status = validate_memory(manager, request, err);
   if (status != KL_OK) return status;
   int where = VALIDATE_INFLIGHT;
@@ -9949,10 +10266,11 @@ void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request) {
 /* ---- core/txn/write_set.c ---- */
 /* core/txn/write_set.c: the ordered trees of a transaction's own writes. See write_set.h.
  *
- * A B+tree whose nodes hold, beside the pointers to the entries, the first eight bytes of each key as one number, so that
- * most comparisons touch one array. Full nodes are split on the way down, so that an insert never has to climb back; a
- * split that happens at the right edge leaves the left node full, which makes ascending puts fill nodes to the brim, and a
- * put behind the last key skips the descent altogether. Nothing is ever taken out, so nothing is ever merged. */
+ * A B+tree whose nodes hold, beside the pointers to the entries, the first eight bytes of each key as one number, so
+ * that most comparisons touch one array. Full nodes are split on the way down, so that an insert never has to climb
+ * back; a split that happens at the right edge leaves the left node full, which makes ascending puts fill nodes to
+ * the brim, and a put behind the last key skips the descent altogether. Nothing is ever taken out, so nothing is ever
+ * merged. */
 
 enum {
   WRITE_FANOUT = 32,
@@ -9997,8 +10315,8 @@ void kl_write_set_destroy(kl_write_set *set) {
   write_set_forget(set);
 }
 
-/* The first eight bytes as a big-endian number, zeros behind a shorter key: if the heads of two keys differ, they order as
- * the keys do; if they are equal, nothing is known. */
+/* The first eight bytes as a big-endian number, zeros behind a shorter key: if the heads of two keys differ, they
+ * order as the keys do; if they are equal, nothing is known. */
 static uint64_t write_head(kl_slice key) {
   if (key.size >= 8) return kl_load_u64_be(key.data);
   uint8_t padded[8] = {0};
@@ -10366,15 +10684,16 @@ void kl_write_position_prev(kl_write_position *position) {
 /* ---- core/keyspace/catalogue.c ---- */
 /* core/keyspace/catalogue.c: opening, creating, dropping and listing keyspaces. See keyspace.h.
  *
- * Two locks. `changing` is held by whoever creates or drops a keyspace, or opens one that nobody has open: it makes "look, then
- * create" one step, and lasts as long as the commit. `table` guards the table of open keyspaces and is held for a few
- * instructions. Order: changing, then table. */
+ * Two locks. `changing` is held by whoever creates or drops a keyspace, or opens one that nobody has open: it makes
+ * "look, then create" one step, and lasts as long as the commit. `table` guards the table of open keyspaces and is
+ * held for a few instructions. Order: changing, then table. */
 
 /* ---- core/keyspace/keyspace.h ---- */
 /* core/keyspace/keyspace.h: the catalogue: named keyspaces of a database.
  *
  * Keyspace 0 is the catalogue itself, an ordinary keyspace of records name -> {id, created_at, options}, so that
- * creating and dropping are ordinary, logged, atomic commits. Ids are never reused. Byte tables: docs/format.md, "Catalogue".
+ * creating and dropping are ordinary, logged, atomic commits. Ids are never reused. Byte tables: docs/format.md,
+ * "Catalogue".
  *
  * A kl_keyspace is shared by all who open the same name; it is reference counted. Thread rules: any thread. */
 #ifndef KL_KEYSPACE_KEYSPACE_H
@@ -10385,23 +10704,23 @@ enum { KL_KEYSPACE_NAME_MAX = 255, KL_CATALOGUE_KEYSPACE = 0 };
 typedef struct kl_catalogue kl_catalogue;
 typedef struct kl_keyspace kl_keyspace;
 
-/* The manager has been started. KL_E_VERSION or KL_E_CORRUPT when the database holds a catalogue that this version cannot
- * read. The catalogue keeps the manager alive. */
+/* The manager has been started. KL_E_VERSION or KL_E_CORRUPT when the database holds a catalogue that this version
+ * cannot read. The catalogue keeps the manager alive. */
 kl_status kl_catalogue_new(kl_txn_manager *manager, kl_allocator *allocator, kl_catalogue **out, kl_error *err);
 void kl_catalogue_free(kl_catalogue *catalogue); /* every keyspace has been released */
 
-/* Names are 1 ... 255 bytes of UTF-8 (KL_E_INVALID). KL_E_KEYSPACE_NOT_FOUND when absent, and `create` is false or the database
- * is open read-only. Creating is a commit with the database's durability, and can fail as any commit can; of several who create
- * one name at once, one does and all get the same keyspace. A transaction may write to a keyspace that is younger than its
- * snapshot. */
+/* Names are 1 ... 255 bytes of UTF-8 (KL_E_INVALID). KL_E_KEYSPACE_NOT_FOUND when absent, and `create` is false or
+ * the database is open read-only. Creating is a commit with the database's durability, and can fail as any commit
+ * can; of several who create one name at once, one does and all get the same keyspace. A transaction may write to a
+ * keyspace that is younger than its snapshot. */
 kl_status kl_keyspace_open(kl_catalogue *catalogue, kl_slice name, bool create, kl_keyspace **out, kl_error *err);
 void kl_keyspace_release(kl_keyspace *keyspace);
 uint32_t kl_keyspace_id(const kl_keyspace *keyspace);
 kl_slice kl_keyspace_name(const kl_keyspace *keyspace);
 /* After a drop: KL_E_KEYSPACE_NOT_FOUND. Checked by every operation that names the keyspace. */
 kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err);
-/* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get KL_E_CONFLICT; running snapshots keep seeing the old
- * rows. Its memory and disk space come back with the drain. */
+/* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get
+ * KL_E_CONFLICT; running snapshots keep seeing the old rows. Its memory and disk space come back with the drain. */
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err);
 /* Names in order, as keys of the batch; values are empty. */
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err);
@@ -10418,7 +10737,8 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
  *   'd' id     -> the mark that a keyspace was dropped (core/txn/manager.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
  *
- * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version wrote. */
+ * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
+ * wrote. */
 #ifndef KL_KEYSPACE_RECORD_H
 #define KL_KEYSPACE_RECORD_H
 
@@ -10499,7 +10819,7 @@ static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *ou
 }
 
 static kl_status catalogue_begin(kl_catalogue *catalogue, bool read_only, kl_txn **out, kl_error *err) {
-  kl_txn_options options = {.read_only = read_only, .label = "keel catalogue"};
+  kl_txn_options options = {.read_only = read_only, .label = "keel catalogue", .uncounted = true};
   return kl_txn_begin(catalogue->manager, &options, out, err);
 }
 
@@ -10897,10 +11217,11 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
 /* core/db/db.h: an open database: open/close, options, wiring, stats. The only header of core/ that capi includes.
  *
  * A path that is opened twice in one process gives two references on one engine (found by device and inode); a second
- * process gets KL_E_LOCKED with the holder's process id and name. The last release stops the threads, syncs what was acknowledged
- * with durability `group`, and closes the files.
+ * process gets KL_E_LOCKED with the holder's process id and name. The last release stops the threads, syncs what was
+ * acknowledged with durability `group`, and closes the files.
  *
- * Thread rules: any thread. After fork, kl_db_check answers KL_E_FORKED in the child, and nothing of the parent's is touched. */
+ * Thread rules: any thread. After fork, kl_db_check answers KL_E_FORKED in the child, and nothing of the parent's is
+ * touched. */
 #ifndef KL_DB_DB_H
 #define KL_DB_DB_H
 
@@ -11006,26 +11327,27 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err);
 /* ---- core/db/registry.h ---- */
 /* core/db/registry.h: the open databases of this process, so that a file that is opened twice gets one engine.
  *
- * This is the one piece of global state in core/. It is found by device and inode, not by path. While a database is being
- * opened or closed, others who want the same file wait for the end of that and look again; while one is being created, its
- * file has no identity yet, so everybody waits for it.
+ * This is the one piece of global state in core/. It is found by device and inode, not by path. While a database is
+ * being opened or closed, others who want the same file wait for the end of that and look again; while one is being
+ * created, its file has no identity yet, so everybody waits for it.
  *
- * A forked child starts with an empty registry: what its parent had open is the parent's. The lock is a word that holds the fork count
- * of the process that took it, so that a lock that was held by another thread of the parent at the moment of the fork does not count
- * in the child.
+ * A forked child starts with an empty registry: what its parent had open is the parent's. The lock is a word that
+ * holds the fork count of the process that took it, so that a lock that was held by another thread of the parent at
+ * the moment of the fork does not count in the child.
  *
  * Private to core/db. */
 #ifndef KL_DB_REGISTRY_H
 #define KL_DB_REGISTRY_H
 
 /* Finds the open database of that identity under this os and returns it with one more reference; or registers `fresh`
- * (state DB_OPENING, `busy` held by the caller) with that identity and returns NULL in *out_found. Waits for openings and closings of the
- * same file. *out_again is set when it has waited: the file may be another one now, so look at it again. */
+ * (state DB_OPENING, `busy` held by the caller) with that identity and returns NULL in *out_found. Waits for openings
+ * and closings of the same file. *out_again is set when it has waited: the file may be another one now, so look at it
+ * again. */
 void kl_db_registry_claim(kl_db *fresh, const db_identity *identity, kl_db **out_found, bool *out_again);
 /* The opening of `db` has succeeded; `identity` is known now. */
 void kl_db_registry_opened(kl_db *db, const db_identity *identity);
-/* The opening of `db` has failed, or its closing is done: takes it out and lets those who wait go on. `busy` is held by the
- * caller and released here; the object is freed with the last holder. */
+/* The opening of `db` has failed, or its closing is done: takes it out and lets those who wait go on. `busy` is held
+ * by the caller and released here; the object is freed with the last holder. */
 void kl_db_registry_remove(kl_db *db);
 /* Drops one reference; true when it was the last: `db` is DB_CLOSING then, and the caller holds `busy`. */
 bool kl_db_registry_release(kl_db *db);
@@ -11101,8 +11423,8 @@ kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 
-/* A second opening of an open database: what it asks for must be what is there. Creation parameters are not compared: they
- * do not apply to a database that exists. */
+/* A second opening of an open database: what it asks for must be what is there. Creation parameters are not compared:
+ * they do not apply to a database that exists. */
 static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked, kl_error *err) {
   const char *which = NULL;
   if (asked->must_create) return kl_fail(err, KL_E_EXISTS, "%s exists and is open in this process", db->path);
@@ -11249,9 +11571,9 @@ kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
 /* core/db/files.c: NAME and NAME-wal: creation, recovery, closing. The argument why a crash at any point is survived:
  * core/db/README.md.
  *
- * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log. Only after
- * that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a NAME-wal beside it is
- * what a crash left of its creation. */
+ * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log.
+ * Only after that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a
+ * NAME-wal beside it is what a crash left of its creation. */
 
 enum { DB_OWNER_TEXT = 128 };
 
@@ -11331,8 +11653,8 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   return kl_wal_release(db->wal, kl_store_log_release_point(db->store), err);
 }
 
-/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand there alone,
- * after a crash now (DB-3, DB-4). The lock is ours. */
+/* A creation has failed before its checkpoint needed the log: NAME goes again, unless its log might come to stand
+ * there alone, after a crash now (DB-3, DB-4). The lock is ours. */
 static void db_files_uncreate(kl_db *db, const char *wal_path) {
   kl_file_info info;
   if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
@@ -11423,8 +11745,8 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err) {
   return status;
 }
 
-/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is told from one
- * that ended there. Advisory: nothing is lost when it cannot be written. */
+/* Everything in the log is durable: NAME says so, so that a log which loses its end while the database is closed is
+ * told from one that ended there. Advisory: nothing is lost when it cannot be written. */
 static void db_files_seal(kl_db *db, kl_lsn durable) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -11436,8 +11758,8 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
   kl_status status = KL_OK;
   if (db->wal != NULL && !db->options.read_only) {
-    /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can promise nothing
-     * any more, and has said so to those who were waiting. */
+    /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can
+     * promise nothing any more, and has said so to those who were waiting. */
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);

@@ -573,7 +573,8 @@ KEEL_API int32_t keel_status_is_retryable(keel_status status);
  *   KEEL_E_FORMAT           The file is not a Keel database.
  *   KEEL_E_VERSION          A newer Keel made it.
  *   KEEL_E_NO_MEMORY        Out of memory.
- *   KEEL_E_LIMIT            Too many handles are open, or the log does not fit into the memory limit. */
+ *   KEEL_E_LIMIT            Too many handles are open, or a limit of the process is reached (open files, size of a
+ *                           file). */
 KEEL_API keel_status keel_open(const char *path, const keel_options *options, keel_db *out_db, keel_error *err);
 
 /* Closes a handle. When nothing else uses the engine, its threads are stopped, what was acknowledged with durability
@@ -626,9 +627,10 @@ KEEL_API keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_check
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_INVALID  A pointer that must not be NULL is. struct_size or a field is not valid.
- *   KEEL_E_HANDLE   A handle is not open, of the wrong kind.
- *   KEEL_E_FORKED   The handle was made before a fork. */
+ *   KEEL_E_INVALID    A pointer that must not be NULL is. struct_size or a field is not valid.
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_NO_MEMORY  Out of memory. */
 KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err);
 
 /* ---- Keyspaces ---- */
@@ -652,9 +654,13 @@ KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_erro
  *   KEEL_E_UNSUPPORTED         A field that this library does not know is set.
  *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist, and the options forbid to make it, or the database is open
  *                              read-only.
+ *   KEEL_E_COMMIT_UNKNOWN      Making it failed in a way that leaves open whether it exists; the database is
+ *                              poisoned.
  *   KEEL_E_IO                  Making it failed.
  *   KEEL_E_DISK_FULL           Making it failed.
  *   KEEL_E_POISONED            An earlier write or sync failed.
+ *   KEEL_E_CORRUPT             The catalogue of keyspaces is damaged.
+ *   KEEL_E_VERSION             A newer Keel wrote its entry in the catalogue.
  *   KEEL_E_NO_MEMORY           Out of memory.
  *   KEEL_E_LIMIT               Too many handles are open, or the memory limit is reached. */
 KEEL_API keel_status keel_keyspace_open(keel_db db, const char *name, size_t name_size,
@@ -668,9 +674,11 @@ KEEL_API keel_status keel_keyspace_open(keel_db db, const char *name, size_t nam
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_HANDLE  A handle is not open, of the wrong kind.
- *   KEEL_E_FORKED  The handle was made before a fork.
- *   KEEL_E_IO      This was the last use of the engine, and the final sync failed (as for keel_close). */
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_IO         This was the last use of the engine, and the final sync failed (as for keel_close).
+ *   KEEL_E_DISK_FULL  As KEEL_E_IO.
+ *   KEEL_E_POISONED   As KEEL_E_IO; an earlier write or sync had failed. */
 KEEL_API keel_status keel_keyspace_close(keel_keyspace keyspace, keel_error *err);
 
 /* Removes a keyspace and all its rows, in a commit of its own. Running snapshots keep seeing the rows; transactions
@@ -688,9 +696,13 @@ KEEL_API keel_status keel_keyspace_close(keel_keyspace keyspace, keel_error *err
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  It does not exist.
  *   KEEL_E_CONFLICT            Someone else dropped it at the same moment.
+ *   KEEL_E_COMMIT_UNKNOWN      The commit failed in a way that leaves open whether the keyspace is gone; the
+ *                              database is poisoned.
  *   KEEL_E_IO                  The commit failed.
  *   KEEL_E_DISK_FULL           The commit failed.
  *   KEEL_E_POISONED            An earlier write or sync failed.
+ *   KEEL_E_CORRUPT             The catalogue of keyspaces is damaged.
+ *   KEEL_E_VERSION             A newer Keel wrote its entry in the catalogue.
  *   KEEL_E_NO_MEMORY           Out of memory.
  *   KEEL_E_LIMIT               The memory limit is reached. */
 KEEL_API keel_status keel_keyspace_drop(keel_db db, const char *name, size_t name_size, keel_error *err);
@@ -868,9 +880,11 @@ KEEL_API keel_status keel_view_data(keel_view view, const void **out_data, size_
  *
  * Threads: Any thread, also several at once. Since 0.1.
  * Returns KEEL_OK or
- *   KEEL_E_HANDLE  A handle is not open, of the wrong kind.
- *   KEEL_E_FORKED  The handle was made before a fork.
- *   KEEL_E_IO      This was the last use of the engine, and the final sync failed (as for keel_close). */
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_IO         This was the last use of the engine, and the final sync failed (as for keel_close).
+ *   KEEL_E_DISK_FULL  As KEEL_E_IO.
+ *   KEEL_E_POISONED   As KEEL_E_IO; an earlier write or sync had failed. */
 KEEL_API keel_status keel_view_release(keel_view view, keel_error *err);
 
 /* Looks up many keys in one call. Row i of the batch is key i; found says whether it has a value.
@@ -1034,7 +1048,9 @@ KEEL_API keel_status keel_cursor_open(keel_txn txn, keel_keyspace keyspace, cons
  *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
  *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
  *   KEEL_E_FORKED          The handle was made before a fork.
- *   KEEL_E_IO              This was the last use of the engine, and the final sync failed (as for keel_close). */
+ *   KEEL_E_IO              This was the last use of the engine, and the final sync failed (as for keel_close).
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        As KEEL_E_IO; an earlier write or sync had failed. */
 KEEL_API keel_status keel_cursor_close(keel_cursor cursor, keel_error *err);
 
 /* Moves to the first row.

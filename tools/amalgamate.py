@@ -5,7 +5,7 @@
     python3 tools/amalgamate.py --check       write nothing; fail when the committed files differ
     python3 tools/amalgamate.py --out FOLDER  write into another folder
 
-The order is that of core/LAYERS, then capi/; within a module by name. A header of ours is put in where it is first
+The order is that of core/LAYERS, then capi/; within a module by name. Modules that capi/ does not reach are left out. A header of ours is put in where it is first
 included, and dropped afterwards. The simulated os is left out: it is for tests. Because everything becomes one
 translation unit, names that are private to a file must be unique; a name that two files define is an error here, with both
 places.
@@ -70,12 +70,29 @@ class AmalgamationError(Exception):
     """The sources cannot become one file; the message says which and why."""
 
 
+def needed(folder: Path, seen: set[Path]) -> None:
+    """Adds to `seen` the module folder and those whose headers it includes, and so on."""
+    if folder in seen or not folder.is_dir():
+        return
+    seen.add(folder)
+    for file in (f for f in folder.rglob("*.[ch]") if not any(left in f.parents for left in LEFT_OUT)):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            match = INCLUDE.match(line)
+            if match and match["what"].startswith('"'):
+                target = (file.parent / match["what"][1:-1]).resolve()
+                if (ROOT / "core") in target.parents:
+                    needed(ROOT / "core" / target.relative_to(ROOT / "core").parts[0], seen)
+
+
 def modules() -> list[str]:
-    """The modules of core/, lowest first."""
+    """The modules of core/ that the library needs, lowest first: those that capi/ reaches. One that nothing above it
+    includes yet is built and tested with the tree, and not shipped."""
     names = []
     for line in (ROOT / "core/LAYERS").read_text(encoding="utf-8").splitlines():
         names += line.split("#")[0].split()
-    return names
+    seen: set[Path] = set()
+    needed(ROOT / "capi", seen)
+    return [name for name in names if ROOT / "core" / name in seen]
 
 
 def sources() -> list[Path]:
