@@ -5,8 +5,8 @@
  * run can still share their entries evenly, and no page is written before its size is known.
  *
  * Besides rows it takes whole subtrees of an old tree (tree_builder_take), between two rows, where that leaves no page
- * behind that is too small. Call order: rows and subtrees ascending; then each level from the leaves up is flushed, until
- * one page is left (merge.c); then tree_builder_free. */
+ * behind that is too small. Call order: rows and subtrees ascending; then each level from the leaves up is flushed,
+ * until one page is left (merge.c); then tree_builder_free. */
 #ifndef KL_TREE_BUILDER_H
 #define KL_TREE_BUILDER_H
 
