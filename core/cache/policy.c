@@ -307,6 +307,7 @@ bool kl_policy_evict(kl_policy *policy, uint32_t *out_frame) {
   uint32_t node = policy_choose_scanned(policy, false);
   if (node == 0) node = policy->ops->choose(policy);
   if (node == 0) node = policy_choose_scanned(policy, true);
+  if (node == 0) node = policy->ops->choose(policy); /* one of them may just have been adopted */
   if (node == 0) return false;
   kl_policy_node *n = kl_policy_at(policy, node);
   *out_frame = n->frame;
