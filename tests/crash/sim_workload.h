@@ -28,7 +28,7 @@ typedef struct workload {
   kl_sim *sim;
   bool
       go_on_after_errors; /* false: stop at the first error. true: a failed commit is rolled back; go on unless poisoned */
-  bool never_reopen;       /* leave out the steps that close the database and open it again */
+  bool never_reopen;      /* leave out the steps that close the database and open it again */
   workload_history *history;
   kl_db *db;         /* open when the program returns, NULL when opening failed */
   char failure[512]; /* not empty: the engine broke a promise while it ran */
