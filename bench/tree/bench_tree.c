@@ -286,7 +286,7 @@ int main(int argc, char **argv) {
   qsort(keys, rows, BENCH_KEY, bench_compare);
   for (uint64_t i = 0; i < rows; i++)
     memcpy(probes + i * BENCH_KEY, keys + kl_rng_below(&rng, rows) * BENCH_KEY, BENCH_KEY);
-  for (uint32_t i = 0; i < BENCH_SIZES; i++) bench_tree_init(&trees[i], KL_TREE_PAGE_MIN << i, rows);
+  for (int i = 0; i < BENCH_SIZES; i++) bench_tree_init(&trees[i], UINT32_C(4096) << i, rows);
   for (uint64_t round = 0; round < rounds; round++) {
     for (int work = 0; work < BENCH_WORKS; work++) {
       for (int i = 0; i < BENCH_SIZES; i++) {

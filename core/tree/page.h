@@ -62,20 +62,15 @@ static inline uint32_t tree_inner_prefix_at(uint32_t children) {
 }
 
 static inline tree_keys tree_leaf_keys(const uint8_t *page) {
-  uint32_t count = tree_page_count(page), heads = tree_leaf_heads_at(count);
-  return (tree_keys){
-      page, page + heads, page + heads + 4 * count, page + heads + 8 * count, count, tree_page_prefix_size(page), true};
+  uint32_t count = tree_page_count(page);
+  const uint8_t *heads = page + tree_leaf_heads_at(count), *slots = heads + 4 * (size_t)count;
+  return (tree_keys){page, heads, slots, slots + 4 * (size_t)count, count, tree_page_prefix_size(page), true};
 }
 
 static inline tree_keys tree_inner_keys(const uint8_t *page) {
   uint32_t children = tree_page_count(page), count = children - 1;
-  return (tree_keys){page,
-                     page + TREE_HEADER,
-                     page + TREE_HEADER + 4 * count,
-                     page + tree_inner_prefix_at(children),
-                     count,
-                     tree_page_prefix_size(page),
-                     false};
+  const uint8_t *heads = page + TREE_HEADER, *prefix = page + tree_inner_prefix_at(children);
+  return (tree_keys){page, heads, heads + 4 * (size_t)count, prefix, count, tree_page_prefix_size(page), false};
 }
 
 /* A key without the page's prefix. */
