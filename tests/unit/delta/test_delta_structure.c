@@ -159,8 +159,8 @@ static void test_orders(void **state) {
   }
 }
 
-/* Keys that grow in one place, in front of keys that begin otherwise: what is split off begins with the new key, and does
- * not consist of it alone. */
+/* Keys that grow in one place, in front of keys that begin otherwise: what is split off begins with the new key, and
+ * does not consist of it alone. */
 static void test_run_before_others(void **state) {
   (void)state;
   static const char *const others[] = {"nbank", "ncounters", "nforks", "nstamps", "nbrief 0"};
