@@ -41,7 +41,7 @@ static kl_status cache_init_locks(kl_cache *cache, kl_error *err) {
 
 static kl_status cache_init_policy(kl_cache *cache, kl_policy_kind kind, uint64_t limit, kl_error *err) {
   kl_policy_host host = {cache, cache_heat, cache_set_heat, cache_held};
-  kl_status status = kl_policy_new(cache->allocator, kind, &host, kl_cache_policy_capacity(limit), &cache->policy, err);
+  kl_status status = kl_policy_new(cache->allocator, kind, &host, limit / KL_CACHE_BLOCK, &cache->policy, err);
   if (status != KL_OK) return status;
   cache->heat_limit = kl_policy_heat_limit(cache->policy);
   if (cache->heat_limit > 0) return KL_OK;

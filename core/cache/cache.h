@@ -67,7 +67,7 @@ typedef struct kl_cache_options {
   kl_allocator *allocator;
   kl_epoch *epoch; /* the readers' domain; outlives the cache */
   kl_cache_loader loader;
-  kl_policy_kind policy; /* 0: SIEVE */
+  kl_policy_kind policy; /* 0: S3-FIFO */
   uint64_t limit;        /* bytes; at least KL_CACHE_LIMIT_MIN */
   uint64_t limit_most; /* the largest limit that can be set later; 0: 4 * limit, at least 16 GiB. Address space only. */
   uint64_t pin_budget; /* bytes of frames that may be pinned; 0: a quarter of the limit, whatever that is then */

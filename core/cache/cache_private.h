@@ -137,11 +137,6 @@ uint64_t kl_cache_free_bytes(kl_cache *cache, uint32_t size_class);
 
 /* ---- evict.c ---- */
 
-/* Units that the policy is told to expect: the limit less what goes for descriptors, table, nodes and free frames. */
-static inline uint64_t kl_cache_policy_capacity(uint64_t limit) {
-  return limit / KL_CACHE_BLOCK / 16 * 15;
-}
-
 /* A PRIVATE frame for `length` bytes. As kl_cache_get. */
 kl_status kl_cache_take(kl_cache *cache, uint32_t length, kl_frame **out_frame, kl_error *err);
 

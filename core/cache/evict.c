@@ -49,6 +49,9 @@ static uint32_t evict_some(kl_cache *cache, uint32_t size_class, uint32_t most, 
   *out_match = false;
   kl_mutex_lock(&cache->policy_mutex);
   kl_cache_hits_apply(cache);
+  /* What there is when pages have to go is what the cache can hold, with these sizes of page and its own tables beside
+   * them; a policy that believed in more would never fill its lists and be another policy. */
+  kl_policy_set_capacity(cache->policy, atomic_load_explicit(&cache->cached, memory_order_relaxed) / KL_CACHE_BLOCK);
   while (count < most && !*out_match && kl_policy_evict(cache->policy, &number)) {
     kl_frame *frame = kl_cache_frame_at(cache, number);
     const kl_chunk *chunk = &cache->chunks[frame->chunk];
@@ -210,9 +213,6 @@ kl_status kl_cache_set_limit(kl_cache *cache, uint64_t limit, kl_error *err) {
         (unsigned long long)limit, (unsigned long long)KL_CACHE_LIMIT_MIN, (unsigned long long)cache->limit_most);
   }
   atomic_store_explicit(&cache->limit, limit, memory_order_relaxed);
-  kl_mutex_lock(&cache->policy_mutex);
-  kl_policy_set_capacity(cache->policy, kl_cache_policy_capacity(limit));
-  kl_mutex_unlock(&cache->policy_mutex);
   while (kl_cache_resident(cache) > limit + atomic_load_explicit(&cache->leaving, memory_order_relaxed)) {
     if (!evict_chunk(cache, EVICT_NONE_SPARED)) break;
   }

@@ -45,6 +45,10 @@ static uint32_t frames_chunks_for(uint64_t limit) {
   return (uint32_t)(2 * (limit / KL_CACHE_CHUNK) + KL_CACHE_PAGE_MAX / KL_CACHE_CHUNK + 1);
 }
 
+static uint32_t frames_per_slab(uint32_t size_class) {
+  return (uint32_t)KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class];
+}
+
 kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
   uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
   bool asked = cache->limit_most != 0;
@@ -278,7 +282,7 @@ static kl_status frames_enter(kl_cache *cache, uint32_t number, uint32_t size_cl
   if (status == KL_OK && all > whole) status = kl_os_commit(cache->os, memory + whole, all - whole, false, err);
   if (status != KL_OK) return status;
   bool slab = size_class < KL_CACHE_RUN;
-  uint32_t count = slab ? KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class] : 1;
+  uint32_t count = slab ? frames_per_slab(size_class) : 1;
   uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
   for (uint32_t i = 0; i < chunks; i++) {
     kl_chunk *chunk = &cache->chunks[number + i];
@@ -327,7 +331,7 @@ kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t len
                               kl_error *err) {
   bool slab = size_class < KL_CACHE_RUN;
   uint32_t blocks = slab ? KL_CACHE_CHUNK_BLOCKS : (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK;
-  uint32_t count = slab ? KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class] : 1;
+  uint32_t count = slab ? frames_per_slab(size_class) : 1;
   uint64_t descriptors = count * sizeof(kl_frame), bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors;
   *out_run = NULL;
   if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT; /* again under the mutex; here it saves the work */

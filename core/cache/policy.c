@@ -15,8 +15,10 @@ enum {
 #define POLICY_SCAN_LEAST UINT64_C(64) /* ... and at least so many units, unless the cache is very small */
 
 static const kl_policy_ops *const policy_kinds[KL_POLICY_KINDS] = {
-    &kl_policy_sieve, &kl_policy_clock, &kl_policy_lru, &kl_policy_2q,
-    &kl_policy_lru_k, &kl_policy_lirs,  &kl_policy_arc, &kl_policy_s3_fifo,
+    [KL_POLICY_S3_FIFO] = &kl_policy_s3_fifo, [KL_POLICY_SIEVE] = &kl_policy_sieve,
+    [KL_POLICY_CLOCK] = &kl_policy_clock,     [KL_POLICY_LRU] = &kl_policy_lru,
+    [KL_POLICY_2Q] = &kl_policy_2q,           [KL_POLICY_LRU_K] = &kl_policy_lru_k,
+    [KL_POLICY_LIRS] = &kl_policy_lirs,       [KL_POLICY_ARC] = &kl_policy_arc,
 };
 
 const char *kl_policy_name(kl_policy_kind kind) {
@@ -46,7 +48,7 @@ kl_status kl_policy_new(kl_allocator *allocator, kl_policy_kind kind, const kl_p
   policy->ops = policy_kinds[kind];
   policy->allocator = allocator;
   policy->host = *host;
-  policy->capacity = capacity;
+  kl_policy_set_capacity(policy, capacity);
   atomic_init(&policy->bytes, sizeof *policy);
   policy->buckets = policy_alloc(policy, POLICY_BUCKETS_FIRST * sizeof *policy->buckets);
   if (policy->buckets == NULL) {
@@ -70,8 +72,14 @@ void kl_policy_free(kl_policy *policy) {
   kl_free(policy->allocator, policy, sizeof *policy);
 }
 
+static void policy_measure(kl_policy *policy) {
+  uint64_t scanned = policy->lists[KL_POLICY_SCANNED].weight;
+  policy->capacity = policy->told > scanned ? policy->told - scanned : 0;
+}
+
 void kl_policy_set_capacity(kl_policy *policy, uint64_t capacity) {
-  policy->capacity = capacity;
+  policy->told = capacity;
+  policy_measure(policy);
 }
 uint32_t kl_policy_heat_limit(const kl_policy *policy) {
   return policy->ops->heat_limit;
@@ -291,9 +299,8 @@ void kl_policy_hit(kl_policy *policy, uint32_t node) {
 /* The scanned page that goes, when there are enough of them; 0: the policy decides. */
 static uint32_t policy_choose_scanned(kl_policy *policy, bool any) {
   kl_policy_list *scanned = &policy->lists[KL_POLICY_SCANNED];
-  uint64_t share = policy->capacity / POLICY_SCAN_SHARE;
-  if (share < POLICY_SCAN_LEAST)
-    share = POLICY_SCAN_LEAST < policy->capacity / 8 ? POLICY_SCAN_LEAST : policy->capacity / 8;
+  uint64_t share = policy->told / POLICY_SCAN_SHARE;
+  if (share < POLICY_SCAN_LEAST) share = POLICY_SCAN_LEAST < policy->told / 8 ? POLICY_SCAN_LEAST : policy->told / 8;
   for (uint32_t left = scanned->count; left > 0 && (any || scanned->weight > share); left--) {
     uint32_t node = kl_policy_oldest(policy, KL_POLICY_SCANNED);
     if (node == 0) return 0;
@@ -304,6 +311,7 @@ static uint32_t policy_choose_scanned(kl_policy *policy, bool any) {
 }
 
 bool kl_policy_evict(kl_policy *policy, uint32_t *out_frame) {
+  policy_measure(policy);
   uint32_t node = policy_choose_scanned(policy, false);
   if (node == 0) node = policy->ops->choose(policy);
   if (node == 0) node = policy_choose_scanned(policy, true);

@@ -32,6 +32,7 @@
 #include "../base/status.h"
 
 typedef enum kl_policy_kind {
+  KL_POLICY_S3_FIFO, /* 0: the default; docs/decisions/0010-cache-policy.md */
   KL_POLICY_SIEVE,
   KL_POLICY_CLOCK,
   KL_POLICY_LRU,
@@ -39,7 +40,6 @@ typedef enum kl_policy_kind {
   KL_POLICY_LRU_K,
   KL_POLICY_LIRS,
   KL_POLICY_ARC,
-  KL_POLICY_S3_FIFO,
   KL_POLICY_KINDS
 } kl_policy_kind;
 

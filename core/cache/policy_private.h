@@ -53,7 +53,8 @@ struct kl_policy {
   const kl_policy_ops *ops;
   kl_allocator *allocator;
   kl_policy_host host;
-  uint64_t capacity; /* units */
+  uint64_t told;     /* the capacity as the host told it, units */
+  uint64_t capacity; /* less what scanned pages take of it: what the policy's own lists are measured by */
   _Atomic uint64_t bytes;
 
   kl_policy_node **segments;

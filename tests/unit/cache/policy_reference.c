@@ -281,8 +281,9 @@ void ref_init(ref_policy *r, kl_policy_kind kind, int capacity) {
 }
 
 bool ref_access(ref_policy *r, uint64_t page) {
-  static bool (*const simulators[KL_POLICY_KINDS])(ref_policy *, uint64_t) = {sieve, clock, lru, two_q,
-                                                                              lru_2, lirs,  arc, s3_fifo};
+  static bool (*const simulators[KL_POLICY_KINDS])(ref_policy *, uint64_t) = {
+      [KL_POLICY_S3_FIFO] = s3_fifo, [KL_POLICY_SIEVE] = sieve, [KL_POLICY_CLOCK] = clock, [KL_POLICY_LRU] = lru,
+      [KL_POLICY_2Q] = two_q,        [KL_POLICY_LRU_K] = lru_2, [KL_POLICY_LIRS] = lirs,   [KL_POLICY_ARC] = arc};
   return simulators[r->kind](r, page);
 }
 
