@@ -39,6 +39,16 @@ static size_t model_longest(kl_rng *rng, uint8_t *out) {
   return KL_TREE_KEY_MAX - (size_t)kl_rng_below(rng, 3);
 }
 
+/* Groups that differ in their first bytes, and rows that differ in their last: separators between two rows of a group
+ * are as long as keys, and those of two groups share nothing, so that inner pages have few children and trees many
+ * levels. */
+static size_t model_deep(kl_rng *rng, uint8_t *out) {
+  memset(out, 0x64, KL_TREE_KEY_MAX);
+  out[0] = (uint8_t)kl_rng_below(rng, 150);
+  kl_rng_fill(rng, out + KL_TREE_KEY_MAX - 2, 2);
+  return KL_TREE_KEY_MAX;
+}
+
 /* A counter: mostly appends. */
 static size_t model_ascending(kl_rng *rng, uint8_t *out) {
   static uint64_t counter;
@@ -59,9 +69,10 @@ static const struct {
   const char *name;
   model_keys *make;
   size_t most; /* rows, about */
-} model_families[] = {{"random", model_random_16, 4000},    {"dense", model_dense, 6000},
-                      {"prefixed", model_prefixed, 3000},   {"longest", model_longest, 400},
-                      {"ascending", model_ascending, 4000}, {"mixed", model_mixed, 1500}};
+} model_families[] = {{"random", model_random_16, 4000},  {"dense", model_dense, 6000},
+                      {"prefixed", model_prefixed, 3000}, {"longest", model_longest, 400},
+                      {"deep", model_deep, 2500},         {"ascending", model_ascending, 4000},
+                      {"mixed", model_mixed, 1500}};
 
 enum { MODEL_KEPT = 4 };
 
@@ -233,7 +244,9 @@ static void test_merges(void **state) {
     for (uint32_t page_size = KL_TREE_PAGE_MIN; page_size <= KL_TREE_PAGE_MAX; page_size *= 2) {
       (void)fprintf(stderr, "%s keys, pages of %u, seed %" PRIu64 "\n", model_families[family].name,
                     (unsigned)page_size, model_seed);
-      model_sequence(family, page_size, page_size == KL_TREE_PAGE_MIN ? 600 : 120);
+      size_t batches = page_size == KL_TREE_PAGE_MIN ? 400 : 80;
+      if (model_families[family].make == model_deep && page_size == KL_TREE_PAGE_MIN) batches = 1500;
+      model_sequence(family, page_size, batches);
     }
   }
 }
