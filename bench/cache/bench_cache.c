@@ -1,11 +1,12 @@
 /* bench/cache/bench_cache.c: hit ratios of the eviction policies, and what a lookup costs.
  *
- * Hit ratios: the whole cache (frames, table, buffered hits, one thread) under each trace of tests/unit/cache/traces.h, in parts
- * of 100; of a trace with scans, without and with KL_CACHE_SCAN. They do not depend on the machine.
+ * Hit ratios: the whole cache (frames, table, buffered hits, one thread) under each trace of tests/unit/cache/traces.h,
+ * in parts of 100; of a trace with scans, without and with KL_CACHE_SCAN. They do not depend on the machine.
  *
  * Cost: nanoseconds of processor time of the thread per lookup that hits: an epoch of 1 and of 4 lookups each, and
- * kl_cache_find_many of 16. Random pages of a set that is larger than the processor's caches, one word of each page read.
- * The measures of a round follow each other, so that a disturbance of the machine meets all of them; medians of the rounds. */
+ * kl_cache_find_many of 16. Random pages of a set that is larger than the processor's caches, one word of each page
+ * read. The measures of a round follow each other, so that a disturbance of the machine meets all of them; medians of
+ * the rounds. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

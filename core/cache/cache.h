@@ -1,28 +1,30 @@
 /* core/cache/cache.h: the page cache: clean, immutable pages in frames of memory, found by block address.
  *
- * Pages are written once, by a drain, and never change; so the cache holds no dirty page, eviction is a drop, and two loads
- * of an address give the same bytes. It knows nothing of files: a page that is absent is fetched by a callback.
+ * Pages are written once, by a drain, and never change; so the cache holds no dirty page, eviction is a drop, and two
+ * loads of an address give the same bytes. It knows nothing of files: a page that is absent is fetched by a callback.
  *
- * Reading. Enter an epoch of the cache's domain (core/base/epoch.h), call kl_cache_get, use the bytes, leave the epoch. Inside
- * it each frame that was got stays as it is, whatever is evicted, dropped or resized meanwhile: no store and no count per page
- * (CACHE-2). To hand a pointer out beyond the epoch, pin the frame before leaving.
+ * Reading. Enter an epoch of the cache's domain (core/base/epoch.h), call kl_cache_get, use the bytes, leave the epoch.
+ * Inside it each frame that was got stays as it is, whatever is evicted, dropped or resized meanwhile: no store and no
+ * count per page (CACHE-2). To hand a pointer out beyond the epoch, pin the frame before leaving.
  *
- * Room. A frame that was evicted is used again only when all epochs that could see it have ended. So a thread that loads
- * much inside one epoch can run out of room that it blocks itself, and waiting would be for ever. kl_cache_get then
- * answers KL_CACHE_RETRY, which is no error: leave the epoch, call kl_cache_make_room, enter again, start the operation
- * again. A scan leaves its epoch every few pages anyway.
+ * Room. A frame that was evicted is used again only when all epochs that could see it have ended. So a thread that
+ * loads much inside one epoch can run out of room that it blocks itself, and waiting would be for ever. kl_cache_get
+ * then answers KL_CACHE_RETRY, which is no error: leave the epoch, call kl_cache_make_room, enter again, start the
+ * operation again. A scan leaves its epoch every few pages anyway.
  *
- * Memory. `limit` bounds all that the cache takes: frames, page table, descriptors, policy. Frames come in size classes, cut from
- * chunks of 2 MiB (KL_MEMORY_HUGE), larger pages are runs of chunks; while readers keep evicted frames from being reused, the limit
- * may be exceeded by KL_CACHE_SLACK and no more (CACHE-6). An empty cache takes address space and a few KiB.
+ * Memory. `limit` bounds all that the cache takes: frames, page table, descriptors, policy. Frames come in size
+ * classes, cut from chunks of 2 MiB (KL_MEMORY_HUGE), larger pages are runs of chunks; while readers keep evicted
+ * frames from being reused, the limit may be exceeded by KL_CACHE_SLACK and no more (CACHE-6). An empty cache takes
+ * address space and a few KiB.
  *
- * Loads. One thread loads a page, others that want it wait for that; no lock is held during load and verify (CACHE-5). The
- * cache calls `verify` on each loaded page before anyone can see it (CACHE-3); a page whose load or verification failed is
- * not kept, and each waiter tries for itself and gets its own error.
+ * Loads. One thread loads a page, others that want it wait for that; no lock is held during load and verify (CACHE-5).
+ * The cache calls `verify` on each loaded page before anyone can see it (CACHE-3); a page whose load or verification
+ * failed is not kept, and each waiter tries for itself and gets its own error.
  *
  * Thread rules: all calls from any thread, but for new and free. kl_cache_get, _find_many and _pin inside an epoch;
- * kl_cache_make_room and kl_cache_set_limit outside of any of this domain. Callbacks may not call the cache. Nothing in here
- * may be called from an epoch's reclaim callback. */
+ * kl_cache_make_room and kl_cache_set_limit outside of any of this domain. Callbacks may not call the cache. Nothing in
+ * here may be called from an epoch's reclaim callback, nor with a lock held that one takes: a miss, a drop and a change
+ * of the limit may run those of the whole domain. */
 #ifndef KL_CACHE_CACHE_H
 #define KL_CACHE_CACHE_H
 
@@ -57,8 +59,8 @@ typedef struct kl_cache_loader {
   /* Fills `frame`, ref->length bytes (its contents before are undefined), from the ref->stored_length bytes at the
    * address. Any status but KL_OK is a failure and is handed to the caller of kl_cache_get, with err. */
   kl_status (*load)(void *context, const kl_cache_ref *ref, void *frame, kl_error *err);
-  /* KL_OK when the bytes are those that ref->checksum says; KL_E_CORRUPT with the block otherwise. NULL: `load` has done it
-   * (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
+  /* KL_OK when the bytes are those that ref->checksum says; KL_E_CORRUPT with the block otherwise. NULL: `load` has
+   * done it (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
   kl_status (*verify)(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err);
 } kl_cache_loader;
 
@@ -85,35 +87,38 @@ void kl_cache_free(kl_cache *cache);
 
 /* The bytes of a page: valid, and unchanged, until the epoch is left. Loads it when it is absent. ref->length is the
  * same each time as long as the page is not dropped. `flags`: 0 or KL_CACHE_SCAN.
- * KL_CACHE_RETRY: above. KL_E_LIMIT: everything is pinned, or the page is larger than the limit: read it without the cache.
- * KL_E_NO_MEMORY. KL_E_INVALID: a length of 0 or above KL_CACHE_PAGE_MAX. What load and verify give. */
+ * KL_CACHE_RETRY: above. KL_E_LIMIT: everything is pinned, or the page is larger than the limit: read it without the
+ * cache. KL_E_NO_MEMORY. KL_E_INVALID: a length of 0 or above KL_CACHE_PAGE_MAX. What load and verify give. */
 kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame, kl_error *err);
 
-/* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of each
- * frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it). Counts as a hit
- * of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+/* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of
+ * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
+ * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
 
-/* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length bytes.
- * A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is harmless. */
+/* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
+ * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
+ * harmless. */
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err);
 
-/* The block was freed: forgets the page, and lets no load of it that is under way stay. Must come before the block is written
- * anew (CACHE-4). Readers inside an epoch keep what they have. */
+/* The block was freed: forgets the page, and lets no load of it that is under way stay. Must come before the block is
+ * written anew (CACHE-4). Readers inside an epoch keep what they have. */
 void kl_cache_drop(kl_cache *cache, const uint64_t *addresses, size_t count);
 
-/* A pin keeps a frame's bytes valid until it is released, across epochs, eviction and drop. For `frame` that was got inside
- * the current epoch (any pointer into it will do). Counted: each pin needs its unpin. False: the budget is used up; copy
- * the bytes instead. Until the cache is freed, kl_cache_unpin may be called by any thread, inside an epoch or not. */
+/* A pin keeps a frame's bytes valid until it is released, across epochs, eviction and drop. For `frame` that was got
+ * inside the current epoch (any pointer into it will do). Counted: each pin needs its unpin. False: the budget is used
+ * up; copy the bytes instead. Until the cache is freed, kl_cache_unpin may be called by any thread, inside an epoch or
+ * not. */
 bool kl_cache_pin(kl_cache *cache, const void *frame);
 void kl_cache_unpin(kl_cache *cache, const void *frame);
 
-/* Outside of any epoch. Waits until a page of `length` could be loaded, at most until the readers that are now inside have
- * left. KL_E_LIMIT: everything that is not free is pinned, or the page is larger than the limit. */
+/* Outside of any epoch. Waits until a page of `length` could be loaded, at most until the readers that are now inside
+ * have left. KL_E_LIMIT: everything that is not free is pinned, or the page is larger than the limit. */
 kl_status kl_cache_make_room(kl_cache *cache, uint32_t length, kl_error *err);
 
-/* A higher limit counts at once; for a lower one, pages go until it is met, and their memory goes back to the system as the
- * epochs that can see them end and pins are released. KL_E_INVALID: below KL_CACHE_LIMIT_MIN or above limit_most. */
+/* A higher limit counts at once; for a lower one, pages go until it is met, and their memory goes back to the system as
+ * the epochs that can see them end and pins are released. KL_E_INVALID: below KL_CACHE_LIMIT_MIN or above limit_most.
+ */
 kl_status kl_cache_set_limit(kl_cache *cache, uint64_t limit, kl_error *err);
 
 typedef struct kl_cache_stats {

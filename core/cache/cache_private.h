@@ -10,8 +10,8 @@
  * Lock order: policy_mutex, then one partition's mutex, then arena_mutex. None is held across a callback of the loader,
  * kl_epoch_retire or kl_epoch_collect (which run others' reclaim callbacks), nor while waiting for a load (CACHE-5).
  *
- * A frame's life: FREE -(taken)-> PRIVATE -(published: in table and policy)-> CACHED -(evicted, dropped)-> RETIRED -(its
- * epoch has passed, its pins are gone)-> FREE. */
+ * A frame's life: FREE -(taken)-> PRIVATE -(published: in table and policy)-> CACHED -(evicted, dropped)-> RETIRED
+ * -(its epoch has passed, its pins are gone)-> FREE. */
 #ifndef KL_CACHE_PRIVATE_H
 #define KL_CACHE_PRIVATE_H
 
@@ -120,17 +120,17 @@ kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err);
 void kl_cache_arena_close(kl_cache *cache);
 /* A free frame of what there is, without asking for memory; NULL: none. PRIVATE and the caller's. */
 kl_frame *kl_cache_frame_take(kl_cache *cache, uint32_t size_class);
-/* Adds a chunk, or a run for `length` (the frame comes back in *out_run, which is NULL otherwise), when that keeps within
- * `bound` bytes. KL_E_LIMIT: it would not (err is not filled). KL_E_NO_MEMORY. */
+/* Adds a chunk, or a run for `length` (the frame comes back in *out_run, which is NULL otherwise), when that keeps
+ * within `bound` bytes. KL_E_LIMIT: it would not (err is not filled). KL_E_NO_MEMORY. */
 kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t length, uint64_t bound, kl_frame **out_run,
                               kl_error *err);
 void kl_cache_frame_give(kl_cache *cache, kl_frame *frame);   /* a PRIVATE frame that was never seen: free again */
 void kl_cache_frame_retire(kl_cache *cache, kl_frame *frame); /* no lock is held; in neither table nor policy */
 uint64_t kl_cache_resident(const kl_cache *cache);
 uint64_t kl_cache_coming(const kl_cache *cache); /* bytes of frames that are free as soon as their readers have left */
-/* Under the policy mutex. Marks the emptiest chunk that nothing pins and that is not of the class `spared` as leaving, and
- * gives its cached frames, at most KL_CACHE_CHUNK_BLOCKS, which the caller unpublishes and retires; with the last of them
- * its memory goes back. One without any goes back at once. False: there is no such chunk. */
+/* Under the policy mutex. Marks the emptiest chunk that nothing pins and that is not of the class `spared` as leaving,
+ * and gives its cached frames, at most KL_CACHE_CHUNK_BLOCKS, which the caller unpublishes and retires; with the last
+ * of them its memory goes back. One without any goes back at once. False: there is no such chunk. */
 bool kl_cache_chunk_leave(kl_cache *cache, uint32_t spared, kl_frame **out_frames, uint32_t *out_count);
 /* Bytes of free frames of the class. */
 uint64_t kl_cache_free_bytes(kl_cache *cache, uint32_t size_class);

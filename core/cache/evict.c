@@ -99,8 +99,8 @@ static void evict_ahead(kl_cache *cache, uint32_t size_class) {
   for (int i = 0; i < EVICT_AHEAD && free_now + coming < reserve; i++, coming = kl_cache_coming(cache)) {
     if (evict_some(cache, size_class, 1, &match) == 0) break;
   }
-  /* What was retired in one epoch can only be used by readers that enter in a later one, so epochs must go on before the
-   * free frames are gone. */
+  /* What was retired in one epoch can only be used by readers that enter in a later one, so epochs must go on before
+   * the free frames are gone. */
   if (free_now < reserve / 2 && coming > 0) (void)kl_epoch_collect(cache->epoch);
   /* A reader that needed more than the limit has left: back below it. */
   bool above = resident > limit + atomic_load_explicit(&cache->leaving, memory_order_relaxed);
@@ -125,8 +125,9 @@ static bool evict_enough(const kl_cache *cache, uint32_t size_class, uint64_t by
   return kl_cache_coming(cache) >= bytes + evict_reserve(cache);
 }
 
-/* Evicts for a page of the class: what the policy says; and when that frees nothing for this class, all of the emptiest chunk
- * of the others, so that memory goes to the sizes that are asked for. False: there is nothing that could go, or no need. */
+/* Evicts for a page of the class: what the policy says; and when that frees nothing for this class, all of the emptiest
+ * chunk of the others, so that memory goes to the sizes that are asked for. False: there is nothing that could go, or
+ * no need. */
 static bool evict_round(kl_cache *cache, uint32_t size_class, uint64_t bytes) {
   bool match;
   if (evict_enough(cache, size_class, bytes)) return false;

@@ -1,11 +1,13 @@
-/* core/cache/frames.c: the arena: chunks of 2 MiB, cut into frames of one size class, or runs of them for large pages. */
+/* core/cache/frames.c: the arena: chunks of 2 MiB, cut into frames of one size class, or runs of them for large pages.
+ */
 #include "../base/assert.h"
 #include "cache_private.h"
 
 /* Up to 64 KiB by doubling, as pages are; then finer, for values in extents: at most a third of a frame is unused. */
 static const uint16_t frames_class_blocks[KL_CACHE_CLASSES] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256};
 
-/* Below this much memory chunks get small pages: a small database should not cost 2 MiB for each size of page it has. */
+/* Below this much memory chunks get small pages: a small database should not cost 2 MiB for each size of page it has.
+ */
 #define FRAMES_HUGE_FROM (UINT64_C(32) << 20)
 #define FRAMES_ADDRESS_SPACE_LEAST (UINT64_C(16) << 30)
 #define FRAMES_LIMIT_MOST (UINT64_C(4) << 40) /* frame numbers have 32 bits, and address space is twice the limit */
@@ -245,8 +247,8 @@ static void frames_reclaim(kl_epoch_entry *entry, void *context) {
   kl_frame *frame = (kl_frame *)(void *)entry;
   uint64_t bytes = kl_cache_frame_bytes(cache, frame);
   atomic_fetch_add_explicit(&cache->detached, bytes, memory_order_relaxed); /* before an unpin can take it back */
-  /* One of this and the last unpin finds the other's mark: acquire-release, so that what a pin's holder read comes before
-   * the frame is used again. */
+  /* One of this and the last unpin finds the other's mark: acquire-release, so that what a pin's holder read comes
+   * before the frame is used again. */
   if (atomic_fetch_or_explicit(&frame->pins, KL_FRAME_PASSED, memory_order_acq_rel) == 0)
     frames_let_go(cache, frame, bytes);
   /* Release, and last: kl_cache_free waits for 0 and then frees what we used. */

@@ -1,9 +1,10 @@
 /* core/cache/hits.c: hits for the policies that must be told of each (LRU, 2Q, LRU-K, LIRS, ARC).
  *
- * A reader writes the address into a buffer of its shard; who fills it up applies all buffers when the policy's mutex is
- * free, and otherwise the hit is lost. A miss applies them first. So with one thread no hit is lost and none comes late (but
- * for the order between shards, of which one thread uses one), and with many the lists see a sample (CACHE-7). The buffer
- * holds addresses, not frames: what was evicted meanwhile is not found, and nothing is applied to another page. */
+ * A reader writes the address into a buffer of its shard; who fills it up applies all buffers when the policy's mutex
+ * is free, and otherwise the hit is lost. A miss applies them first. So with one thread no hit is lost and none comes
+ * late (but for the order between shards, of which one thread uses one), and with many the lists see a sample
+ * (CACHE-7). The buffer holds addresses, not frames: what was evicted meanwhile is not found, and nothing is applied to
+ * another page. */
 #include "cache_private.h"
 
 static void hits_apply_shard(kl_cache *cache, kl_hits *shard) {

@@ -96,7 +96,8 @@ static bool load_publish(kl_cache *cache, kl_partition *partition, kl_load *load
   kl_cond_broadcast(&partition->loaded);
   kl_mutex_unlock(&partition->mutex);
   if (entered) {
-    /* Between table and policy a reader can find the page already: what a policy is told of it comes under this mutex. */
+    /* Between table and policy a reader can find the page already: what a policy is told of it comes under this mutex.
+     */
     uint64_t bytes = kl_cache_frame_bytes(cache, frame);
     frame->node =
         kl_policy_insert(cache->policy, ref->address, frame->number, (uint32_t)(bytes / KL_CACHE_BLOCK), scan);

@@ -253,7 +253,8 @@ void kl_policy_prepare(kl_policy *policy, uint64_t address) {
   if (policy->ops->prepare != NULL) policy->ops->prepare(policy, policy_find_ghost(policy, address));
 }
 
-/* The ghost of the page at `address`; 0: none. Another weight means that the block was freed and used for another page. */
+/* The ghost of the page at `address`; 0: none. Another weight means that the block was freed and used for another page.
+ */
 static uint32_t policy_take_ghost(kl_policy *policy, uint64_t address, uint32_t weight) {
   uint32_t node = policy_find_ghost(policy, address);
   if (node == 0) return 0;

@@ -13,9 +13,10 @@
  *   policy_s3fifo.c   S3-FIFO: a small and a main queue, ghosts of the small one
  *
  * Papers and our differences: core/cache/README.md. How a hit is told:
- * - SIEVE, CLOCK, S3-FIFO have heat_limit > 0: a hit raises the page's heat (a byte that the host keeps beside the page's
- *   address) up to that limit, and the policy reads it when it looks for a victim.
- * - The others have heat_limit 0: the host calls kl_policy_hit, perhaps later and not for each (the cache buffers hits).
+ * - SIEVE, CLOCK, S3-FIFO have heat_limit > 0: a hit raises the page's heat (a byte that the host keeps beside the
+ * page's address) up to that limit, and the policy reads it when it looks for a victim.
+ * - The others have heat_limit 0: the host calls kl_policy_hit, perhaps later and not for each (the cache buffers
+ * hits).
  *
  * A page that is read with the scan hint goes into a short queue of its own, in front of whatever policy, and goes from
  * there first; a real hit makes it an ordinary newcomer (CACHE-9).
@@ -72,8 +73,8 @@ void kl_policy_prepare(kl_policy *policy, uint64_t address);
 /* The page came. Returns its node, by which it is named from now on. At most as many as reserved. */
 uint32_t kl_policy_insert(kl_policy *policy, uint64_t address, uint32_t frame, uint32_t weight, bool scan);
 void kl_policy_hit(kl_policy *policy, uint32_t node); /* a hit, not of a scan; for heat_limit 0 */
-/* Chooses a page, forgets it (but for a ghost) and gives its frame; false when there is none that is not held. A bounded
- * number of steps, whatever is held (CACHE-8). */
+/* Chooses a page, forgets it (but for a ghost) and gives its frame; false when there is none that is not held. A
+ * bounded number of steps, whatever is held (CACHE-8). */
 bool kl_policy_evict(kl_policy *policy, uint32_t *out_frame);
 void kl_policy_remove(kl_policy *policy, uint32_t node); /* the page is gone for another reason: no ghost */
 

@@ -1,9 +1,9 @@
 /* core/cache/policy_2q.c: 2Q, full version (T. Johnson, D. Shasha, "2Q: a low overhead high performance buffer
  * management replacement algorithm", VLDB 1994).
  *
- * A page comes into A1in, a queue; hits there are taken for one visit and change nothing. What leaves A1in is remembered in
- * A1out (ghosts); a page that comes back while it is remembered goes to Am, an LRU list. Kin is a quarter of the capacity,
- * Kout a half, as the paper advises. */
+ * A page comes into A1in, a queue; hits there are taken for one visit and change nothing. What leaves A1in is
+ * remembered in A1out (ghosts); a page that comes back while it is remembered goes to Am, an LRU list. Kin is a quarter
+ * of the capacity, Kout a half, as the paper advises. */
 #include "policy_private.h"
 
 enum { TWO_Q_IN, TWO_Q_MAIN, TWO_Q_OUT };

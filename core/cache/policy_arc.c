@@ -1,8 +1,10 @@
-/* core/cache/policy_arc.c: ARC (N. Megiddo, D. S. Modha, "ARC: a self-tuning, low overhead replacement cache", FAST 2003).
+/* core/cache/policy_arc.c: ARC (N. Megiddo, D. S. Modha, "ARC: a self-tuning, low overhead replacement cache", FAST
+ * 2003).
  *
- * T1 holds pages seen once, T2 pages seen again, both in LRU order; B1 and B2 are their ghosts. `target` is the paper's p,
- * the share of T1: a page that comes back while in B1 says that T1 was too small, one in B2 that T2 was. Differences: room is
- * made by kl_policy_evict when the cache needs it, not with each miss, and sizes are sums of weights. */
+ * T1 holds pages seen once, T2 pages seen again, both in LRU order; B1 and B2 are their ghosts. `target` is the paper's
+ * p, the share of T1: a page that comes back while in B1 says that T1 was too small, one in B2 that T2 was.
+ * Differences: room is made by kl_policy_evict when the cache needs it, not with each miss, and sizes are sums of
+ * weights. */
 #include "policy_private.h"
 
 enum { ARC_T1, ARC_T2, ARC_B1, ARC_B2 };

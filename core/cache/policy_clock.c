@@ -1,7 +1,8 @@
 /* core/cache/policy_clock.c: CLOCK (F. J. Corbato, "A paging experiment with the Multics system", 1968).
  *
  * The clock's face is a list whose oldest end is where the hand stands: a page that was hit since the hand last passed
- * loses its mark and goes behind the hand; the first one without a mark goes. New pages come behind the hand, unmarked. */
+ * loses its mark and goes behind the hand; the first one without a mark goes. New pages come behind the hand, unmarked.
+ */
 #include "policy_private.h"
 
 enum { CLOCK_LIST };
@@ -11,8 +12,8 @@ static void clock_insert(kl_policy *policy, uint32_t node) {
 }
 
 static uint32_t clock_choose(kl_policy *policy) {
-  /* Two rounds: the first may find every page marked. Hits by other threads meanwhile can mark them again, so the second
-   * can fail too; then the oldest that is not held goes, marked or not. */
+  /* Two rounds: the first may find every page marked. Hits by other threads meanwhile can mark them again, so the
+   * second can fail too; then the oldest that is not held goes, marked or not. */
   for (uint32_t left = 2 * policy->lists[CLOCK_LIST].count; left > 0; left--) {
     uint32_t node = policy->lists[CLOCK_LIST].oldest;
     if (!kl_policy_held(policy, node)) {

@@ -1,14 +1,14 @@
-/* core/cache/policy_lirs.c: LIRS (S. Jiang, X. Zhang, "LIRS: an efficient low inter-reference recency set replacement policy",
- * SIGMETRICS 2002).
+/* core/cache/policy_lirs.c: LIRS (S. Jiang, X. Zhang, "LIRS: an efficient low inter-reference recency set replacement
+ * policy", SIGMETRICS 2002).
  *
- * Pages with a small distance between their last two references (LIR) are kept, 99 parts of 100 of the capacity; the rest
- * (HIR) pass through the small queue Q. The stack S has, most recent first, all LIR pages and those HIR pages, also ghosts,
- * that were referenced more recently than the LIR page at its bottom; one of them that is referenced again has proved a
- * smaller distance than that page, and they change places. Difference: ghosts weigh at most twice the capacity; beyond it the
- * one that was evicted first is forgotten (the paper leaves the stack unbounded).
+ * Pages with a small distance between their last two references (LIR) are kept, 99 parts of 100 of the capacity; the
+ * rest (HIR) pass through the small queue Q. The stack S has, most recent first, all LIR pages and those HIR pages,
+ * also ghosts, that were referenced more recently than the LIR page at its bottom; one of them that is referenced again
+ * has proved a smaller distance than that page, and they change places. Difference: ghosts weigh at most twice the
+ * capacity; beyond it the one that was evicted first is forgotten (the paper leaves the stack unbounded).
  *
- * Where a page is: `list` is S or none; the second pair of links is Q for a resident HIR page, and the order of eviction for
- * a ghost (lirs_chain). */
+ * Where a page is: `list` is S or none; the second pair of links is Q for a resident HIR page, and the order of
+ * eviction for a ghost (lirs_chain). */
 #include "../base/assert.h"
 #include "policy_private.h"
 

@@ -2,9 +2,9 @@
  * database disk buffering", SIGMOD 1993), K = 2.
  *
  * The page whose last reference but one is oldest goes; pages with one reference go before all others, the least recent
- * first. Time is the number of references. The history of evicted pages is kept (the paper's retained information): of as
- * many units as the capacity, the first evicted forgotten first, in place of a period. The correlated reference period is 0:
- * the cache buffers hits, and an operation of the tree touches a page once.
+ * first. Time is the number of references. The history of evicted pages is kept (the paper's retained information): of
+ * as many units as the capacity, the first evicted forgotten first, in place of a period. The correlated reference
+ * period is 0: the cache buffers hits, and an operation of the tree touches a page once.
  *
  * Pages are in a binary heap by (last but one, last); `place` is a page's index there. */
 #include "../base/assert.h"

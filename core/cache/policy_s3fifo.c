@@ -1,10 +1,10 @@
-/* core/cache/policy_s3fifo.c: S3-FIFO (J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi, "FIFO queues are all you need for
- * cache eviction", SOSP 2023).
+/* core/cache/policy_s3fifo.c: S3-FIFO (J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi, "FIFO queues are all you need
+ * for cache eviction", SOSP 2023).
  *
- * A page comes into the small queue, a tenth of the capacity. At its end, a page that was hit more than once goes on to the
- * main queue with its heat cleared; the others go, and are remembered as ghosts; a page that comes back while it is
- * remembered enters the main queue at once. At the end of the main queue, a page with heat loses one and starts over. The
- * heat is counted up to 3. Ghosts weigh at most as much as the main queue may, nine tenths of the capacity. */
+ * A page comes into the small queue, a tenth of the capacity. At its end, a page that was hit more than once goes on to
+ * the main queue with its heat cleared; the others go, and are remembered as ghosts; a page that comes back while it is
+ * remembered enters the main queue at once. At the end of the main queue, a page with heat loses one and starts over.
+ * The heat is counted up to 3. Ghosts weigh at most as much as the main queue may, nine tenths of the capacity. */
 #include "policy_private.h"
 
 enum { S3_SMALL, S3_MAIN, S3_GHOSTS };
@@ -20,8 +20,8 @@ static void s3_insert(kl_policy *policy, uint32_t node) {
 
 static uint32_t s3_choose(kl_policy *policy) {
   kl_policy_list *small = &policy->lists[S3_SMALL], *large = &policy->lists[S3_MAIN];
-  /* Each step takes a page out of the small queue for good, or cools one of the main queue, or passes one that is held; so
-   * without hits by other threads this many steps find a victim if there is one. */
+  /* Each step takes a page out of the small queue for good, or cools one of the main queue, or passes one that is held;
+   * so without hits by other threads this many steps find a victim if there is one. */
   uint64_t steps = (uint64_t)small->count + (S3_HEAT_LIMIT + 2) * ((uint64_t)small->count + large->count);
   for (; steps > 0; steps--) {
     bool from_small = small->count > 0 && (small->weight >= policy->capacity / 10 || large->count == 0);

@@ -1,9 +1,9 @@
 /* core/cache/policy_sieve.c: SIEVE (Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi, "SIEVE is simpler than LRU",
  * NSDI 2024).
  *
- * One queue in order of arrival, which hits do not change. The hand moves from the oldest page to the newest: it takes the
- * mark off pages that were hit and leaves them where they are; the first one without a mark goes, and the hand stays there.
- * So newcomers meet the hand soon, and pages that proved themselves are looked at once a round. */
+ * One queue in order of arrival, which hits do not change. The hand moves from the oldest page to the newest: it takes
+ * the mark off pages that were hit and leaves them where they are; the first one without a mark goes, and the hand
+ * stays there. So newcomers meet the hand soon, and pages that proved themselves are looked at once a round. */
 #include "policy_private.h"
 
 enum { SIEVE_QUEUE };

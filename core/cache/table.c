@@ -6,8 +6,8 @@
 enum {
   TABLE_BITS_FIRST = 1, /* lines of a partition's first array, as a power of two */
   TABLE_BITS_MOST = 28,
-  /* Slots in use, of 16, above which an array grows and below which it shrinks: far enough apart that a cache which only
-   * turns over does neither. */
+  /* Slots in use, of 16, above which an array grows and below which it shrinks: far enough apart that a cache which
+   * only turns over does neither. */
   TABLE_GROW_ABOVE = 12,
   TABLE_SHRINK_BELOW = 2
 };

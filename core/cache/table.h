@@ -1,19 +1,20 @@
 /* core/cache/table.h: block address -> frame number, read without locks.
  *
- * 64 partitions, chosen by the top bits of the hash, each an open-addressing array of lines. A line is one cache line with
- * four slots: addresses, frames, and the heat bytes of the eviction policy; so a lookup that hits touches one line here and
- * marks the hit in that same line. Each line counts the entries that wanted it but were put further on: a search ends at the
- * first line that nothing passed, and there are no tombstones (the overflow counts of Facebook's F14 tables).
+ * 64 partitions, chosen by the top bits of the hash, each an open-addressing array of lines. A line is one cache line
+ * with four slots: addresses, frames, and the heat bytes of the eviction policy; so a lookup that hits touches one line
+ * here and marks the hit in that same line. Each line counts the entries that wanted it but were put further on: a
+ * search ends at the first line that nothing passed, and there are no tombstones (the overflow counts of Facebook's F14
+ * tables).
  *
- * Readers must be inside an epoch. Why a reader never gets a frame that belongs to another address (CACHE-1): a slot holds
- * one page from the store of its frame number to the store of 0 over it, and a frame that a reader inside an epoch has seen
- * in a slot is not used for another page until it leaves (CACHE-2). So if the reader sees the same frame in the slot before
- * and after it read the address, the slot held one page all the time, and the address is that page's. Writers store the
- * address before the frame (release), and clear the frame before a slot gets another address.
+ * Readers must be inside an epoch. Why a reader never gets a frame that belongs to another address (CACHE-1): a slot
+ * holds one page from the store of its frame number to the store of 0 over it, and a frame that a reader inside an
+ * epoch has seen in a slot is not used for another page until it leaves (CACHE-2). So if the reader sees the same frame
+ * in the slot before and after it read the address, the slot held one page all the time, and the address is that
+ * page's. Writers store the address before the frame (release), and clear the frame before a slot gets another address.
  *
- * Writers hold the partition's mutex. An array that is too full is replaced by one twice the size; the old one is retired:
- * readers that still look at it see pages as they were, whose frames are theirs until they leave. A page that came since is a
- * miss to them, and the miss path looks again under the mutex. */
+ * Writers hold the partition's mutex. An array that is too full is replaced by one twice the size; the old one is
+ * retired: readers that still look at it see pages as they were, whose frames are theirs until they leave. A page that
+ * came since is a miss to them, and the miss path looks again under the mutex. */
 #ifndef KL_CACHE_TABLE_H
 #define KL_CACHE_TABLE_H
 
@@ -101,8 +102,8 @@ static inline void kl_table_prefetch(const kl_table *table, uint64_t address) {
 void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch);
 void kl_table_destroy(kl_table *table); /* no reader, and `retired` is 0 */
 
-/* Under the mutex of the address's partition. An address is inserted once. False: no memory. `out_retired`: an array that
- * was replaced, or NULL; to be handed to kl_epoch_retire without any lock. */
+/* Under the mutex of the address's partition. An address is inserted once. False: no memory. `out_retired`: an array
+ * that was replaced, or NULL; to be handed to kl_epoch_retire without any lock. */
 bool kl_table_insert(kl_table *table, uint64_t address, uint32_t frame, kl_epoch_entry **out_retired);
 /* False: not there. Never allocates more than it may do without. */
 bool kl_table_remove(kl_table *table, uint64_t address, kl_epoch_entry **out_retired);

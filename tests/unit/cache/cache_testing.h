@@ -1,7 +1,7 @@
 /* tests/unit/cache/cache_testing.h: a cache over pages that are made, not stored.
  *
- * Page `address` holds stamp_of(address, index) in its words of 8 bytes (a large page in every 61st word, to be fast), so
- * that a reader can tell whether what it sees belongs to another page. */
+ * Page `address` holds stamp_of(address, index) in its words of 8 bytes (a large page in every 61st word, to be fast),
+ * so that a reader can tell whether what it sees belongs to another page. */
 #ifndef KEEL_TESTS_CACHE_TESTING_H
 #define KEEL_TESTS_CACHE_TESTING_H
 
@@ -91,8 +91,8 @@ static inline void fixture_close(cache_fixture *f) {
   kl_epoch_free(f->epoch);
 }
 
-/* One lookup in an epoch of its own, as an operation of the tree makes it: leaves, makes room and starts again as told. The
- * whole page is compared. */
+/* One lookup in an epoch of its own, as an operation of the tree makes it: leaves, makes room and starts again as told.
+ * The whole page is compared. */
 static inline kl_status read_page(cache_fixture *f, uint64_t address, uint32_t length, uint32_t flags, kl_error *err) {
   kl_cache_ref ref = ref_to(address, length);
   for (;;) {

@@ -1,7 +1,7 @@
 /* tests/unit/cache/policy_reference.h: plain simulators of the eviction policies, to compare the real ones with.
  *
- * Written from the papers' descriptions alone, over arrays that are searched from end to end: slow, and as short as they can be.
- * Pages of one size; a simulator answers for each access whether it hits. */
+ * Written from the papers' descriptions alone, over arrays that are searched from end to end: slow, and as short as
+ * they can be. Pages of one size; a simulator answers for each access whether it hits. */
 #ifndef KEEL_TESTS_POLICY_REFERENCE_H
 #define KEEL_TESTS_POLICY_REFERENCE_H
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "cache_testing.h"
-#include "failing_allocator.h"
+#include "core/os/sim/sim.h"
 #include "seed.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -51,11 +51,12 @@ static void test_the_limit_is_kept_with_pages_of_all_sizes(void **state) {
       kl_error err = {0};
       kl_status status = read_page(&f, n * 1024, length, kl_rng_below(&rng, 8) == 0 ? KL_CACHE_SCAN : 0, &err);
       if (status != KL_OK)
-        fail_msg("seed %llu, %s, step %d: %s", (unsigned long long)seed, kl_policy_name(kind), i, err.message);
+        fail_msg("seed %llu, %s, step %d: %s", (unsigned long long)seed, kl_policy_name((kl_policy_kind)kind), i,
+                 err.message);
       kl_cache_stats stats = stats_of(&f);
       if (stats.resident > stats.limit + KL_CACHE_SLACK) {
-        fail_msg("seed %llu, %s, step %d: %llu resident", (unsigned long long)seed, kl_policy_name(kind), i,
-                 (unsigned long long)stats.resident);
+        fail_msg("seed %llu, %s, step %d: %llu resident", (unsigned long long)seed,
+                 kl_policy_name((kl_policy_kind)kind), i, (unsigned long long)stats.resident);
       }
       assert_true(stats.cached + stats.retired <= stats.resident);
     }
@@ -268,40 +269,42 @@ static void test_failed_loads_leave_nothing(void **state) {
   fixture_close(&f);
 }
 
-/* Fails each allocation in turn: either the lookup answers NO_MEMORY and works when repeated, or it did not need the memory.
- * Nothing leaks. */
+/* Fails each allocation, mapping and commit of memory in turn, through the simulated os: either the lookup answers
+ * NO_MEMORY and works when repeated, or it did not need the memory. Nothing leaks. */
 static void test_each_allocation_fails_once(void **state) {
   (void)state;
   for (int kind = 0; kind < KL_POLICY_KINDS; kind++) {
     bool failed = true;
     for (uint64_t n = 1; failed; n++) {
       cache_fixture f = {0};
-      failing_allocator allocator;
-      failing_allocator_init(&allocator);
+      kl_sim *sim = NULL;
+      assert_int_equal(kl_sim_new(n, &sim, NULL), KL_OK);
       assert_int_equal(kl_epoch_new(kl_allocator_libc(), &f.epoch, NULL), KL_OK);
-      kl_cache_options options = {.os = kl_os_posix(),
-                                  .allocator = &allocator.base,
+      kl_cache_options options = {.os = kl_sim_os(sim),
+                                  .allocator = kl_sim_os(sim)->allocator,
                                   .epoch = f.epoch,
                                   .loader = {&f.source, source_load, source_verify},
                                   .policy = (kl_policy_kind)kind,
                                   .limit = 8 * MIB};
-      failing_allocator_arm(&allocator, n);
+      kl_sim_fail_allocation(sim, n);
       kl_status status = kl_cache_new(&options, &f.cache, NULL);
       if (status == KL_E_NO_MEMORY) {
-        assert_int_equal(atomic_load(&allocator.live_bytes), 0);
+        assert_int_equal(kl_sim_live_bytes(sim), 0);
         status = kl_cache_new(&options, &f.cache, NULL);
       }
       assert_int_equal(status, KL_OK);
       for (uint64_t a = 0; a < 700; a++) {
         uint64_t address = a % 600;
-        uint32_t length = address % 100 == 0 ? 2 * PAGE : PAGE;
+        uint32_t length = address % 100 == 0 ? 2 * PAGE : address == 333 ? 3 << 20 : PAGE;
         status = read_page(&f, address, length, 0, NULL);
         if (status == KL_E_NO_MEMORY) status = read_page(&f, address, length, 0, NULL);
-        if (status != KL_OK) fail_msg("%s, allocation %llu: %d", kl_policy_name(kind), (unsigned long long)n, status);
+        if (status != KL_OK)
+          fail_msg("%s, allocation %llu: %d", kl_policy_name((kl_policy_kind)kind), (unsigned long long)n, status);
       }
-      failed = atomic_load(&allocator.count) >= atomic_load(&allocator.fail_at);
+      failed = kl_sim_allocations(sim) >= n;
       fixture_close(&f);
-      assert_int_equal(atomic_load(&allocator.live_bytes), 0);
+      assert_int_equal(kl_sim_live_bytes(sim), 0);
+      kl_sim_free(sim);
     }
   }
 }

@@ -1,6 +1,7 @@
-/* The cache by several threads: readers hold frames through epochs and pins and check every word against the page's stamps,
- * while others load, drop and resize. A frame that was used again too early (CACHE-2), a frame of another page (CACHE-1) or a
- * page that was seen before it was whole (CACHE-3) shows as a wrong stamp, and under the thread sanitizer as a race. */
+/* The cache by several threads: readers hold frames through epochs and pins and check every word against the page's
+ * stamps, while others load, drop and resize. A frame that was used again too early (CACHE-2), a frame of another page
+ * (CACHE-1) or a page that was seen before it was whole (CACHE-3) shows as a wrong stamp, and under the thread
+ * sanitizer as a race. */
 #include <pthread.h>
 #include <sched.h>
 

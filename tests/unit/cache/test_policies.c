@@ -110,8 +110,8 @@ static void test_hit_for_hit_as_the_papers_say(void **state) {
   }
 }
 
-/* CACHE-9: a working set of half the cache, used again and again; then one scan of ten times the cache, while a tenth of the
- * accesses go on in the working set. Returns how much of it is left, in parts of 100. */
+/* CACHE-9: a working set of half the cache, used again and again; then one scan of ten times the cache, while a tenth
+ * of the accesses go on in the working set. Returns how much of it is left, in parts of 100. */
 static uint32_t left_after_scan(model *m, kl_policy_kind kind, bool hint) {
   enum { CAPACITY = 1000, SET = CAPACITY / 2 };
   kl_rng rng;
