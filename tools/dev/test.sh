@@ -61,7 +61,7 @@ run_python() {
   if [ -d python/src/keel ] && [ -f python/pyproject.toml ]; then
     (cd python && ../.venv/bin/python -m mypy src/keel) || return 1
   fi
-  (cd python && ../.venv/bin/python -m pytest -q tests)
+  (cd python && ../.venv/bin/python -m pytest tests) # pyproject.toml has the options
 }
 run_go() {
   # gofmt lies beside the go that is used, which need not be on the PATH. raw.go is as SWIG writes it.
