@@ -6054,7 +6054,7 @@ static inline const delta_entry *delta_node_slot_entry(const delta_node *node, u
  * and heads, and on the way to a leaf that will be scanned the pointers too. */
 static inline void delta_node_prefetch(const delta_node *node, bool pointers) {
   const char *at = (const char *)node;
-  const char *end = at + sizeof(delta_node) + (pointers ? 2u : 1u) * DELTA_NODE_SLOTS * sizeof(uint64_t);
+  const char *end = at + sizeof(delta_node) + (size_t)(pointers ? 2 : 1) * DELTA_NODE_SLOTS * sizeof(uint64_t);
   for (; at != end; at += 64) __builtin_prefetch(at);
 }
 
