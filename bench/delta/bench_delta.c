@@ -42,7 +42,7 @@ static const char *const measure_names[MEASURES] = {
     "scan forward, row",   "scan reverse, row",    "scan sequential, row", "bytes per key, random",
     "bytes per key, seq.", "bytes per key, pref."};
 
-static const candidate *const candidates[] = {&candidate_skiplist, &candidate_tree};
+static const candidate *const candidates[] = {&candidate_skiplist, &candidate_tree, &candidate_tree_huge};
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
 typedef struct options {
@@ -263,7 +263,7 @@ static void print_table(const options *o) {
     if (o->only == NULL) printf(" %s / %s |", candidates[c]->name, candidates[0]->name);
   }
   printf("\n|---|");
-  for (unsigned c = 0; c < (o->only == NULL ? 2 * CANDIDATES - 1 : 1); c++) printf("--:|");
+  for (unsigned c = 0; c < (o->only == NULL ? 2 * (unsigned)CANDIDATES - 1 : 1); c++) printf("--:|");
   printf("\n");
   for (unsigned m = 0; m < MEASURES; m++) {
     double medians[CANDIDATES];

@@ -22,6 +22,7 @@ typedef struct candidate {
 } candidate;
 
 extern const candidate candidate_skiplist;
-extern const candidate candidate_tree; /* core/delta as it is */
+extern const candidate candidate_tree;      /* core/delta as it is */
+extern const candidate candidate_tree_huge; /* the same, with its memory on huge pages where the system gives them */
 
 #endif

@@ -211,5 +211,10 @@ static uint64_t skiplist_bytes(void *map) {
   return sizeof *list + kl_shared_arena_bytes(list->arena);
 }
 
-const candidate candidate_skiplist = {"skiplist",   skiplist_make, skiplist_drop, skiplist_insert,
-                                      skiplist_get, NULL,          skiplist_scan, skiplist_bytes};
+const candidate candidate_skiplist = {.name = "skiplist",
+                                      .make = skiplist_make,
+                                      .drop = skiplist_drop,
+                                      .insert = skiplist_insert,
+                                      .get = skiplist_get,
+                                      .scan = skiplist_scan,
+                                      .bytes = skiplist_bytes};
