@@ -267,7 +267,9 @@ static void print_table(const options *o) {
   printf("\n");
   for (unsigned m = 0; m < MEASURES; m++) {
     double medians[CANDIDATES];
-    if (results[0][m][0] == 0 && results[CANDIDATES - 1][m][0] == 0) continue; /* not measured at this size */
+    bool measured = false;
+    for (unsigned c = 0; c < CANDIDATES; c++) measured = measured || results[c][m][0] != 0;
+    if (!measured) continue; /* not at this size */
     printf("| %s |", measure_names[m]);
     for (unsigned c = 0; c < CANDIDATES; c++) {
       medians[c] = median(results[c][m], o->rounds);
