@@ -174,7 +174,9 @@ void kl_txn_unref(kl_txn *txn) {
 void kl_txn_release(kl_txn *txn) {
   if (txn == NULL) return;
   kl_status status = kl_txn_rollback(txn, NULL);
-  KL_ASSERT(status == KL_OK || status == KL_E_FINISHED); /* nobody may be inside when its owner lets go of it */
+  /* Its owner uses it no more; only cursors that it left open may be inside, and those only to find that it has ended.
+   * The state has not changed since our last use, so that reading it without having entered is no race. */
+  KL_ASSERT(status != KL_E_CONCURRENT_USE || txn->state != KL_TXN_ACTIVE);
   (void)status;
   kl_txn_unref(txn);
 }

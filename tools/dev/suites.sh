@@ -9,6 +9,16 @@ SUITES_BEGAN=$(date +%s)
 # The lines in which runners sum themselves up: ctest, pytest, go test, node --test, mypy, and our own tools.
 SUITES_SUMMARY='tests passed,|^=+ .*(passed|failed|error).* =+$|^[0-9]+ (passed|failed)|^(ok|FAIL)[[:space:]]+[a-z]|^[#ℹ] (tests|pass|fail) |^(Success|Found [0-9]+ error)|^[a-z-]+: [0-9]+ '
 
+# How failing tests and sanitizers announce themselves in the middle of a log, long before its end.
+SUITES_TROUBLE='\*\*\*(Failed|Exception|Timeout|Not Run)|Subprocess aborted|broken invariant|(ERROR|WARNING): [A-Za-z]+Sanitizer|runtime error:|^--- FAIL|^not ok |^E  '
+
+# suites_why LOG: what a reader needs of a failed suite's log: the places that name a failure, then the end.
+suites_why() {
+  grep -n -E -A 25 "$SUITES_TROUBLE" "$1" | head -n 200 || true
+  printf '... the end:\n'
+  tail -n 60 "$1"
+}
+
 # suite NAME COMMAND...: runs the command (a function, mostly) with its output in a log.
 suite() {
   name=$1
@@ -24,7 +34,7 @@ suite() {
   else
     result=FAILED
     SUITES_FAILED=$((SUITES_FAILED + 1))
-    tail -n 120 "$log" | sed 's/^/   | /'
+    suites_why "$log" | sed 's/^/   | /'
     printf '   the whole output is in %s\n' "$log"
   fi
   took=$(($(date +%s) - began))

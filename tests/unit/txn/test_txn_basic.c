@@ -377,6 +377,45 @@ static void test_concurrent_use(void **state) {
   manager_close(manager);
 }
 
+/* The owner lets go of a transaction that it has ended while a cursor, on another thread, is inside of it to find that it
+ * has ended. */
+typedef struct late_looker {
+  kl_cursor *cursor;
+  _Atomic bool looking, stop;
+  kl_status unexpected; /* KL_OK: none */
+} late_looker;
+
+static void look_late(void *context) {
+  late_looker *looker = context;
+  while (!atomic_load(&looker->stop)) {
+    kl_status status = kl_cursor_first(looker->cursor, NULL);
+    if (status != KL_E_FINISHED && status != KL_E_CONCURRENT_USE) looker->unexpected = status;
+    atomic_store(&looker->looking, true);
+  }
+}
+
+static void test_release_under_a_cursor(void **state) {
+  (void)state;
+  kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
+  for (int round = 0; round < 300; round++) {
+    kl_txn *txn = begin(manager);
+    kl_cursor *cursor;
+    kl_error err;
+    assert_ok(kl_cursor_open(txn, 1, kl_slice_make(NULL, 0), kl_slice_make(NULL, 0), &cursor, &err), &err);
+    assert_ok(kl_txn_commit(txn, NULL, &err), &err);
+    late_looker looker = {.cursor = cursor};
+    kl_thread *thread;
+    assert_ok(kl_thread_start(kl_os_posix(), "test-looker", look_late, &looker, &thread, &err), &err);
+    while (!atomic_load(&looker.looking)) kl_thread_yield();
+    kl_txn_release(txn);
+    atomic_store(&looker.stop, true);
+    kl_thread_join(thread);
+    assert_int_equal(looker.unexpected, KL_OK);
+    kl_cursor_close(cursor);
+  }
+  manager_close(manager);
+}
+
 static void test_stats(void **state) {
   (void)state;
   kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
@@ -421,6 +460,7 @@ int main(void) {
                                      cmocka_unit_test(test_get_many),
                                      cmocka_unit_test(test_drop_marker),
                                      cmocka_unit_test(test_concurrent_use),
+                                     cmocka_unit_test(test_release_under_a_cursor),
                                      cmocka_unit_test(test_stats)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
