@@ -301,6 +301,7 @@ uint64_t kl_store_log_release_point(kl_store *store) {
 static kl_status store_publish_one(kl_store *store, const kl_checkpoint *checkpoint, kl_error *err) {
   store_superblock next = store->newest; /* one publisher: nobody else changes it */
   next.checkpoint = *checkpoint;
+  next.checkpoint.catalogue = store->newest.checkpoint.catalogue;
   next.checkpoint.sequence = store->newest.checkpoint.sequence + 1;
   next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
   kl_status status = store_write_superblock(store, &next, err);

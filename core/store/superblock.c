@@ -28,16 +28,16 @@ enum {
   STORE_AT_CHECKSUM = KL_SUPERBLOCK_SIZE - 4
 };
 
-static void store_pointer_encode(const store_pointer *pointer, uint8_t *out) {
+void store_pointer_encode(const kl_store_pointer *pointer, uint8_t *out) {
   kl_store_u64_le(out, pointer->address);
   kl_store_u32_le(out + 8, pointer->length);
   kl_store_u32_le(out + 12, pointer->checksum);
   kl_store_u64_le(out + 16, pointer->birth);
 }
 
-static store_pointer store_pointer_decode(const uint8_t *bytes) {
-  return (store_pointer){kl_load_u64_le(bytes), kl_load_u32_le(bytes + 8), kl_load_u32_le(bytes + 12),
-                         kl_load_u64_le(bytes + 16)};
+kl_store_pointer store_pointer_decode(const uint8_t *bytes) {
+  return (kl_store_pointer){kl_load_u64_le(bytes), kl_load_u32_le(bytes + 8), kl_load_u32_le(bytes + 12),
+                            kl_load_u64_le(bytes + 16)};
 }
 
 void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_SUPERBLOCK_SIZE]) {
@@ -57,7 +57,7 @@ void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_
   kl_store_u64_le(out + STORE_AT_CREATED, superblock->created_ns);
   kl_store_u32_le(out + STORE_AT_PAGE_SIZE, superblock->page_size);
   kl_store_u32_le(out + STORE_AT_FLAGS, checkpoint->log_needed ? STORE_FLAG_LOG_NEEDED : 0);
-  store_pointer_encode(&superblock->catalogue, out + STORE_AT_CATALOGUE);
+  store_pointer_encode(&superblock->checkpoint.catalogue, out + STORE_AT_CATALOGUE);
   store_pointer_encode(&superblock->space_map, out + STORE_AT_SPACE_MAP);
   kl_store_u64_le(out + STORE_AT_BLOCKS_END, superblock->blocks_end);
   kl_store_u32_le(out + STORE_AT_CHECKSUM, kl_crc32c(0, out, STORE_AT_CHECKSUM));
@@ -86,7 +86,7 @@ kl_status store_superblock_decode(const uint8_t bytes[KL_SUPERBLOCK_SIZE], uint3
                                     .log_needed = (flags & STORE_FLAG_LOG_NEEDED) != 0};
   out->created_ns = kl_load_u64_le(bytes + STORE_AT_CREATED);
   out->page_size = kl_load_u32_le(bytes + STORE_AT_PAGE_SIZE);
-  out->catalogue = store_pointer_decode(bytes + STORE_AT_CATALOGUE);
+  out->checkpoint.catalogue = store_pointer_decode(bytes + STORE_AT_CATALOGUE);
   out->space_map = store_pointer_decode(bytes + STORE_AT_SPACE_MAP);
   out->blocks_end = kl_load_u64_le(bytes + STORE_AT_BLOCKS_END);
   bool sane = out->checkpoint.sequence != 0 && out->checkpoint.sequence % KL_SUPERBLOCKS == slot &&

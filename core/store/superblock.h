@@ -7,28 +7,23 @@
 
 enum { STORE_VERSION = 1, STORE_FLAG_LOG_NEEDED = 1 };
 
-/* A child pointer as in the tree: where a block lies, how long it is stored, its checksum, and the version that wrote
- * it. All zero: there is none. */
-typedef struct store_pointer {
-  uint64_t address;
-  uint32_t length;
-  uint32_t checksum;
-  uint64_t birth;
-} store_pointer;
-
 typedef struct store_superblock {
   uint32_t version;
   uint32_t features_compatible;   /* unknown bits: read and write all the same */
   uint32_t features_read_only;    /* unknown bits: read only */
   uint32_t features_incompatible; /* unknown bits: do not open */
   uint8_t database_id[KL_DATABASE_ID_SIZE];
-  kl_checkpoint checkpoint;
+  kl_checkpoint checkpoint; /* with the root of the catalogue */
   uint64_t created_ns;
   uint32_t page_size;
-  store_pointer catalogue; /* root of the tree of the catalogue; zero until there are trees */
-  store_pointer space_map; /* root of the map of free space; likewise */
-  uint64_t blocks_end;     /* first byte of the file that holds nothing; 0: right behind the superblocks */
+  kl_store_pointer space_map; /* root of the space map; zero: no block is in use */
+  uint64_t blocks_end;        /* first byte of the file that holds nothing; 0: right behind the superblocks */
 } store_superblock;
+
+/* A child pointer as in docs/format.md: 24 bytes. */
+enum { STORE_POINTER_SIZE = 24 };
+void store_pointer_encode(const kl_store_pointer *pointer, uint8_t *out);
+kl_store_pointer store_pointer_decode(const uint8_t *bytes);
 
 void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_SUPERBLOCK_SIZE]);
 /* `slot`: where it was read; a superblock counts only in its own slot. KL_OK; KL_E_FORMAT: none; KL_E_CORRUPT: a
