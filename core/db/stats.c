@@ -28,7 +28,7 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->memory_limit = db->options.memory_limit;
   out->poisoned = txn.poisoned;
   kl_delta_stats delta;
-  kl_delta_get_stats(kl_txn_manager_delta(db->manager), &delta);
+  delta = txn.deltas;
   out->delta_keys = delta.keys;
   out->delta_versions = delta.versions;
   out->delta_bytes = delta.bytes;

@@ -91,6 +91,10 @@ void kl_commit_pipeline_close(kl_commit_pipeline *pipeline) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
+bool kl_commit_published(const kl_commit_pipeline *pipeline, uint64_t last_ts) {
+  return pipeline->first == NULL || pipeline->first->last_ts > last_ts;
+}
+
 /* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever
  * changes the state does so with one exchange, and if that shows PARKED it takes the lock before it signals. So the
  * signal comes either before the committer's compare-and-swap, which then fails, or after it has begun to wait
@@ -333,7 +337,7 @@ static void commit_publish(kl_txn_manager *manager, kl_commit_group *group) {
       /* Sequentially consistent, for TXN-6; as a release it publishes the inserts of all members. */
       atomic_store_explicit(&manager->visible_ts, oldest->last_ts, memory_order_seq_cst);
     }
-    if (pipeline->first == NULL) kl_cond_broadcast(&pipeline->drained);
+    if (pipeline->first == NULL || pipeline->watchers != 0) kl_cond_broadcast(&pipeline->drained);
     /* Waking takes other locks; and a group that becomes ready meanwhile is found by the next turn of the loop. */
     kl_mutex_unlock(&pipeline->publishing);
     commit_complete_group(manager, oldest, published);
@@ -355,14 +359,14 @@ static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) 
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
 }
 
-static kl_status commit_insert_entry(kl_txn_manager *manager, uint32_t keyspace, const kl_write_entry *entry,
-                                     uint64_t ts, kl_error *err) {
+static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, uint32_t keyspace,
+                                     const kl_write_entry *entry, uint64_t ts, kl_error *err) {
   kl_version version = {ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
   kl_status status = KL_E_NO_MEMORY;
   /* The commit is on the log: want of memory may pass, a database that has to be opened again is worse than a pause. */
   for (unsigned try = 0; try < COMMIT_INSERT_TRIES && status == KL_E_NO_MEMORY; try++) {
     if (try != 0) kl_os_sleep_ns(manager->os, (uint64_t)1000000 << (try - 1));
-    status = kl_delta_insert(manager->delta, keyspace, kl_write_entry_key(entry), &version, err);
+    status = kl_delta_insert(delta, keyspace, kl_write_entry_key(entry), &version, err);
   }
   return status;
 }
@@ -376,7 +380,7 @@ static void commit_insert(kl_txn_manager *manager, kl_commit_request *request) {
     kl_write_position at;
     kl_write_tree_first(writes->trees[i], &at);
     for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at)) {
-      status = commit_insert_entry(manager, writes->trees[i]->keyspace, at.entry, request->ts, &error);
+      status = commit_insert_entry(manager, request->delta, writes->trees[i]->keyspace, at.entry, request->ts, &error);
     }
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
@@ -453,7 +457,8 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_commit_request request = {.txn = txn, .park = kl_thread_hint() & (KL_COMMIT_PARKS - 1)};
-  kl_status status = commit_prepare(manager, &request, err);
+  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  if (status == KL_OK) status = commit_prepare(manager, &request, err);
   if (status == KL_OK) {
     if (commit_join_queue(&manager->pipeline, &request)) {
       commit_lead(manager, &request);
@@ -465,5 +470,6 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
     if (status != KL_OK && err != NULL) *err = request.error;
   }
   commit_free_reserve(manager, &request);
+  if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
   return status;
 }

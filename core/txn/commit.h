@@ -41,7 +41,8 @@ typedef struct kl_commit_pipeline {
   _Alignas(64) kl_mutex publishing;
   kl_cond drained; /* signalled when the list has become empty */
   kl_commit_group *first, *last;
-  bool stopped; /* a group failed after it was appended: nothing is published any more */
+  uint32_t watchers; /* wait for `drained` to be signalled at each publication, too */
+  bool stopped;      /* a group failed after it was appended: nothing is published any more */
   kl_error poison;
   _Atomic bool poisoned;
 
@@ -52,6 +53,8 @@ kl_status kl_commit_pipeline_init(kl_commit_pipeline *pipeline, kl_allocator *al
                                   kl_error *err);
 void kl_commit_pipeline_destroy(kl_commit_pipeline *pipeline);
 void kl_commit_pipeline_close(kl_commit_pipeline *pipeline);
+/* Under `publishing`: no group that got its timestamp at or before `last_ts` waits to be published. */
+bool kl_commit_published(const kl_commit_pipeline *pipeline, uint64_t last_ts);
 
 /* Commits the write set of a transaction, which is not empty. On KL_OK it is visible, and durable as asked. */
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);

@@ -15,6 +15,7 @@ struct kl_commit_request {
   size_t record_size;
   uint64_t *hashes;     /* of the entries, in the order of the write set */
   uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
+  kl_delta *delta;      /* that it goes into; stays until it is published, because it is not drained before */
   void *reserve;        /* memory held back until the inserts need it */
   uint64_t delta_bytes; /* that the inserts will need, about */
   uint64_t ts;

@@ -6,12 +6,18 @@
  * snapshot. */
 #include <string.h>
 
-#include "merge.h"
-#include "txn_private.h"
+#include "../base/assert.h"
+#include "sources.h"
 
 enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
 
-typedef enum cursor_place { CURSOR_FRESH, CURSOR_BEFORE, CURSOR_ON, CURSOR_BEHIND } cursor_place;
+typedef enum cursor_place {
+  CURSOR_FRESH,
+  CURSOR_BEFORE,
+  CURSOR_ON,
+  CURSOR_BEHIND,
+  CURSOR_LOST /* a move failed: it must be told where to go on */
+} cursor_place;
 
 struct kl_cursor {
   kl_txn *txn; /* a reference */
@@ -20,9 +26,7 @@ struct kl_cursor {
   kl_slice key; /* where it stands, when place is CURSOR_ON */
   kl_slice lower, upper;
   uint64_t changes_seen; /* of the write tree, when its source was positioned */
-  kl_merge merge;
-  kl_write_source own;
-  kl_delta_source committed;
+  kl_txn_sources sources;
   size_t size;
   uint8_t bounds[];
 };
@@ -45,17 +49,16 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
     if (cursor == NULL) {
       status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a cursor");
     } else {
+      status = kl_txn_sources_init(&cursor->sources, txn, keyspace, err);
+      if (status != KL_OK) kl_free(&txn->manager->allocator, cursor, size);
+    }
+    if (status == KL_OK) {
       cursor->txn = txn;
       atomic_fetch_add_explicit(&txn->references, 1, memory_order_relaxed);
       cursor->keyspace = keyspace;
       cursor->size = size;
       cursor->lower = cursor_copy_bound(cursor->bounds, lower);
       cursor->upper = cursor_copy_bound(cursor->bounds + lower.size, upper);
-      kl_write_source_init(&cursor->own, &txn->writes, keyspace);
-      kl_delta_source_init(&cursor->committed, txn->delta, keyspace, txn->snapshot.ts);
-      kl_merge_init(&cursor->merge);
-      kl_merge_add(&cursor->merge, &cursor->own.source);
-      kl_merge_add(&cursor->merge, &cursor->committed.source);
       *out_cursor = cursor;
     }
   }
@@ -66,6 +69,7 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
 void kl_cursor_close(kl_cursor *cursor) {
   if (cursor == NULL) return;
   kl_txn *txn = cursor->txn;
+  kl_txn_sources_destroy(&cursor->sources);
   kl_free(&txn->manager->allocator, cursor, cursor->size);
   kl_txn_unref(txn);
 }
@@ -77,7 +81,7 @@ static uint64_t cursor_changes(const kl_cursor *cursor) {
 
 /* Takes the place that the merge has come to, moving forward or backward. */
 static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
-  const kl_source *source = cursor->merge.current;
+  const kl_source *source = cursor->sources.merge.current;
   bool inside = source != NULL;
   if (inside && forward && cursor->upper.data != NULL) inside = kl_slice_compare(source->key, cursor->upper) < 0;
   if (inside && !forward && cursor->lower.data != NULL) inside = kl_slice_compare(source->key, cursor->lower) >= 0;
@@ -92,22 +96,22 @@ static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
 
 static kl_status cursor_first(kl_cursor *cursor, kl_error *err) {
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->merge, cursor->lower, err)
-                                                : kl_merge_first(&cursor->merge, err);
+  kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->sources.merge, cursor->lower, err)
+                                                : kl_merge_first(&cursor->sources.merge, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
   cursor->changes_seen = cursor_changes(cursor);
   if (cursor->upper.data == NULL) {
-    kl_status status = kl_merge_last(&cursor->merge, err);
+    kl_status status = kl_merge_last(&cursor->sources.merge, err);
     return status == KL_OK ? cursor_arrive(cursor, false) : status;
   }
-  kl_status status = kl_merge_seek_le(&cursor->merge, cursor->upper, err);
+  kl_status status = kl_merge_seek_le(&cursor->sources.merge, cursor->upper, err);
   if (status != KL_OK) return status;
-  const kl_source *at = cursor->merge.current;
+  const kl_source *at = cursor->sources.merge.current;
   if (at != NULL && kl_slice_equal(at->key, cursor->upper)) { /* the upper bound is outside */
-    status = kl_merge_prev(&cursor->merge, cursor->upper, err);
+    status = kl_merge_prev(&cursor->sources.merge, cursor->upper, err);
     if (status != KL_OK) return status;
   }
   return cursor_arrive(cursor, false);
@@ -116,14 +120,14 @@ static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
 static kl_status cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->lower.data != NULL && kl_slice_compare(key, cursor->lower) < 0) return cursor_first(cursor, err);
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_seek_ge(&cursor->merge, key, err);
+  kl_status status = kl_merge_seek_ge(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->upper.data != NULL && kl_slice_compare(key, cursor->upper) >= 0) return cursor_last(cursor, err);
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_seek_le(&cursor->merge, key, err);
+  kl_status status = kl_merge_seek_le(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
 }
 
@@ -132,29 +136,36 @@ static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
   uint64_t changes = cursor_changes(cursor);
   if (changes == cursor->changes_seen) return KL_OK;
   cursor->changes_seen = changes;
-  return kl_merge_refresh(&cursor->merge, &cursor->own.source, cursor->key, err);
+  return kl_merge_refresh(&cursor->sources.merge, &cursor->sources.own.source, cursor->key, err);
+}
+
+static kl_status cursor_lost(kl_error *err) {
+  return kl_fail(err, KL_E_INVALID, "the cursor has lost its place, because a move failed; seek, or go to an end");
 }
 
 static kl_status cursor_next(kl_cursor *cursor, kl_error *err) {
   cursor->txn->cursor_steps++;
   if (cursor->place == CURSOR_BEHIND) return KL_E_NOT_FOUND;
+  if (cursor->place == CURSOR_LOST) return cursor_lost(err);
   if (cursor->place != CURSOR_ON) return cursor_first(cursor, err);
   kl_status status = cursor_refresh(cursor, err);
-  if (status == KL_OK) status = kl_merge_next(&cursor->merge, cursor->key, err);
+  if (status == KL_OK) status = kl_merge_next(&cursor->sources.merge, cursor->key, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_prev(kl_cursor *cursor, kl_error *err) {
   cursor->txn->cursor_steps++;
   if (cursor->place == CURSOR_BEFORE) return KL_E_NOT_FOUND;
+  if (cursor->place == CURSOR_LOST) return cursor_lost(err);
   if (cursor->place != CURSOR_ON) return cursor_last(cursor, err);
   kl_status status = cursor_refresh(cursor, err);
-  if (status == KL_OK) status = kl_merge_prev(&cursor->merge, cursor->key, err);
+  if (status == KL_OK) status = kl_merge_prev(&cursor->sources.merge, cursor->key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
 }
 
 /* What a public move gives back: fills err for the end of the range, which the loops inside do not need. */
 static kl_status cursor_leave(kl_cursor *cursor, kl_status status, kl_error *err) {
+  if (status != KL_OK && status != KL_E_NOT_FOUND && status != KL_E_KEY_SIZE) cursor->place = CURSOR_LOST;
   kl_txn_leave(cursor->txn);
   return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "there is no key in that direction") : status;
 }
@@ -209,12 +220,12 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
   } else {
     status = cursor_refresh(cursor, err);
   }
-  if (status == KL_OK && cursor->merge.current->kind == KL_VERSION_DELETE) {
+  if (status == KL_OK && cursor->sources.merge.current->kind == KL_VERSION_DELETE) {
     status = kl_txn_not_found(err, "the transaction has deleted the key that the cursor stands on");
   }
   if (status == KL_OK) {
-    *out_key = cursor->merge.current->key;
-    *out_value = cursor->merge.current->value;
+    status = kl_source_value(cursor->sources.merge.current, out_value, err);
+    *out_key = cursor->sources.merge.current->key;
   }
   kl_txn_leave(cursor->txn);
   return status;
@@ -224,37 +235,53 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
 static kl_status cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
   cursor->place = place;
   if (place != CURSOR_ON) return KL_OK;
-  cursor->key = key;
   cursor->changes_seen = cursor_changes(cursor);
-  return kl_merge_return(&cursor->merge, forward, key, err);
+  kl_status status = kl_merge_return(&cursor->sources.merge, forward, key, err);
+  const kl_source *current = cursor->sources.merge.current;
+  if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
+    status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
+  }
+  if (status == KL_OK) cursor->key = current->key;
+  return status;
+}
+
+/* The key of the last row of the batch; `otherwise` while it is empty. */
+static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
+  if (batch->count == 0) return otherwise;
+  uint64_t from = batch->key_offsets[batch->count - 1];
+  return kl_slice_make(batch->keys + from, (size_t)(batch->key_offsets[batch->count] - from));
 }
 
 /* Inside of the transaction: collects rows in one direction. */
 static kl_status cursor_collect(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
                                 kl_error *err) {
   cursor_place start_place = cursor->place, place = cursor->place;
-  kl_slice start_key = cursor->key, key = cursor->key;
+  uint8_t start[KL_MAX_KEY]; /* what the cursor's key points to moves on with it */
+  kl_slice start_key = cursor_copy_bound(start, place == CURSOR_ON ? cursor->key : kl_slice_make(NULL, 0));
   size_t bytes = 0;
   kl_status status = KL_OK;
   while (max_rows == 0 || batch->count < max_rows) {
     status = forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
     if (status != KL_OK) break;
-    const kl_source *row = cursor->merge.current;
+    kl_source *row = cursor->sources.merge.current;
     size_t size = row->key.size + row->value.size;
     if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
-      return cursor_return(cursor, place, key, forward, err);
+      return cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
     }
-    status = kl_batch_append(batch, row->key, row->value, true, err);
+    kl_slice value;
+    status = kl_source_value(row, &value, err);
+    if (status == KL_OK) status = kl_batch_append(batch, row->key, value, true, err);
     if (status != KL_OK) break;
     bytes += size;
     place = cursor->place;
-    key = cursor->key;
   }
   if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
-  if (status == KL_E_NOT_FOUND) return cursor_return(cursor, place, key, forward, err);
+  if (status == KL_E_NOT_FOUND) {
+    return cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+  }
   if (status != KL_OK) {
     kl_status back = cursor_return(cursor, start_place, start_key, forward, NULL);
-    if (back != KL_OK) cursor->place = CURSOR_FRESH;
+    if (back != KL_OK) cursor->place = CURSOR_LOST;
   }
   return status;
 }

@@ -7,6 +7,8 @@
 #include "../base/endian.h"
 #include "txn_private.h"
 
+enum { MANAGER_DELTAS_MAX = 4 }; /* deltas' worth of memory that may wait to be drained */
+
 static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
   kl_txn_manager *manager = (kl_txn_manager *)self; /* `allocator` is its first member */
   void *memory = manager->os->allocator->alloc(manager->os->allocator, size, align);
@@ -22,19 +24,27 @@ static void manager_free(kl_allocator *self, void *memory, size_t size) {
 }
 
 static kl_status manager_init(kl_txn_manager *manager, kl_error *err) {
-  kl_status status = kl_delta_new(&manager->allocator, &manager->delta, err);
+  kl_status status = kl_snapshot_registry_init(&manager->snapshots, &manager->allocator, &manager->visible_ts,
+                                               &manager->layers.current, err);
   if (status != KL_OK) return status;
-  status = kl_snapshot_registry_init(&manager->snapshots, &manager->allocator, &manager->visible_ts, err);
-  if (status != KL_OK) goto no_registry;
+  status = kl_layers_init(&manager->layers, &manager->allocator, &manager->snapshots, err);
+  if (status != KL_OK) goto no_layers;
+  /* A few deltas' worth may pile up, within what memory_limit allows. */
+  uint64_t soft = manager->options.delta_size, hard = manager->options.memory_limit;
+  if (hard == 0 || hard / MANAGER_DELTAS_MAX > soft) hard = soft * MANAGER_DELTAS_MAX;
+  status = kl_throttle_init(&manager->throttle, manager->os, soft, hard, err);
+  if (status != KL_OK) goto no_throttle;
   uint64_t seed;
   kl_os_random(manager->os, &seed, sizeof seed);
   status = kl_commit_pipeline_init(&manager->pipeline, &manager->allocator, seed, err);
   if (status != KL_OK) goto no_pipeline;
   return KL_OK;
 no_pipeline:
+  kl_throttle_destroy(&manager->throttle);
+no_throttle:
+  kl_layers_destroy(&manager->layers);
+no_layers:
   kl_snapshot_registry_destroy(&manager->snapshots);
-no_registry:
-  kl_delta_unref(manager->delta);
   return status;
 }
 
@@ -66,8 +76,9 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   /* Release: our use ends before; acquire: the one that frees has seen all others end. */
   if (atomic_fetch_sub_explicit(&manager->references, 1, memory_order_acq_rel) != 1) return;
   kl_commit_pipeline_destroy(&manager->pipeline);
+  kl_throttle_destroy(&manager->throttle);
+  kl_layers_destroy(&manager->layers);
   kl_snapshot_registry_destroy(&manager->snapshots);
-  kl_delta_unref(manager->delta);
   kl_os *os = manager->os;
   kl_free(os->allocator, manager, sizeof *manager);
 }
@@ -79,10 +90,84 @@ kl_os *kl_txn_manager_os(kl_txn_manager *manager) {
   return manager->os;
 }
 kl_delta *kl_txn_manager_delta(kl_txn_manager *manager) {
-  return manager->delta;
+  return kl_layers_current(&manager->layers)->active;
+}
+kl_status kl_txn_manager_set_roots(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  return kl_layers_set_roots(&manager->layers, roots, err);
 }
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager) {
   return manager->options.read_only;
+}
+
+/* Waits until all groups are published that were appended before; `last_ts` is the newest timestamp of those. */
+static kl_status manager_wait_published(kl_txn_manager *manager, uint64_t last_ts, kl_error *err) {
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  kl_mutex_lock(&pipeline->publishing);
+  pipeline->watchers++;
+  while (!kl_commit_published(pipeline, last_ts)) kl_cond_wait(&pipeline->drained, &pipeline->publishing);
+  pipeline->watchers--;
+  bool stopped = pipeline->stopped;
+  kl_mutex_unlock(&pipeline->publishing);
+  if (!stopped) return KL_OK;
+  return kl_fail(err, KL_E_POISONED, "a commit failed halfway; nothing is drained until the database is opened again");
+}
+
+/* Under the turn: what is frozen already, or the active delta, frozen now. */
+static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_txn_frozen *out, kl_error *err) {
+  kl_layers_book *book = &manager->layers;
+  const kl_layers *current = kl_layers_current(book);
+  if (current->frozen == NULL) {
+    kl_delta_stats stats;
+    kl_delta_get_stats(current->active, &stats);
+    uint64_t coming = atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_acquire);
+    if (stats.versions == 0 && coming == 0) return KL_OK;
+    kl_status status = kl_layers_freeze(book, *fresh, manager->pipeline.last_ts, err);
+    if (status != KL_OK) return status;
+    *fresh = NULL;
+    manager->pipeline.memory_bound = 0;
+    manager->frozen_log_end = 0;
+    if (manager->wal != NULL) {
+      kl_wal_stats wal;
+      kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
+      manager->frozen_log_end = wal.tail_lsn;
+    }
+    kl_throttle_freeze(&manager->throttle);
+    kl_counters_add(&manager->counters, TXN_FREEZES, 1);
+    current = kl_layers_current(book);
+  }
+  out->delta = current->frozen;
+  out->ts = book->frozen_last_ts;
+  out->log_end = manager->frozen_log_end;
+  out->roots = current->roots;
+  return KL_OK;
+}
+
+kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err) {
+  memset(out, 0, sizeof *out);
+  kl_delta *fresh;
+  kl_status status = kl_delta_new(&manager->allocator, &fresh, err); /* not under the turn */
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&manager->pipeline.turn);
+  status = manager_freeze(manager, &fresh, out, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  kl_delta_unref(fresh); /* not needed */
+  if (status == KL_OK && out->delta != NULL) status = manager_wait_published(manager, out->ts, err);
+  return status;
+}
+
+kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_drained(&manager->layers, roots, err);
+  if (status == KL_OK) manager->pipeline.memory_bound = 0;
+  kl_mutex_unlock(&manager->pipeline.turn);
+  if (status != KL_OK) return status;
+  kl_layers_collect(&manager->layers);
+  kl_throttle_drained(&manager->throttle, took_ns, NULL);
+  return KL_OK;
+}
+
+void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {
+  kl_throttle_drained(&manager->throttle, 0, reason);
 }
 
 void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts) {
@@ -136,6 +221,24 @@ uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager) {
   return kl_snapshot_oldest_ts(&manager->snapshots);
 }
 
+/* A snapshot keeps the layers while they are looked at. */
+static void manager_deltas_stats(kl_txn_manager *manager, kl_delta_stats *out) {
+  kl_snapshot snapshot;
+  memset(out, 0, sizeof *out);
+  if (kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), "stats", &snapshot, NULL) != KL_OK) {
+    return; /* no memory to look */
+  }
+  kl_delta_get_stats(snapshot.layers->active, out);
+  if (snapshot.layers->frozen != NULL) {
+    kl_delta_stats frozen;
+    kl_delta_get_stats(snapshot.layers->frozen, &frozen);
+    out->keys += frozen.keys;
+    out->versions += frozen.versions;
+    out->bytes += frozen.bytes;
+  }
+  kl_snapshot_end(&snapshot);
+}
+
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out) {
   memset(out, 0, sizeof *out);
   const kl_counters *counters = &manager->counters;
@@ -158,6 +261,10 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
   out->visible_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  out->freezes = kl_counters_sum(counters, TXN_FREEZES);
+  out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
+  out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
+  manager_deltas_stats(manager, &out->deltas);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
 }
 

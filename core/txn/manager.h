@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "../delta/delta.h"
+#include "../drain/roots.h"
 #include "../os/os.h"
 #include "../wal/wal.h"
 #include "txn.h"
@@ -25,7 +26,12 @@ typedef struct kl_txn_manager_options {
   bool read_only;             /* transactions that write are refused with KL_E_READ_ONLY */
   kl_durability durability;   /* what KL_DURABILITY_DEFAULT of a transaction means; DEFAULT here means FULL */
   uint64_t group_interval_ns; /* for KL_DURABILITY_GROUP */
-  uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
+  uint64_t memory_limit;      /* bytes of deltas beyond which commits get KL_E_LIMIT; 0: none */
+  /* With a drain: the active delta is to be drained from so many bytes on (0: never); whoever commits the bytes that
+   * reach it calls drain_wanted, without any lock, once per freeze. It may drain there and then. */
+  uint64_t delta_size;
+  void (*drain_wanted)(void *context);
+  void *drain_context;
 } kl_txn_manager_options;
 
 /* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
@@ -34,10 +40,13 @@ kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, k
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
 
+/* Before start: what the deltas lie over. Takes a reference on `roots`. KL_E_NO_MEMORY. */
+kl_status kl_txn_manager_set_roots(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
+
 /* Counts what is allocated through it, for kl_txn_manager_stats.memory_bytes; lives as long as the manager. */
 kl_allocator *kl_txn_manager_allocator(kl_txn_manager *manager);
 kl_os *kl_txn_manager_os(kl_txn_manager *manager);
-kl_delta *kl_txn_manager_delta(kl_txn_manager *manager);
+kl_delta *kl_txn_manager_delta(kl_txn_manager *manager); /* the active one; before start */
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager);
 
 /* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are
@@ -47,6 +56,24 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
 /* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way.
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
+
+/* ---- Draining: one thread at a time, any thread, also after close ---- */
+
+typedef struct kl_txn_frozen {
+  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
+  uint64_t ts;     /* of the newest commit in it */
+  kl_lsn log_end;  /* the log below this is in it, or in the trees */
+  kl_roots *roots; /* what lies below it; not referenced */
+} kl_txn_frozen;
+/* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
+ * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
+ * drained. */
+kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err);
+/* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
+ * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
+kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
+void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 
 /* Everything that was acknowledged before the call is on stable storage when it returns. */
 kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err);
@@ -69,6 +96,8 @@ typedef struct kl_txn_manager_stats {
   char oldest_snapshot_label[32];
   uint64_t visible_ts;
   uint64_t memory_bytes;
+  kl_delta_stats deltas; /* the active and the frozen one */
+  uint64_t freezes, throttled_ns, throttle_waits;
   bool poisoned;
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);

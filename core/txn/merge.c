@@ -70,8 +70,13 @@ static kl_status merge_write_prev(kl_source *base, kl_error *err) {
   return merge_write_show(source);
 }
 
-static const kl_source_ops merge_write_ops = {merge_write_first,   merge_write_last, merge_write_seek_ge,
-                                              merge_write_seek_le, merge_write_next, merge_write_prev};
+static const kl_source_ops merge_write_ops = {merge_write_first,
+                                              merge_write_last,
+                                              merge_write_seek_ge,
+                                              merge_write_seek_le,
+                                              merge_write_next,
+                                              merge_write_prev,
+                                              NULL};
 
 void kl_write_source_init(kl_write_source *source, const kl_write_set *set, uint32_t keyspace) {
   memset(source, 0, sizeof *source);
@@ -131,8 +136,13 @@ static kl_status merge_delta_prev(kl_source *base, kl_error *err) {
   return merge_delta_show(source);
 }
 
-static const kl_source_ops merge_delta_ops = {merge_delta_first,   merge_delta_last, merge_delta_seek_ge,
-                                              merge_delta_seek_le, merge_delta_next, merge_delta_prev};
+static const kl_source_ops merge_delta_ops = {merge_delta_first,
+                                              merge_delta_last,
+                                              merge_delta_seek_ge,
+                                              merge_delta_seek_le,
+                                              merge_delta_next,
+                                              merge_delta_prev,
+                                              NULL};
 
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
   memset(source, 0, sizeof *source);

@@ -5,7 +5,7 @@
  * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
  * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
- * source has moved on. Thread rules: one thread at a time. */
+ * source has moved on; those of the last source, which may be a tree, only until it has moved twice. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -27,6 +27,8 @@ typedef struct kl_source_ops {
   kl_status (*seek_le)(kl_source *source, kl_slice key, kl_error *err); /* last key <= */
   kl_status (*next)(kl_source *source, kl_error *err);                  /* valid before */
   kl_status (*prev)(kl_source *source, kl_error *err);
+  /* Valid: the value, where `value` may have no bytes yet because it is large. NULL: `value` always has them. */
+  kl_status (*value)(kl_source *source, kl_slice *out_value, kl_error *err);
 } kl_source_ops;
 
 struct kl_source {
@@ -35,6 +37,11 @@ struct kl_source {
   kl_version_kind kind;
   kl_slice key, value;
 };
+
+static inline kl_status kl_source_value(kl_source *source, kl_slice *out_value, kl_error *err) {
+  *out_value = source->value;
+  return source->ops->value != NULL ? source->ops->value(source, out_value, err) : KL_OK;
+}
 
 /* The transaction's writes to one keyspace. Positions are lost when the transaction writes: reposition by key. */
 typedef struct kl_write_source {
@@ -52,7 +59,7 @@ typedef struct kl_delta_source {
 } kl_delta_source;
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
 
-enum { KL_MERGE_SOURCES = 2 };
+enum { KL_MERGE_SOURCES = 4 };
 
 typedef struct kl_merge {
   kl_source *sources[KL_MERGE_SOURCES]; /* newest first */

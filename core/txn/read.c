@@ -5,38 +5,75 @@
 
 enum { READ_MANY = 128 }; /* keys that get_many looks up at a time */
 
-bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own) {
+void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out) {
   const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
+  out->delta = NULL;
+  out->known = true;
   if (tree != NULL) {
     const kl_write_entry *entry = kl_write_tree_find(tree, key);
     if (entry != NULL) {
-      *out_own = true;
-      *out_value = kl_write_entry_value(entry);
-      return entry->kind != KL_VERSION_DELETE;
+      out->deleted = entry->kind == KL_VERSION_DELETE;
+      out->value = kl_write_entry_value(entry);
+      return;
     }
   }
+  const kl_layers *layers = txn->snapshot.layers;
   kl_version version;
-  if (!kl_delta_get(txn->delta, keyspace, key, txn->snapshot.ts, &version)) return false;
-  *out_own = false;
-  *out_value = version.value;
-  return version.kind != KL_VERSION_DELETE;
+  out->delta = layers->active;
+  if (!kl_delta_get(layers->active, keyspace, key, txn->snapshot.ts, &version)) {
+    out->delta = layers->frozen;
+    out->known = layers->frozen != NULL && kl_delta_get(layers->frozen, keyspace, key, txn->snapshot.ts, &version);
+    if (!out->known) return;
+  }
+  out->deleted = version.kind == KL_VERSION_DELETE;
+  out->value = version.value;
+}
+
+kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
+  kl_roots *roots = txn->snapshot.layers->roots;
+  *out_pages = NULL;
+  if (roots == NULL) return KL_OK;
+  kl_status status = kl_roots_find(roots, keyspace, out_root, err);
+  if (status == KL_OK && !kl_tree_pointer_is_null(out_root)) *out_pages = kl_roots_pages(roots);
+  return status;
+}
+
+kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
+  kl_txn_recent recent;
+  kl_txn_find_recent(txn, keyspace, key, &recent);
+  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status != KL_OK) return status;
+  return pages != NULL ? kl_pages_contains(pages, &root, key, err) : KL_E_NOT_FOUND;
 }
 
 /* Inside of the transaction. */
-static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own,
-                            kl_error *err) {
+static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err) {
   kl_status status = kl_txn_check_key(key, err);
   if (status != KL_OK) return status;
   txn->gets++;
-  if (kl_txn_lookup(txn, keyspace, key, out_value, out_own)) return KL_OK;
-  return kl_txn_not_found(err, "the key has no value");
+  kl_txn_recent recent;
+  kl_txn_find_recent(txn, keyspace, key, &recent);
+  *out_value = recent.value;
+  status = KL_E_NOT_FOUND;
+  if (recent.known) {
+    if (!recent.deleted) return KL_OK;
+  } else {
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+    if (status == KL_OK) status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
+    if (status == KL_OK) *out_value = txn->held.value;
+  }
+  return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "the key has no value") : status;
 }
 
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
-  status = read_value(txn, keyspace, key, out_value, &own, err);
+  status = read_value(txn, keyspace, key, out_value, err);
   kl_txn_leave(txn);
   return status;
 }
@@ -45,9 +82,8 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
                           kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
   kl_slice value;
-  status = read_value(txn, keyspace, key, &value, &own, err);
+  status = read_value(txn, keyspace, key, &value, err);
   if (status == KL_OK) {
     size_t size = value.size < capacity ? value.size : capacity;
     if (size != 0) memcpy(buffer, value.data, size);
@@ -61,35 +97,77 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
   return status;
 }
 
-/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write
- * carries a copy, because the write set goes with the transaction. */
+/* A view of a recent value points into its delta and keeps that; one of a value in the tree holds what kl_pages_hold
+ * gives; one of the transaction's own write carries a copy, because the write set goes with the transaction. */
 struct kl_view {
   kl_txn_manager *manager; /* a reference */
   kl_slice value;
+  kl_delta *delta; /* a reference, or NULL */
+  kl_held held;
   size_t size; /* of this block */
   uint8_t copy[];
 };
 
+static kl_view *read_view_new(kl_txn *txn, size_t copied, kl_error *err) {
+  size_t size = sizeof(kl_view) + copied;
+  kl_view *view = kl_alloc(&txn->manager->allocator, size);
+  if (view == NULL) {
+    (void)kl_fail(err, KL_E_NO_MEMORY, "no memory for a view (%zu bytes)", size);
+    return NULL;
+  }
+  view->size = size;
+  view->manager = txn->manager;
+  kl_txn_manager_ref(view->manager);
+  kl_counters_add(&view->manager->counters, TXN_VIEWS, 1);
+  return view;
+}
+
+static kl_status read_view_recent(kl_txn *txn, const kl_txn_recent *recent, kl_view **out_view, kl_error *err) {
+  if (recent->deleted) return KL_E_NOT_FOUND;
+  bool own = recent->delta == NULL;
+  kl_view *view = read_view_new(txn, own ? recent->value.size : 0, err);
+  if (view == NULL) return KL_E_NO_MEMORY;
+  if (own) {
+    if (recent->value.size != 0) memcpy(view->copy, recent->value.data, recent->value.size);
+    view->value = kl_slice_make(view->copy, recent->value.size);
+  } else {
+    kl_delta_ref(recent->delta);
+    view->delta = recent->delta;
+    view->value = recent->value;
+  }
+  *out_view = view;
+  return KL_OK;
+}
+
+static kl_status read_view_tree(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status != KL_OK) return status;
+  if (pages == NULL) return KL_E_NOT_FOUND;
+  kl_view *view = read_view_new(txn, 0, err);
+  if (view == NULL) return KL_E_NO_MEMORY;
+  status = kl_pages_hold(pages, &root, key, &view->held, err);
+  if (status != KL_OK) {
+    kl_view_release(view);
+    return status;
+  }
+  view->value = view->held.value;
+  *out_view = view;
+  return KL_OK;
+}
+
 kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
-  kl_slice value;
-  status = read_value(txn, keyspace, key, &value, &own, err);
+  status = kl_txn_check_key(key, err);
   if (status == KL_OK) {
-    size_t size = sizeof(kl_view) + (own ? value.size : 0);
-    kl_view *view = kl_alloc(&txn->manager->allocator, size);
-    if (view == NULL) {
-      status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a view (%zu bytes)", size);
-    } else {
-      if (own && value.size != 0) memcpy(view->copy, value.data, value.size);
-      view->manager = txn->manager;
-      view->value = own ? kl_slice_make(view->copy, value.size) : value;
-      view->size = size;
-      kl_txn_manager_ref(view->manager);
-      kl_counters_add(&view->manager->counters, TXN_VIEWS, 1);
-      *out_view = view;
-    }
+    txn->gets++;
+    kl_txn_recent recent;
+    kl_txn_find_recent(txn, keyspace, key, &recent);
+    status = recent.known ? read_view_recent(txn, &recent, out_view, err)
+                          : read_view_tree(txn, keyspace, key, out_view, err);
+    if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
   }
   kl_txn_leave(txn);
   return status;
@@ -103,6 +181,8 @@ void kl_view_release(kl_view *view) {
   if (view == NULL) return;
   kl_txn_manager *manager = view->manager;
   kl_counters_add(&manager->counters, TXN_VIEWS, (uint64_t)0 - 1);
+  kl_held_destroy(&view->held);
+  kl_delta_unref(view->delta);
   kl_free(&manager->allocator, view, view->size);
   kl_txn_manager_unref(manager);
 }
@@ -120,27 +200,92 @@ static kl_status read_check_offsets(const uint64_t *key_offsets, size_t count, k
   return KL_OK;
 }
 
-/* Looks up `count` <= READ_MANY keys side by side, so that the delta can overlap their cache misses, and adds the
- * rows. */
-static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
-                           kl_batch *batch, kl_error *err) {
-  kl_slice wanted[READ_MANY] = {{NULL, 0}};
-  kl_version versions[READ_MANY];
-  for (size_t i = 0; i < count; i++) {
-    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
-    wanted[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+/* Some keys on their way through the layers. */
+typedef struct read_many {
+  kl_batch *batch;
+  size_t count, done; /* rows; how many of them are in the batch */
+  kl_slice keys[READ_MANY];
+  kl_version versions[READ_MANY]; /* the newest one in memory; its ts is 0 where there is none */
+  uint32_t missing_count;         /* rows that nothing in memory tells about, ascending */
+  uint32_t missing[READ_MANY];
+  kl_slice missing_keys[READ_MANY];
+} read_many;
+
+static void read_many_note_missing(read_many *many) {
+  many->missing_count = 0;
+  for (size_t i = 0; i < many->count; i++) {
+    if (many->versions[i].ts != 0) continue;
+    many->missing[many->missing_count] = (uint32_t)i;
+    many->missing_keys[many->missing_count++] = many->keys[i];
   }
-  kl_delta_get_many(txn->delta, keyspace, wanted, count, txn->snapshot.ts, versions);
+}
+
+/* In memory: the transaction's own writes, then the deltas. Each is looked through for all keys side by side, so that
+ * cache misses overlap. */
+static void read_many_recent(kl_txn *txn, uint32_t keyspace, read_many *many) {
+  const kl_layers *layers = txn->snapshot.layers;
+  uint64_t ts = txn->snapshot.ts;
+  kl_delta_get_many(layers->active, keyspace, many->keys, many->count, ts, many->versions);
+  read_many_note_missing(many);
+  if (layers->frozen != NULL && many->missing_count != 0) {
+    kl_version older[READ_MANY];
+    kl_delta_get_many(layers->frozen, keyspace, many->missing_keys, many->missing_count, ts, older);
+    for (uint32_t i = 0; i < many->missing_count; i++) many->versions[many->missing[i]] = older[i];
+  }
   const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
+  if (tree == NULL && layers->frozen == NULL) return;
+  for (size_t i = 0; i < many->count && tree != NULL; i++) {
+    const kl_write_entry *own = kl_write_tree_find(tree, many->keys[i]);
+    if (own != NULL)
+      many->versions[i] = (kl_version){UINT64_MAX, (kl_version_kind)own->kind, kl_write_entry_value(own)};
+  }
+  read_many_note_missing(many);
+}
+
+/* Adds the rows before `end` that are not in the batch yet. */
+static kl_status read_many_append(read_many *many, size_t end, kl_error *err) {
   kl_status status = KL_OK;
-  for (size_t i = 0; i < count && status == KL_OK; i++) {
-    const kl_write_entry *own = tree != NULL ? kl_write_tree_find(tree, wanted[i]) : NULL;
-    bool found = own != NULL ? own->kind == KL_VERSION_PUT : versions[i].ts != 0 && versions[i].kind == KL_VERSION_PUT;
-    kl_slice value = {NULL, 0};
-    if (found) value = own != NULL ? kl_write_entry_value(own) : versions[i].value;
-    status = kl_batch_append(batch, wanted[i], value, found, err);
+  for (; many->done < end && status == KL_OK; many->done++) {
+    const kl_version *version = &many->versions[many->done];
+    bool found = version->ts != 0 && version->kind == KL_VERSION_PUT;
+    status = kl_batch_append(many->batch, many->keys[many->done], found ? version->value : kl_slice_make(NULL, 0),
+                             found, err);
   }
   return status;
+}
+
+/* Of the tree: the missing key number `index`. Those before it that were not missing come first. */
+static kl_status read_many_row(void *context, size_t index, bool found, kl_slice value, kl_error *err) {
+  read_many *many = context;
+  size_t row = many->missing[index];
+  kl_status status = read_many_append(many, row, err);
+  if (status != KL_OK) return status;
+  many->done = row + 1;
+  return kl_batch_append(many->batch, many->keys[row], found ? value : kl_slice_make(NULL, 0), found, err);
+}
+
+/* Looks up `count` <= READ_MANY keys, and adds the rows. */
+static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
+                           kl_batch *batch, kl_error *err) {
+  read_many many;
+  many.batch = batch;
+  many.count = count;
+  many.done = 0;
+  for (size_t i = 0; i < count; i++) {
+    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
+    many.keys[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+  }
+  read_many_recent(txn, keyspace, &many);
+  kl_status status = KL_OK;
+  if (many.missing_count != 0) {
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+    if (status == KL_OK && pages != NULL) {
+      status = kl_pages_get_many(pages, &root, many.missing_keys, many.missing_count, read_many_row, &many, err);
+    }
+  }
+  return status == KL_OK ? read_many_append(&many, count, err) : status;
 }
 
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,

@@ -5,7 +5,15 @@
  * consistent. If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of
  * these accesses, so the reader's load of `visible` comes after the scan's, and yields at least the same: such a
  * reader is not below the result. If the scan finds it PENDING, the reader may have read an older `visible` already;
- * it is about to store it, in a few instructions, so the scan waits for that. */
+ * it is about to store it, in a few instructions, so the scan waits for that.
+ *
+ * Why layers and timestamp fit (TXN-10). A beginning loads the current layers, then `visible`, then looks whether the
+ * layers are still the current ones, and begins anew if not. Trees hold only what was visible before they became
+ * current, so `visible`, loaded later, is not older than they are. And what is committed into a delta that came after
+ * these layers becomes visible only after its layers have become current: had the loaded timestamp been one of those,
+ * the last look would have found them. That layers are not freed between the first look and the last: whoever retires
+ * them asks kl_snapshot_uses after it has made others current, which waits for PENDING slots as above; so an address
+ * cannot come back meanwhile either. */
 #include "snapshot.h"
 
 #include <string.h>
@@ -27,6 +35,7 @@ enum { SNAPSHOT_FREE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_LIVE = 2 };
  * them when that has happened. */
 struct kl_snapshot_slot {
   _Alignas(64) _Atomic uint64_t state;
+  _Atomic(kl_layers *) layers; /* stored before a state that is live */
   _Atomic uint64_t serial;
   _Atomic uint64_t begin_ns;
   _Atomic uint64_t label[SNAPSHOT_LABEL_WORDS];
@@ -49,9 +58,10 @@ static kl_snapshot_table *snapshot_table_new(kl_allocator *allocator, size_t cou
 }
 
 kl_status kl_snapshot_registry_init(kl_snapshot_registry *registry, kl_allocator *allocator,
-                                    const _Atomic uint64_t *visible, kl_error *err) {
+                                    const _Atomic uint64_t *visible, _Atomic(kl_layers *) *layers, kl_error *err) {
   registry->allocator = allocator;
   registry->visible = visible;
+  registry->layers = layers;
   kl_snapshot_table *table = snapshot_table_new(allocator, SNAPSHOT_FIRST_SLOTS);
   if (table == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the table of snapshots");
   kl_status status = kl_mutex_init(&registry->growing, err);
@@ -147,10 +157,19 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   atomic_fetch_add_explicit(&slot->serial, 1, memory_order_relaxed);
   atomic_store_explicit(&slot->begin_ns, now_ns, memory_order_relaxed);
   snapshot_set_label(slot, label);
-  uint64_t ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
-  /* Release: who sees it live sees label and time of birth. */
+  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+  uint64_t ts;
+  for (;;) { /* see the top of this file */
+    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
+    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+    if (now == layers) break;
+    layers = now;
+  }
+  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  /* Release: who sees it live sees layers, label and time of birth. */
   atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
   out->ts = ts;
+  out->layers = layers;
   out->slot = slot;
   return KL_OK;
 }
@@ -161,16 +180,37 @@ void kl_snapshot_end(kl_snapshot *snapshot) {
   snapshot->slot = NULL;
 }
 
+/* The state of a slot, once it is one that lasts. */
+static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
+  uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+  while (state == SNAPSHOT_PENDING) {
+    kl_thread_yield();
+    state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+  }
+  return state;
+}
+
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+  kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
+  for (; table != NULL; table = table->older) {
+    for (size_t i = 0; i < table->count; i++) {
+      /* A slot that changes hands between the two loads shows the layers of its next owner, or of one that has ended:
+       * either way the owner that we are asked about is gone, or we answer yes once too often. */
+      if (snapshot_settled(&table->slots[i]) >= SNAPSHOT_LIVE &&
+          atomic_load_explicit(&table->slots[i].layers, memory_order_relaxed) == layers) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry) {
   uint64_t oldest = atomic_load_explicit(registry->visible, memory_order_seq_cst);
   kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
   for (; table != NULL; table = table->older) {
     for (size_t i = 0; i < table->count; i++) {
-      uint64_t state = atomic_load_explicit(&table->slots[i].state, memory_order_seq_cst);
-      while (state == SNAPSHOT_PENDING) {
-        kl_thread_yield();
-        state = atomic_load_explicit(&table->slots[i].state, memory_order_seq_cst);
-      }
+      uint64_t state = snapshot_settled(&table->slots[i]);
       if (state >= SNAPSHOT_LIVE && state - SNAPSHOT_LIVE < oldest) oldest = state - SNAPSHOT_LIVE;
     }
   }

@@ -18,17 +18,20 @@
 enum { KL_SNAPSHOT_LABEL = 32 }; /* bytes kept of a label, terminator included */
 
 typedef struct kl_snapshot_slot kl_snapshot_slot;
+typedef struct kl_layers kl_layers; /* what there is to read (layers.h); here only remembered */
 typedef struct kl_snapshot_table kl_snapshot_table;
 
 typedef struct kl_snapshot_registry {
   kl_allocator *allocator;
   const _Atomic uint64_t *visible;     /* the newest timestamp that may be read */
+  _Atomic(kl_layers *) *layers;        /* where that is to be read */
   _Atomic(kl_snapshot_table *) newest; /* the largest table; older ones hang behind it */
   kl_mutex growing;
 } kl_snapshot_registry;
 
 typedef struct kl_snapshot {
   uint64_t ts;
+  kl_layers *layers; /* hold all that may be read at ts, and stay as long as the snapshot (TXN-10) */
   kl_snapshot_slot *slot;
 } kl_snapshot;
 
@@ -39,8 +42,9 @@ typedef struct kl_snapshot_summary {
   char oldest_label[KL_SNAPSHOT_LABEL];
 } kl_snapshot_summary;
 
+/* `visible` and `layers` are read at each beginning. */
 kl_status kl_snapshot_registry_init(kl_snapshot_registry *registry, kl_allocator *allocator,
-                                    const _Atomic uint64_t *visible, kl_error *err);
+                                    const _Atomic uint64_t *visible, _Atomic(kl_layers *) *layers, kl_error *err);
 void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapshot is live */
 
 /* A snapshot of the newest visible timestamp. `now_ns` is its time of birth; `label` may be NULL. */
@@ -50,6 +54,8 @@ void kl_snapshot_end(kl_snapshot *snapshot);
 
 /* No snapshot that is live, and none that begins later, is below the returned timestamp. Looks at every slot. */
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry);
+/* Does a live snapshot read these layers? They are not the current ones any more, so that none will begin to. */
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers);
 void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *out);
 
 #endif

@@ -2,7 +2,7 @@
 #include "txn.h"
 
 #include "../base/assert.h"
-#include "merge.h"
+#include "sources.h"
 #include "txn_private.h"
 
 static kl_status txn_check_options(const kl_txn_manager *manager, const kl_txn_options *options, kl_error *err) {
@@ -41,6 +41,7 @@ static kl_txn *txn_new(kl_txn_manager *manager) {
 static void txn_free(kl_txn *txn) {
   kl_txn_manager *manager = txn->manager;
   kl_write_set_destroy(&txn->writes);
+  kl_held_destroy(&txn->held);
   kl_free(&manager->allocator, txn, sizeof *txn);
   kl_txn_manager_unref(manager);
 }
@@ -102,7 +103,6 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   txn->read_only = options->read_only;
   txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
-  txn->delta = manager->delta;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
   *out_txn = txn;
   return KL_OK;
@@ -130,7 +130,13 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   } else if (txn->writes.arena.bytes_reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
+  const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
+  /* Perhaps the last to read them. Only compared, not looked into: they may be gone already. */
+  if (layers != atomic_load_explicit(&manager->layers.current, memory_order_relaxed)) {
+    kl_layers_collect(&manager->layers);
+  }
   txn->state = state;
   if (txn->uncounted) return;
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
@@ -198,9 +204,9 @@ static kl_status txn_check_keyspace(kl_txn *txn, uint32_t keyspace, kl_error *er
   if (keyspace == 0 || kl_write_set_tree(&txn->writes, keyspace) != NULL) return KL_OK;
   uint8_t marker[KL_DROP_MARKER_SIZE];
   kl_drop_marker_encode(keyspace, marker);
-  kl_slice value;
-  bool own;
-  if (!kl_txn_lookup(txn, 0, kl_slice_make(marker, sizeof marker), &value, &own)) return KL_OK;
+  kl_status status = kl_txn_exists(txn, 0, kl_slice_make(marker, sizeof marker), err);
+  if (status == KL_E_NOT_FOUND) return KL_OK;
+  if (status != KL_OK) return status;
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace %u has been dropped", keyspace);
 }
 
@@ -240,24 +246,21 @@ kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *
 /* Walks what the transaction sees and deletes it: the sources hold on to the keys while the write set grows. */
 static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
                                  kl_error *err) {
-  kl_merge merge;
-  kl_write_source own;
-  kl_delta_source committed;
-  kl_write_source_init(&own, &txn->writes, keyspace);
-  kl_delta_source_init(&committed, txn->delta, keyspace, txn->snapshot.ts);
-  kl_merge_init(&merge);
-  kl_merge_add(&merge, &own.source);
-  kl_merge_add(&merge, &committed.source);
-  kl_status status = from.data == NULL ? kl_merge_first(&merge, err) : kl_merge_seek_ge(&merge, from, err);
-  while (status == KL_OK && merge.current != NULL) {
-    kl_slice key = merge.current->key;
+  kl_txn_sources sources;
+  kl_status status = kl_txn_sources_init(&sources, txn, keyspace, err);
+  if (status != KL_OK) return status;
+  kl_merge *merge = &sources.merge;
+  status = from.data == NULL ? kl_merge_first(merge, err) : kl_merge_seek_ge(merge, from, err);
+  while (status == KL_OK && merge->current != NULL) {
+    kl_slice key = merge->current->key;
     if (to.data != NULL && kl_slice_compare(key, to) >= 0) break;
     status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
     if (status != KL_OK) break;
     ++*count;
-    status = kl_merge_refresh(&merge, &own.source, key, err);
-    if (status == KL_OK) status = kl_merge_next(&merge, key, err);
+    status = kl_merge_refresh(merge, &sources.own.source, key, err);
+    if (status == KL_OK) status = kl_merge_next(merge, key, err);
   }
+  kl_txn_sources_destroy(&sources);
   return status;
 }
 

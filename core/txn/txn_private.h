@@ -8,14 +8,27 @@
 #include <string.h>
 
 #include "../base/counter.h"
+#include "../drain/pages.h"
+#include "../drain/roots.h"
 #include "commit.h"
+#include "layers.h"
 #include "manager.h"
 #include "snapshot.h"
+#include "throttle.h"
 #include "txn.h"
 #include "write_set.h"
 
 /* Two groups of counters, by how a transaction uses them. */
-enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
+enum {
+  TXN_COMMITS,
+  TXN_COMMITS_READ_ONLY,
+  TXN_ROLLBACKS,
+  TXN_CONFLICTS,
+  TXN_GROUPS,
+  TXN_VIEWS,
+  TXN_MEMORY,
+  TXN_FREEZES
+};
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
 enum {
@@ -33,11 +46,13 @@ struct kl_txn_manager {
   kl_allocator allocator; /* counts, then asks os->allocator */
   kl_os *os;
   kl_wal *wal; /* NULL: nothing is logged */
-  kl_delta *delta;
   kl_txn_manager_options options;
   _Atomic uint64_t references;
   _Atomic bool open;
   kl_snapshot_registry snapshots;
+  kl_layers_book layers;
+  kl_throttle throttle;
+  kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
   /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
@@ -54,8 +69,8 @@ struct kl_txn {
   kl_txn_state state;
   kl_durability durability;
   bool read_only, uncounted;
-  kl_delta *delta; /* what the snapshot reads; held by the manager */
   kl_snapshot snapshot;
+  kl_held held; /* the value that the last read from a tree lent */
   kl_write_set writes;
   uint64_t gets, puts, deletes, cursor_steps;
 };
@@ -83,7 +98,18 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
 }
 
 kl_status kl_txn_check_key(kl_slice key, kl_error *err);
-/* The newest version that the transaction sees, its own writes first. False when there is none, or a delete. */
-bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own);
+
+/* The newest version of a key that the transaction sees in memory. */
+typedef struct kl_txn_recent {
+  bool known;      /* there is one; otherwise the tree has the last word */
+  bool deleted;    /* it is a delete */
+  kl_delta *delta; /* where it lies, not referenced; NULL: among the transaction's own writes */
+  kl_slice value;
+} kl_txn_recent;
+void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out);
+/* The tree under the deltas, *out_pages NULL when there is none. */
+kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err);
+/* KL_OK: the transaction sees a value of the key. KL_E_NOT_FOUND, without a message. */
+kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err);
 
 #endif

@@ -32,13 +32,18 @@ static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN])
   return out;
 }
 
-/* Where a key is looked for: in the delta, among the keys in flight, or both. The latter needs the turn. */
-enum { VALIDATE_DELTA = 1, VALIDATE_INFLIGHT = 2 };
+/* Where a key is looked for: in the delta that was active when the snapshot began, in all deltas since, among the keys
+ * in flight. All but the first need the turn. */
+enum { VALIDATE_OWN = 1, VALIDATE_DELTAS = 2, VALIDATE_INFLIGHT = 4 };
 
-/* When the key was last written, as far as `where` tells. */
-static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t keyspace, kl_slice key, uint64_t hash) {
+/* When the key was last written, as far as `where` tells. UINT64_MAX: that is not remembered any more. */
+static uint64_t validate_newest(kl_txn_manager *manager, int where, const kl_layers *seen, uint32_t keyspace,
+                                kl_slice key, uint64_t hash) {
   uint64_t newest = 0;
-  if ((where & VALIDATE_DELTA) != 0) newest = kl_delta_newest_ts(manager->delta, keyspace, key);
+  if ((where & VALIDATE_OWN) != 0) newest = kl_delta_newest_ts(seen->active, keyspace, key);
+  if ((where & VALIDATE_DELTAS) != 0 && !kl_layers_newest_ts(&manager->layers, seen, keyspace, key, &newest)) {
+    return UINT64_MAX;
+  }
   if ((where & VALIDATE_INFLIGHT) != 0) {
     uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
     if (inflight > newest) newest = inflight;
@@ -46,14 +51,25 @@ static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t key
   return newest;
 }
 
-static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snapshot_ts, const kl_write_tree *tree,
-                               const uint64_t *hashes, kl_error *err) {
+static kl_status validate_too_old(uint64_t snapshot_ts, kl_error *err) {
+  return kl_fail(err, KL_E_CONFLICT,
+                 "the snapshot at %" PRIu64
+                 " is older than the writes that are remembered for conflicts; run the "
+                 "transaction again, and commit sooner after it begins",
+                 snapshot_ts);
+}
+
+static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snapshot *snapshot,
+                               const kl_write_tree *tree, const uint64_t *hashes, kl_error *err) {
+  uint64_t snapshot_ts = snapshot->ts;
   if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
     uint8_t bytes[KL_DROP_MARKER_SIZE];
     kl_drop_marker_encode(tree->keyspace, bytes);
     kl_slice marker = kl_slice_make(bytes, sizeof bytes);
     uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    if (validate_newest(manager, where, 0, marker, hash) > snapshot_ts) {
+    uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
+    if (dropped == UINT64_MAX) return validate_too_old(snapshot_ts, err);
+    if (dropped > snapshot_ts) {
       return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
     }
   }
@@ -61,7 +77,8 @@ static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snap
   kl_write_tree_first(tree, &at);
   for (; at.entry != NULL; kl_write_position_next(&at)) {
     kl_slice key = kl_write_entry_key(at.entry);
-    uint64_t newest = validate_newest(manager, where, tree->keyspace, key, *hashes++);
+    uint64_t newest = validate_newest(manager, where, snapshot->layers, tree->keyspace, key, *hashes++);
+    if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
     if (newest > snapshot_ts) {
       char shown[VALIDATE_KEY_SHOWN];
       return kl_fail(err, KL_E_CONFLICT,
@@ -78,7 +95,7 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
   const uint64_t *hashes = request->hashes;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
-    status = validate_tree(manager, where, request->txn->snapshot.ts, writes->trees[i], hashes, err);
+    status = validate_tree(manager, where, &request->txn->snapshot, writes->trees[i], hashes, err);
     hashes += writes->trees[i]->count;
   }
   return status;
@@ -87,7 +104,12 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
   /* Acquire: the inserts of everything up to this timestamp. */
   request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
-  return validate_writes(manager, VALIDATE_DELTA, request, err);
+  kl_status status = validate_writes(manager, VALIDATE_OWN, request, err);
+  /* Acquire: with the release of a freeze, which came before all commits into another delta. If the number is that of
+   * our delta still, what was visible above has all gone into it. */
+  uint64_t serial = atomic_load_explicit(&manager->layers.serial, memory_order_acquire);
+  if (serial != request->txn->snapshot.layers->serial) request->checked_ts = 0;
+  return status;
 }
 
 /* Asking the delta for its size reads the lines that its writers write. So between two times of asking a bound is
@@ -102,8 +124,13 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
     return KL_OK;
   }
   kl_delta_stats stats;
-  kl_delta_get_stats(manager->delta, &stats);
+  const kl_layers *current = kl_layers_current(&manager->layers);
+  kl_delta_get_stats(current->active, &stats);
   uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  if (current->frozen != NULL) {
+    kl_delta_get_stats(current->frozen, &stats);
+    bytes += stats.bytes;
+  }
   pipeline->memory_bound = 0;
   if (bytes + request->delta_bytes <= limit) {
     pipeline->memory_bound = bytes + 2 * request->delta_bytes;
@@ -136,7 +163,7 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   if (status == KL_OK) status = validate_memory(manager, request, err);
   if (status != KL_OK) return status;
   int where = VALIDATE_INFLIGHT;
-  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTA;
+  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTAS;
   status = validate_writes(manager, where, request, err);
   if (status != KL_OK) return status;
   uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
@@ -144,11 +171,13 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
     return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
   }
   request->ts = ++pipeline->last_ts;
+  request->delta = kl_layers_current(&manager->layers)->active;
   for (uint64_t i = 0; i < writes->count; i++) kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
   if (request->record != NULL) {
     kl_commit_header_encode(request->record, request->ts, writes->count, writes->encoded_bytes);
   }
   atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
+  kl_throttle_add(&manager->throttle, request->delta_bytes);
   return KL_OK;
 }
 

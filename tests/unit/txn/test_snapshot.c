@@ -7,13 +7,15 @@
 #include "failing_allocator.h"
 #include "txn_testing.h"
 
+static _Atomic(kl_layers *) no_layers;
+
 static void test_oldest_and_growth(void **state) {
   (void)state;
   enum { COUNT = 5000 };
   _Atomic uint64_t visible = 10;
   kl_snapshot_registry registry;
   kl_error err;
-  assert_ok(kl_snapshot_registry_init(&registry, kl_allocator_libc(), &visible, &err), &err);
+  assert_ok(kl_snapshot_registry_init(&registry, kl_allocator_libc(), &visible, &no_layers, &err), &err);
   assert_int_equal(kl_snapshot_oldest_ts(&registry), 10);
   kl_snapshot *snapshots = calloc(COUNT, sizeof *snapshots);
   assert_non_null(snapshots);
@@ -48,7 +50,7 @@ static void test_long_label_is_cut(void **state) {
   kl_snapshot snapshot;
   kl_snapshot_summary summary;
   kl_error err;
-  assert_ok(kl_snapshot_registry_init(&registry, kl_allocator_libc(), &visible, &err), &err);
+  assert_ok(kl_snapshot_registry_init(&registry, kl_allocator_libc(), &visible, &no_layers, &err), &err);
   assert_ok(kl_snapshot_begin(&registry, 5, "0123456789012345678901234567890123456789", &snapshot, &err), &err);
   kl_snapshot_summarise(&registry, &summary);
   assert_string_equal(summary.oldest_label, "0123456789012345678901234567890");
@@ -65,7 +67,7 @@ static void test_no_memory(void **state) {
   kl_snapshot_registry registry;
   kl_snapshot snapshots[64], more;
   kl_error err;
-  assert_ok(kl_snapshot_registry_init(&registry, &failing.base, &visible, &err), &err);
+  assert_ok(kl_snapshot_registry_init(&registry, &failing.base, &visible, &no_layers, &err), &err);
   for (int i = 0; i < 64; i++) {
     failing_allocator_arm(&failing, 1);
     assert_ok(kl_snapshot_begin(&registry, 5, NULL, &snapshots[i], &err), &err);
@@ -108,7 +110,7 @@ static void test_reclaimer_never_overtakes(void **state) {
   static race r;
   kl_error err;
   atomic_store(&r.visible, 1);
-  assert_ok(kl_snapshot_registry_init(&r.registry, kl_allocator_libc(), &r.visible, &err), &err);
+  assert_ok(kl_snapshot_registry_init(&r.registry, kl_allocator_libc(), &r.visible, &no_layers, &err), &err);
   kl_thread *threads[3];
   for (int i = 0; i < 3; i++) {
     assert_ok(kl_thread_start(kl_os_posix(), "test-reader", race_reader, &r, &threads[i], &err), &err);
