@@ -47,6 +47,8 @@ static kl_status capi_database_read_options(const keel_options *in, kl_db_option
   out->group_interval_ns = (uint64_t)options.group_interval_ms * 1000000U;
   out->log_segment_size = options.log_segment_size;
   out->memory_limit = options.memory_limit;
+  out->cache_size = options.cache_size;
+  out->delta_size = options.delta_size;
   out->page_size = options.page_size;
   out->file_mode = options.file_mode;
   return KL_OK;
@@ -87,6 +89,18 @@ keel_status keel_flush(keel_db db, keel_error *err) {
   if (status == KL_OK) {
     const capi_db *object = capi_slot_object(slot);
     status = kl_db_flush(object->engine, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_make_checkpoint(keel_db db, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    const capi_db *object = capi_slot_object(slot);
+    status = kl_db_make_checkpoint(object->engine, capi_detail(err, &detail));
     capi_leave_shared(slot);
   }
   return capi_report(status, &detail, err);
@@ -153,6 +167,24 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->recovery_ns = in->recovery_ns;
   out->memory_bytes = in->memory_bytes;
   out->memory_limit = in->memory_limit;
+  out->checkpoints = in->checkpoints;
+  out->drain_failures = in->drain_failures;
+  out->drain_ns = in->drain_ns;
+  out->drain_pages_written = in->drains.pages_written;
+  out->drain_pages_read = in->drains.pages_read;
+  out->drain_bytes_written = in->drains.bytes_written;
+  out->throttled_ns = in->throttled_ns;
+  out->throttle_waits = in->throttle_waits;
+  out->cache_limit = in->cache.limit;
+  out->cache_resident = in->cache.resident;
+  out->cache_pages = in->cache.pages;
+  out->cache_pinned = in->cache.pinned;
+  out->cache_loads = in->cache.loads;
+  out->cache_evictions = in->cache.evictions;
+  out->file_bytes = in->space.file_bytes;
+  out->file_used = in->space.used_bytes;
+  out->file_free = in->space.free_bytes;
+  out->file_held = in->space.limbo_bytes;
 }
 
 keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {

@@ -10,12 +10,12 @@
 
 /* The smallest struct_size that is accepted: the struct as its first version had it. */
 enum {
-  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit)),
+  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
   CAPI_TXN_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_txn_options, label) + sizeof(((keel_txn_options *)0)->label)),
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
-  CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, memory_limit) + sizeof(((keel_stats *)0)->memory_limit)),
+  CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, file_held) + sizeof(((keel_stats *)0)->file_held)),
   CAPI_BATCH_VIEW_FIRST_SIZE = (int)(offsetof(keel_batch_view, found) + sizeof(((keel_batch_view *)0)->found))
 };
 
@@ -91,6 +91,8 @@ _Static_assert(offsetof(keel_options, group_interval_ms) == offsetof(keel_option
 _Static_assert(offsetof(keel_options, file_mode) == offsetof(keel_options, group_interval_ms) + sizeof(((keel_options *)0)->group_interval_ms), "options.file_mode");
 _Static_assert(offsetof(keel_options, log_segment_size) == offsetof(keel_options, file_mode) + sizeof(((keel_options *)0)->file_mode), "options.log_segment_size");
 _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, log_segment_size) + sizeof(((keel_options *)0)->log_segment_size), "options.memory_limit");
+_Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
+_Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
 _Static_assert(offsetof(keel_txn_options, flags) == offsetof(keel_txn_options, struct_size) + sizeof(((keel_txn_options *)0)->struct_size), "txn_options.flags");
 _Static_assert(offsetof(keel_txn_options, isolation) == offsetof(keel_txn_options, flags) + sizeof(((keel_txn_options *)0)->flags), "txn_options.isolation");
@@ -145,6 +147,24 @@ _Static_assert(offsetof(keel_stats, recovery_bytes) == offsetof(keel_stats, reco
 _Static_assert(offsetof(keel_stats, recovery_ns) == offsetof(keel_stats, recovery_bytes) + sizeof(((keel_stats *)0)->recovery_bytes), "stats.recovery_ns");
 _Static_assert(offsetof(keel_stats, memory_bytes) == offsetof(keel_stats, recovery_ns) + sizeof(((keel_stats *)0)->recovery_ns), "stats.memory_bytes");
 _Static_assert(offsetof(keel_stats, memory_limit) == offsetof(keel_stats, memory_bytes) + sizeof(((keel_stats *)0)->memory_bytes), "stats.memory_limit");
+_Static_assert(offsetof(keel_stats, checkpoints) == offsetof(keel_stats, memory_limit) + sizeof(((keel_stats *)0)->memory_limit), "stats.checkpoints");
+_Static_assert(offsetof(keel_stats, drain_failures) == offsetof(keel_stats, checkpoints) + sizeof(((keel_stats *)0)->checkpoints), "stats.drain_failures");
+_Static_assert(offsetof(keel_stats, drain_ns) == offsetof(keel_stats, drain_failures) + sizeof(((keel_stats *)0)->drain_failures), "stats.drain_ns");
+_Static_assert(offsetof(keel_stats, drain_pages_written) == offsetof(keel_stats, drain_ns) + sizeof(((keel_stats *)0)->drain_ns), "stats.drain_pages_written");
+_Static_assert(offsetof(keel_stats, drain_pages_read) == offsetof(keel_stats, drain_pages_written) + sizeof(((keel_stats *)0)->drain_pages_written), "stats.drain_pages_read");
+_Static_assert(offsetof(keel_stats, drain_bytes_written) == offsetof(keel_stats, drain_pages_read) + sizeof(((keel_stats *)0)->drain_pages_read), "stats.drain_bytes_written");
+_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.throttled_ns");
+_Static_assert(offsetof(keel_stats, throttle_waits) == offsetof(keel_stats, throttled_ns) + sizeof(((keel_stats *)0)->throttled_ns), "stats.throttle_waits");
+_Static_assert(offsetof(keel_stats, cache_limit) == offsetof(keel_stats, throttle_waits) + sizeof(((keel_stats *)0)->throttle_waits), "stats.cache_limit");
+_Static_assert(offsetof(keel_stats, cache_resident) == offsetof(keel_stats, cache_limit) + sizeof(((keel_stats *)0)->cache_limit), "stats.cache_resident");
+_Static_assert(offsetof(keel_stats, cache_pages) == offsetof(keel_stats, cache_resident) + sizeof(((keel_stats *)0)->cache_resident), "stats.cache_pages");
+_Static_assert(offsetof(keel_stats, cache_pinned) == offsetof(keel_stats, cache_pages) + sizeof(((keel_stats *)0)->cache_pages), "stats.cache_pinned");
+_Static_assert(offsetof(keel_stats, cache_loads) == offsetof(keel_stats, cache_pinned) + sizeof(((keel_stats *)0)->cache_pinned), "stats.cache_loads");
+_Static_assert(offsetof(keel_stats, cache_evictions) == offsetof(keel_stats, cache_loads) + sizeof(((keel_stats *)0)->cache_loads), "stats.cache_evictions");
+_Static_assert(offsetof(keel_stats, file_bytes) == offsetof(keel_stats, cache_evictions) + sizeof(((keel_stats *)0)->cache_evictions), "stats.file_bytes");
+_Static_assert(offsetof(keel_stats, file_used) == offsetof(keel_stats, file_bytes) + sizeof(((keel_stats *)0)->file_bytes), "stats.file_used");
+_Static_assert(offsetof(keel_stats, file_free) == offsetof(keel_stats, file_used) + sizeof(((keel_stats *)0)->file_used), "stats.file_free");
+_Static_assert(offsetof(keel_stats, file_held) == offsetof(keel_stats, file_free) + sizeof(((keel_stats *)0)->file_free), "stats.file_held");
 _Static_assert(offsetof(keel_batch_view, flags) == offsetof(keel_batch_view, struct_size) + sizeof(((keel_batch_view *)0)->struct_size), "batch_view.flags");
 _Static_assert(offsetof(keel_batch_view, count) == offsetof(keel_batch_view, flags) + sizeof(((keel_batch_view *)0)->flags), "batch_view.count");
 _Static_assert(offsetof(keel_batch_view, keys) == offsetof(keel_batch_view, count) + sizeof(((keel_batch_view *)0)->count), "batch_view.keys");

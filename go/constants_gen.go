@@ -303,6 +303,42 @@ type Stats struct {
 	MemoryBytes uint64
 	// The limit in force.
 	MemoryLimit uint64
+	// Drains that ended with a checkpoint.
+	Checkpoints uint64
+	// Drains that failed, and were or will be tried again.
+	DrainFailures uint64
+	// Time spent in drains.
+	DrainNs uint64
+	// Pages that drains wrote.
+	DrainPagesWritten uint64
+	// Pages that drains read from the file.
+	DrainPagesRead uint64
+	// What drains wrote: pages and large values.
+	DrainBytesWritten uint64
+	// Time that commits were held up because drains were behind.
+	ThrottledNs uint64
+	// Commits that waited because memory_limit was reached.
+	ThrottleWaits uint64
+	// The limit of the page cache in force.
+	CacheLimit uint64
+	// Memory that the page cache takes.
+	CacheResident uint64
+	// Pages in the cache.
+	CachePages uint64
+	// Memory of pages that views pin.
+	CachePinned uint64
+	// Pages read from the file: misses.
+	CacheLoads uint64
+	// Pages that made room for others.
+	CacheEvictions uint64
+	// Size of the database file.
+	FileBytes uint64
+	// What the newest checkpoint uses of it.
+	FileUsed uint64
+	// What can be written anew.
+	FileFree uint64
+	// What only old snapshots or the checkpoint before the newest still need.
+	FileHeld uint64
 }
 
 // fields lists the numbers of the record in the order in which the raw layer gives them.
@@ -345,5 +381,23 @@ func (r *Stats) fields() []*uint64 {
 		&r.RecoveryNs,
 		&r.MemoryBytes,
 		&r.MemoryLimit,
+		&r.Checkpoints,
+		&r.DrainFailures,
+		&r.DrainNs,
+		&r.DrainPagesWritten,
+		&r.DrainPagesRead,
+		&r.DrainBytesWritten,
+		&r.ThrottledNs,
+		&r.ThrottleWaits,
+		&r.CacheLimit,
+		&r.CacheResident,
+		&r.CachePages,
+		&r.CachePinned,
+		&r.CacheLoads,
+		&r.CacheEvictions,
+		&r.FileBytes,
+		&r.FileUsed,
+		&r.FileFree,
+		&r.FileHeld,
 	}
 }

@@ -51,48 +51,48 @@ typedef _goslice_ swig_type_17;
 typedef long long swig_type_18;
 typedef long long swig_type_19;
 typedef long long swig_type_20;
-typedef _goslice_ swig_type_21;
-typedef long long swig_type_22;
-typedef _goslice_ swig_type_23;
-typedef long long swig_type_24;
+typedef long long swig_type_21;
+typedef _goslice_ swig_type_22;
+typedef long long swig_type_23;
+typedef _goslice_ swig_type_24;
 typedef long long swig_type_25;
-typedef _gostring_ swig_type_26;
-typedef long long swig_type_27;
+typedef long long swig_type_26;
+typedef _gostring_ swig_type_27;
 typedef long long swig_type_28;
 typedef long long swig_type_29;
 typedef long long swig_type_30;
 typedef long long swig_type_31;
 typedef long long swig_type_32;
-typedef _goslice_ swig_type_33;
+typedef long long swig_type_33;
 typedef _goslice_ swig_type_34;
-typedef long long swig_type_35;
+typedef _goslice_ swig_type_35;
 typedef long long swig_type_36;
-typedef _goslice_ swig_type_37;
-typedef long long swig_type_38;
+typedef long long swig_type_37;
+typedef _goslice_ swig_type_38;
 typedef long long swig_type_39;
 typedef long long swig_type_40;
-typedef _goslice_ swig_type_41;
+typedef long long swig_type_41;
 typedef _goslice_ swig_type_42;
-typedef long long swig_type_43;
+typedef _goslice_ swig_type_43;
 typedef long long swig_type_44;
-typedef _goslice_ swig_type_45;
-typedef long long swig_type_46;
+typedef long long swig_type_45;
+typedef _goslice_ swig_type_46;
 typedef long long swig_type_47;
-typedef _goslice_ swig_type_48;
+typedef long long swig_type_48;
 typedef _goslice_ swig_type_49;
-typedef long long swig_type_50;
+typedef _goslice_ swig_type_50;
 typedef long long swig_type_51;
-typedef _goslice_ swig_type_52;
-typedef long long swig_type_53;
+typedef long long swig_type_52;
+typedef _goslice_ swig_type_53;
 typedef long long swig_type_54;
 typedef long long swig_type_55;
 typedef long long swig_type_56;
 typedef long long swig_type_57;
 typedef long long swig_type_58;
-typedef _goslice_ swig_type_59;
-typedef long long swig_type_60;
-typedef _goslice_ swig_type_61;
-typedef long long swig_type_62;
+typedef long long swig_type_59;
+typedef _goslice_ swig_type_60;
+typedef long long swig_type_61;
+typedef _goslice_ swig_type_62;
 typedef long long swig_type_63;
 typedef long long swig_type_64;
 typedef long long swig_type_65;
@@ -101,18 +101,19 @@ typedef long long swig_type_67;
 typedef long long swig_type_68;
 typedef long long swig_type_69;
 typedef long long swig_type_70;
-typedef _goslice_ swig_type_71;
-typedef long long swig_type_72;
+typedef long long swig_type_71;
+typedef _goslice_ swig_type_72;
 typedef long long swig_type_73;
 typedef long long swig_type_74;
-typedef _gostring_ swig_type_75;
-typedef long long swig_type_76;
-typedef _goslice_ swig_type_77;
-typedef long long swig_type_78;
+typedef long long swig_type_75;
+typedef _gostring_ swig_type_76;
+typedef long long swig_type_77;
+typedef _goslice_ swig_type_78;
 typedef long long swig_type_79;
-typedef _goslice_ swig_type_80;
+typedef long long swig_type_80;
 typedef _goslice_ swig_type_81;
 typedef _goslice_ swig_type_82;
+typedef _goslice_ swig_type_83;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -125,35 +126,36 @@ extern swig_intgo _wrap_version_number_keel(void);
 extern int _wrap_feature_keel(swig_type_17 arg1, swig_voidp arg2, swig_voidp arg3);
 extern int _wrap_close_keel(swig_type_18 arg1, swig_voidp arg2);
 extern int _wrap_flush_keel(swig_type_19 arg1, swig_voidp arg2);
-extern int _wrap_last_checkpoint_keel(swig_type_20 arg1, swig_type_21 arg2, swig_voidp arg3);
-extern int _wrap_get_stats_keel(swig_type_22 arg1, swig_type_23 arg2, swig_voidp arg3);
-extern int _wrap_keyspace_close_keel(swig_type_24 arg1, swig_voidp arg2);
-extern int _wrap_keyspace_drop_keel(swig_type_25 arg1, swig_type_26 arg2, swig_voidp arg3);
-extern int _wrap_keyspace_list_keel(swig_type_27 arg1, swig_type_28 arg2, swig_voidp arg3);
-extern int _wrap_commit_keel(swig_type_29 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_rollback_keel(swig_type_30 arg1, swig_voidp arg2);
-extern int _wrap_get_copy_keel(swig_type_31 arg1, swig_type_32 arg2, swig_type_33 arg3, swig_type_34 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_get_view_keel(swig_type_35 arg1, swig_type_36 arg2, swig_type_37 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_view_release_keel(swig_type_38 arg1, swig_voidp arg2);
-extern int _wrap_put_keel(swig_type_39 arg1, swig_type_40 arg2, swig_type_41 arg3, swig_type_42 arg4, swig_voidp arg5);
-extern int _wrap_del_keel(swig_type_43 arg1, swig_type_44 arg2, swig_type_45 arg3, swig_voidp arg4);
-extern int _wrap_del_range_keel(swig_type_46 arg1, swig_type_47 arg2, swig_type_48 arg3, swig_type_49 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_write_batch_keel(swig_type_50 arg1, swig_type_51 arg2, swig_type_52 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_cursor_close_keel(swig_type_53 arg1, swig_voidp arg2);
-extern int _wrap_cursor_first_keel(swig_type_54 arg1, swig_voidp arg2);
-extern int _wrap_cursor_last_keel(swig_type_55 arg1, swig_voidp arg2);
-extern int _wrap_cursor_next_keel(swig_type_56 arg1, swig_voidp arg2);
-extern int _wrap_cursor_prev_keel(swig_type_57 arg1, swig_voidp arg2);
-extern int _wrap_cursor_seek_keel(swig_type_58 arg1, swig_type_59 arg2, swig_voidp arg3);
-extern int _wrap_cursor_seek_le_keel(swig_type_60 arg1, swig_type_61 arg2, swig_voidp arg3);
-extern int _wrap_cursor_next_batch_keel(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, swig_type_65 arg4, swig_voidp arg5);
-extern int _wrap_cursor_prev_batch_keel(swig_type_66 arg1, swig_type_67 arg2, swig_type_68 arg3, swig_type_69 arg4, swig_voidp arg5);
+extern int _wrap_make_checkpoint_keel(swig_type_20 arg1, swig_voidp arg2);
+extern int _wrap_last_checkpoint_keel(swig_type_21 arg1, swig_type_22 arg2, swig_voidp arg3);
+extern int _wrap_get_stats_keel(swig_type_23 arg1, swig_type_24 arg2, swig_voidp arg3);
+extern int _wrap_keyspace_close_keel(swig_type_25 arg1, swig_voidp arg2);
+extern int _wrap_keyspace_drop_keel(swig_type_26 arg1, swig_type_27 arg2, swig_voidp arg3);
+extern int _wrap_keyspace_list_keel(swig_type_28 arg1, swig_type_29 arg2, swig_voidp arg3);
+extern int _wrap_commit_keel(swig_type_30 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_rollback_keel(swig_type_31 arg1, swig_voidp arg2);
+extern int _wrap_get_copy_keel(swig_type_32 arg1, swig_type_33 arg2, swig_type_34 arg3, swig_type_35 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_get_view_keel(swig_type_36 arg1, swig_type_37 arg2, swig_type_38 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_view_release_keel(swig_type_39 arg1, swig_voidp arg2);
+extern int _wrap_put_keel(swig_type_40 arg1, swig_type_41 arg2, swig_type_42 arg3, swig_type_43 arg4, swig_voidp arg5);
+extern int _wrap_del_keel(swig_type_44 arg1, swig_type_45 arg2, swig_type_46 arg3, swig_voidp arg4);
+extern int _wrap_del_range_keel(swig_type_47 arg1, swig_type_48 arg2, swig_type_49 arg3, swig_type_50 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_write_batch_keel(swig_type_51 arg1, swig_type_52 arg2, swig_type_53 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_cursor_close_keel(swig_type_54 arg1, swig_voidp arg2);
+extern int _wrap_cursor_first_keel(swig_type_55 arg1, swig_voidp arg2);
+extern int _wrap_cursor_last_keel(swig_type_56 arg1, swig_voidp arg2);
+extern int _wrap_cursor_next_keel(swig_type_57 arg1, swig_voidp arg2);
+extern int _wrap_cursor_prev_keel(swig_type_58 arg1, swig_voidp arg2);
+extern int _wrap_cursor_seek_keel(swig_type_59 arg1, swig_type_60 arg2, swig_voidp arg3);
+extern int _wrap_cursor_seek_le_keel(swig_type_61 arg1, swig_type_62 arg2, swig_voidp arg3);
+extern int _wrap_cursor_next_batch_keel(swig_type_63 arg1, swig_type_64 arg2, swig_type_65 arg3, swig_type_66 arg4, swig_voidp arg5);
+extern int _wrap_cursor_prev_batch_keel(swig_type_67 arg1, swig_type_68 arg2, swig_type_69 arg3, swig_type_70 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_batch_free_keel(swig_type_70 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_71 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_72 arg7, swig_type_73 arg8, swig_voidp arg9, swig_voidp arg10);
-extern int _wrap_keyspace_open_keel(swig_type_74 arg1, swig_type_75 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_begin_keel(swig_type_76 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_77 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_78 arg1, swig_type_79 arg2, swig_type_80 arg3, swig_type_81 arg4, swig_type_82 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_batch_free_keel(swig_type_71 arg1, swig_voidp arg2);
+extern int _wrap_open_keel(swig_type_72 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_73 arg7, swig_type_74 arg8, swig_voidp arg9, swig_voidp arg10);
+extern int _wrap_keyspace_open_keel(swig_type_75 arg1, swig_type_76 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_begin_keel(swig_type_77 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_78 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_79 arg1, swig_type_80 arg2, swig_type_81 arg3, swig_type_82 arg4, swig_type_83 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -322,12 +324,20 @@ func rawFlush(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	return swig_r
 }
 
+func rawMakeCheckpoint(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_make_checkpoint_keel(C.swig_type_20(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
+}
+
 func rawLastCheckpoint(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_20(_swig_i_0), *(*C.swig_type_21)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_21(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -339,7 +349,7 @@ func rawGetStats(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_22(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_23(_swig_i_0), *(*C.swig_type_24)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -350,7 +360,7 @@ func rawKeyspaceClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_24(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_25(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -359,7 +369,7 @@ func rawKeyspaceDrop(arg1 uint64, arg2 string, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_25(_swig_i_0), *(*C.swig_type_26)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_26(_swig_i_0), *(*C.swig_type_27)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -371,7 +381,7 @@ func rawKeyspaceList(arg1 uint64, arg2 uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_27(_swig_i_0), C.swig_type_28(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_28(_swig_i_0), C.swig_type_29(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -380,7 +390,7 @@ func rawCommit(arg1 uint64, arg2 *uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_29(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_30(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -388,7 +398,7 @@ func rawRollback(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_30(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_31(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -400,7 +410,7 @@ func rawGetCopy(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_31(_swig_i_0), C.swig_type_32(_swig_i_1), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_32(_swig_i_0), C.swig_type_33(_swig_i_1), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -417,7 +427,7 @@ func rawGetView(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *rawEr
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_35(_swig_i_0), C.swig_type_36(_swig_i_1), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_36(_swig_i_0), C.swig_type_37(_swig_i_1), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -428,7 +438,7 @@ func rawViewRelease(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_38(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_39(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -439,7 +449,7 @@ func rawPut(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *rawError) 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_put_keel(C.swig_type_39(_swig_i_0), C.swig_type_40(_swig_i_1), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_42)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_put_keel(C.swig_type_40(_swig_i_0), C.swig_type_41(_swig_i_1), *(*C.swig_type_42)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_43)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -455,7 +465,7 @@ func rawDel(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *rawError) (_swig_ret in
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_del_keel(C.swig_type_43(_swig_i_0), C.swig_type_44(_swig_i_1), *(*C.swig_type_45)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_del_keel(C.swig_type_44(_swig_i_0), C.swig_type_45(_swig_i_1), *(*C.swig_type_46)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -470,7 +480,7 @@ func rawDelRange(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_46(_swig_i_0), C.swig_type_47(_swig_i_1), *(*C.swig_type_48)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_49)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_47(_swig_i_0), C.swig_type_48(_swig_i_1), *(*C.swig_type_49)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_50)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -487,7 +497,7 @@ func rawWriteBatch(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_50(_swig_i_0), C.swig_type_51(_swig_i_1), *(*C.swig_type_52)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_51(_swig_i_0), C.swig_type_52(_swig_i_1), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -498,7 +508,7 @@ func rawCursorClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_53(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_54(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -506,7 +516,7 @@ func rawCursorFirst(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_54(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_55(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -514,7 +524,7 @@ func rawCursorLast(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_55(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_56(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -522,7 +532,7 @@ func rawCursorNext(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_56(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -530,7 +540,7 @@ func rawCursorPrev(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_58(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -539,7 +549,7 @@ func rawCursorSeek(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_58(_swig_i_0), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_59(_swig_i_0), *(*C.swig_type_60)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -551,7 +561,7 @@ func rawCursorSeekLe(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_60(_swig_i_0), *(*C.swig_type_61)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_61(_swig_i_0), *(*C.swig_type_62)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -565,7 +575,7 @@ func rawCursorNextBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_62(_swig_i_0), C.swig_type_63(_swig_i_1), C.swig_type_64(_swig_i_2), C.swig_type_65(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_63(_swig_i_0), C.swig_type_64(_swig_i_1), C.swig_type_65(_swig_i_2), C.swig_type_66(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -576,7 +586,7 @@ func rawCursorPrevBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_66(_swig_i_0), C.swig_type_67(_swig_i_1), C.swig_type_68(_swig_i_2), C.swig_type_69(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_67(_swig_i_0), C.swig_type_68(_swig_i_1), C.swig_type_69(_swig_i_2), C.swig_type_70(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -592,7 +602,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_70(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_71(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -608,7 +618,7 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_7 := arg8
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_71)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_72(_swig_i_6), C.swig_type_73(_swig_i_7), C.swig_voidp(_swig_i_8), C.swig_voidp(_swig_i_9)))
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_72)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_73(_swig_i_6), C.swig_type_74(_swig_i_7), C.swig_voidp(_swig_i_8), C.swig_voidp(_swig_i_9)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -622,7 +632,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_74(_swig_i_0), *(*C.swig_type_75)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_75(_swig_i_0), *(*C.swig_type_76)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -638,7 +648,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_76(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_77)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_77(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_78)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -654,7 +664,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_78(_swig_i_0), C.swig_type_79(_swig_i_1), *(*C.swig_type_80)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_82)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_79(_swig_i_0), C.swig_type_80(_swig_i_1), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_82)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

@@ -263,7 +263,25 @@ static void* Swig_malloc(int c) {
   X(record, recovery_bytes), \
   X(record, recovery_ns), \
   X(record, memory_bytes), \
-  X(record, memory_limit)
+  X(record, memory_limit), \
+  X(record, checkpoints), \
+  X(record, drain_failures), \
+  X(record, drain_ns), \
+  X(record, drain_pages_written), \
+  X(record, drain_pages_read), \
+  X(record, drain_bytes_written), \
+  X(record, throttled_ns), \
+  X(record, throttle_waits), \
+  X(record, cache_limit), \
+  X(record, cache_resident), \
+  X(record, cache_pages), \
+  X(record, cache_pinned), \
+  X(record, cache_loads), \
+  X(record, cache_evictions), \
+  X(record, file_bytes), \
+  X(record, file_used), \
+  X(record, file_free), \
+  X(record, file_held)
 
 
 /* keel_get_many with the offsets as plain bytes: SWIG would name their type in a way that C compilers take for another. */
@@ -602,6 +620,21 @@ int _wrap_flush_keel(long long _swig_go_0, keel_error *_swig_go_1) {
   arg2 = (keel_error *)_swig_go_1;
 
   result = (keel_status)keel_flush(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_make_checkpoint_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_db arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_db)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_make_checkpoint(arg1,arg2);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }

@@ -27,6 +27,7 @@ int32_t keel_status_is_retryable(keel_status status);
 keel_status keel_open(const char *path, const keel_options *options, keel_db *out_db, keel_error *err);
 keel_status keel_close(keel_db db, keel_error *err);
 keel_status keel_flush(keel_db db, keel_error *err);
+keel_status keel_make_checkpoint(keel_db db, keel_error *err);
 keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, keel_error *err);
 keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err);
 keel_status keel_keyspace_open(keel_db db, const char *name, size_t name_size, const keel_keyspace_options *options,

@@ -47,5 +47,23 @@
   X(record, recovery_bytes), \
   X(record, recovery_ns), \
   X(record, memory_bytes), \
-  X(record, memory_limit)
+  X(record, memory_limit), \
+  X(record, checkpoints), \
+  X(record, drain_failures), \
+  X(record, drain_ns), \
+  X(record, drain_pages_written), \
+  X(record, drain_pages_read), \
+  X(record, drain_bytes_written), \
+  X(record, throttled_ns), \
+  X(record, throttle_waits), \
+  X(record, cache_limit), \
+  X(record, cache_resident), \
+  X(record, cache_pages), \
+  X(record, cache_pinned), \
+  X(record, cache_loads), \
+  X(record, cache_evictions), \
+  X(record, file_bytes), \
+  X(record, file_used), \
+  X(record, file_free), \
+  X(record, file_held)
 %}

@@ -7,6 +7,13 @@
 
 #define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
 
+/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds. Larger deltas make drains
+ * rarer, and each of them touches pages once for more rows. */
+#define DB_DELTA_SHARE 32
+#define DB_DELTA_MIN ((uint64_t)4 << 20)
+#define DB_DELTA_MAX ((uint64_t)256 << 20)
+#define DB_CACHE_MAX ((uint64_t)1 << 42) /* more than any machine has; four times that is address space */
+
 static const char db_memory_path[] = ":memory:";
 
 static kl_status db_check_options(const char *path, const kl_db_options *options, kl_error *err) {
@@ -27,6 +34,21 @@ static kl_status db_check_options(const char *path, const kl_db_options *options
   return KL_OK;
 }
 
+static uint64_t db_clamp(uint64_t value, uint64_t least, uint64_t most) {
+  return value < least ? least : value > most ? most : value;
+}
+
+static uint64_t db_clamp_cache(uint64_t size) {
+  return db_clamp(size, KL_CACHE_LIMIT_MIN, DB_CACHE_MAX);
+}
+
+static void db_default_sizes(kl_db_options *options, uint64_t physical) {
+  if (options->memory_limit == 0) options->memory_limit = physical / 2;
+  uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
+  if (options->delta_size == 0) options->delta_size = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
+}
+
 /* An object without an engine: `busy` held, one reference, one holder. */
 static kl_status db_new(kl_os *os, const char *path, const kl_db_options *options, kl_db **out, kl_error *err) {
   kl_db *db = kl_alloc(os->allocator, sizeof *db);
@@ -36,6 +58,10 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   db->path = kl_alloc(os->allocator, db->path_size);
   kl_status status = db->path == NULL ? kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database") : KL_OK;
   if (status == KL_OK) status = kl_mutex_init(&db->busy, err);
+  if (status == KL_OK) {
+    status = kl_db_drainer_init(db, err);
+    if (status != KL_OK) kl_mutex_destroy(&db->busy);
+  }
   if (status != KL_OK) {
     kl_free(os->allocator, db->path, db->path_size);
     kl_free(os->allocator, db, sizeof *db);
@@ -48,7 +74,7 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   db->options = *options;
   if (db->options.durability == KL_DURABILITY_DEFAULT) db->options.durability = KL_DURABILITY_FULL;
   if (db->options.group_interval_ns == 0) db->options.group_interval_ns = DB_GROUP_INTERVAL_NS;
-  if (db->options.memory_limit == 0) db->options.memory_limit = kl_os_physical_memory(os) / 2;
+  db_default_sizes(&db->options, kl_os_physical_memory(os));
   kl_mutex_lock(&db->busy);
   *out = db;
   return KL_OK;
@@ -57,20 +83,60 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
 static kl_status db_open_memory(kl_db *db, kl_error *err) {
   kl_status status = kl_db_engine_new(db, err);
   if (status != KL_OK) return status;
-  kl_txn_manager_start(db->manager, NULL, 0);
-  status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
+  uint32_t page_size = db->options.page_size != 0 ? db->options.page_size : KL_PAGE_SIZE_DEFAULT;
+  status = kl_store_new_memory(db->os, page_size, &db->store, err);
+  if (status == KL_OK) status = kl_db_engine_attach(db, err);
+  if (status == KL_OK) {
+    kl_txn_manager_start(db->manager, NULL, 0);
+    status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
+    if (status != KL_OK) kl_txn_manager_close(db->manager);
+  }
   if (status != KL_OK) {
-    kl_txn_manager_close(db->manager);
+    kl_db_engine_detach(db);
+    kl_store_close(db->store);
     kl_txn_manager_unref(db->manager);
   }
   return status;
+}
+
+kl_status kl_db_engine_attach(kl_db *db, kl_error *err) {
+  kl_pages_options options = {.os = db->os,
+                              .allocator = kl_txn_manager_allocator(db->manager),
+                              .store = db->store,
+                              .cache_limit = db->options.cache_size};
+  kl_status status = kl_pages_new(&options, &db->pages, err);
+  if (status != KL_OK) {
+    db->pages = NULL;
+    return status;
+  }
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  const kl_store_pointer *root = &checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_roots *roots;
+  status = kl_roots_open(db->pages, &catalogue, checkpoint.sequence, checkpoint.ts, &roots, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_manager_set_roots(db->manager, roots, err);
+  kl_roots_unref(roots);
+  return status;
+}
+
+void kl_db_engine_detach(kl_db *db) {
+  if (db->pages == NULL) return;
+  kl_pages_detach(db->pages);
+  kl_pages_unref(db->pages);
+  db->pages = NULL;
 }
 
 kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
   kl_txn_manager_options options = {.read_only = db->options.read_only,
                                     .durability = db->options.durability,
                                     .group_interval_ns = db->options.group_interval_ns,
-                                    .memory_limit = db->options.memory_limit};
+                                    .memory_limit = db->options.memory_limit,
+                                    .delta_size = db->options.read_only ? 0 : db->options.delta_size,
+                                    .drain_wanted = kl_db_drain_wanted,
+                                    .drain_context = db};
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 
@@ -85,6 +151,8 @@ static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked
     which = "group_interval";
   }
   if (asked->memory_limit != 0 && asked->memory_limit != db->options.memory_limit) which = "memory_limit";
+  if (asked->cache_size != 0 && db_clamp_cache(asked->cache_size) != db->options.cache_size) which = "cache_size";
+  if (asked->delta_size != 0 && asked->delta_size != db->options.delta_size) which = "delta_size";
   if (which == NULL) return KL_OK;
   return kl_fail(err, KL_E_INVALID, "%s is open in this process with another %s; ask for the same, or close it first",
                  db->path, which);
@@ -114,6 +182,7 @@ static kl_status db_open_registered(kl_db *db, bool create, kl_error *err) {
     if (status != KL_OK) {
       kl_catalogue_free(db->catalogue);
       kl_txn_manager_close(db->manager);
+      kl_db_drainer_stop(db);
       (void)kl_db_files_close(db, NULL); /* the first error is the one to tell */
       kl_txn_manager_unref(db->manager);
     }
@@ -184,6 +253,7 @@ kl_status kl_db_release(kl_db *db, kl_error *err) {
   if (!kl_db_registry_release(db)) return KL_OK;
   kl_catalogue_free(db->catalogue);
   kl_txn_manager_close(db->manager);
+  kl_db_drainer_stop(db);
   status = kl_db_files_close(db, err);
   kl_txn_manager_unref(db->manager);
   kl_db_registry_remove(db);
@@ -208,6 +278,14 @@ kl_allocator *kl_db_allocator(kl_db *db) {
 kl_status kl_db_flush(kl_db *db, kl_error *err) {
   kl_status status = db_check_fork(db, err);
   return status == KL_OK ? kl_txn_manager_flush(db->manager, err) : status;
+}
+
+kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  if (status == KL_OK && db->options.read_only) {
+    status = kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; open it for writing to make a checkpoint");
+  }
+  return status == KL_OK ? kl_db_drain(db, false, err) : status;
 }
 
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {

@@ -15,6 +15,7 @@
 /* capi/ reaches assertions, the checksum query and the fork count through this header. */
 #include "../base/assert.h"
 #include "../base/crc32c.h"
+#include "../drain/drain.h"
 #include "../keyspace/keyspace.h"
 #include "../os/os.h"
 #include "../os/thread.h"
@@ -30,7 +31,9 @@ typedef struct kl_db_options {
   kl_durability durability;
   uint64_t group_interval_ns; /* 0: 10 ms */
   uint64_t log_segment_size;  /* 0: default */
-  uint64_t memory_limit;      /* bytes of delta, 0: half of physical memory; beyond it commits get KL_E_LIMIT */
+  uint64_t memory_limit;      /* bytes of deltas, 0: half of physical memory; beyond it commits wait for the drain */
+  uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
+  uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
   uint32_t page_size;         /* format parameter at creation, 0: default */
   uint32_t file_mode;         /* 0: 0600 */
 } kl_db_options;
@@ -48,6 +51,8 @@ kl_catalogue *kl_db_catalogue(kl_db *db);
 kl_allocator *kl_db_allocator(kl_db *db);
 
 kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so far is on disk when it returns */
+/* Everything committed so far is in the trees, and a checkpoint says so, when it returns. Errors of the drain. */
+kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
 typedef struct kl_db_stats {
@@ -62,6 +67,11 @@ typedef struct kl_db_stats {
   kl_wal_stats log; /* zeros for :memory: */
   uint64_t recovery_batches, recovery_bytes, recovery_ns;
   uint64_t memory_bytes, memory_limit;
+  kl_cache_stats cache;
+  kl_store_space space;
+  uint64_t checkpoints, drain_failures, drain_ns;
+  kl_drain_stats drains; /* of all */
+  uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;
 kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err);

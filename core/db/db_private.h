@@ -7,6 +7,7 @@
 #include "../txn/manager.h"
 #include "../wal/wal.h"
 #include "db.h"
+#include "drainer.h"
 
 enum {
   DB_PATH_MAX = 4095,    /* bytes, without the terminator */
@@ -36,8 +37,11 @@ struct kl_db {
 
   kl_txn_manager *manager;
   kl_catalogue *catalogue;
-  kl_wal *wal;     /* NULL for :memory:, and for a read-only database that has none yet */
-  kl_store *store; /* NULL for :memory: */
+  db_identity log_identity; /* of NAME-wal */
+  kl_wal *wal;              /* NULL for :memory:, and for a read-only database that has none yet */
+  kl_store *store;          /* of a :memory: database, one in memory */
+  kl_pages *pages;
+  db_drainer drainer;
   uint64_t recovery_batches, recovery_bytes, recovery_ns;
 
   /* The registry's. */
@@ -51,9 +55,15 @@ struct kl_db {
 /* Makes db->manager from the options; not started yet. */
 kl_status kl_db_engine_new(kl_db *db, kl_error *err);
 
+/* Over db->store, which is open: db->pages, and the trees of the newest checkpoint for db->manager. */
+kl_status kl_db_engine_attach(kl_db *db, kl_error *err);
+/* The store is about to be closed. */
+void kl_db_engine_detach(kl_db *db);
+
 /* Files (files.c): opens or creates NAME and NAME-wal and starts the manager. On failure everything is closed again. */
 kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err);
-/* Syncs what was acknowledged and closes. The manager has been closed. */
+/* Drains what is left, so that one file remains; when that fails, syncs the log and leaves it. Closes. The manager has
+ * been closed. */
 kl_status kl_db_files_close(kl_db *db, kl_error *err);
 
 #endif

@@ -107,6 +107,14 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     if (created) db_files_uncreate(db, wal_path);
     return status;
   }
+  status = kl_db_engine_attach(db, err);
+  if (status != KL_OK) {
+    if (created) db_files_uncreate(db, wal_path);
+    kl_db_engine_detach(db);
+    kl_txn_manager_unref(db->manager);
+    db->manager = NULL;
+    return status;
+  }
   if (checkpoint.log_needed) {
     status = db_files_recover(db, wal_path, &checkpoint, &last_ts, err);
   } else if (!db->options.read_only) {
@@ -116,11 +124,17 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     kl_txn_manager_start(db->manager, db->wal, last_ts > checkpoint.ts ? last_ts : checkpoint.ts);
     status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
   }
+  if (status == KL_OK && db->wal != NULL) {
+    kl_file_info info;
+    status = kl_os_stat(db->os, wal_path, &info, err);
+    db->log_identity = (db_identity){true, info.device, info.inode};
+  }
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
     if (created && db->wal == NULL) db_files_uncreate(db, wal_path);
     kl_txn_manager_close(db->manager);
+    kl_db_engine_detach(db);
     kl_wal_close(db->wal);
     db->wal = NULL;
     kl_txn_manager_unref(db->manager);
@@ -190,17 +204,38 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
   (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
+/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1). A
+ * relative path may mean another place by now: only the file that was opened is removed. */
+static void db_files_remove_log(kl_db *db) {
+  char *wal_path;
+  size_t wal_path_size;
+  kl_file_info info;
+  if (db_files_wal_path(db, &wal_path, &wal_path_size, NULL) != KL_OK) return;
+  if (kl_os_stat(db->os, wal_path, &info, NULL) == KL_OK && info.kind == KL_FILE_REGULAR &&
+      info.device == db->log_identity.device && info.inode == db->log_identity.inode &&
+      kl_os_remove(db->os, wal_path, NULL) == KL_OK) {
+    (void)kl_os_sync_directory(db->os, wal_path, NULL);
+  }
+  kl_free(db->os->allocator, wal_path, wal_path_size);
+}
+
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
   kl_status status = KL_OK;
+  bool remove = false;
   if (db->wal != NULL && !db->options.read_only) {
     /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can
      * promise nothing any more, and has said so to those who were waiting. */
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);
-    if (status == KL_OK && !stats.poisoned) db_files_seal(db, stats.tail_lsn);
+    bool sound = status == KL_OK && !stats.poisoned && kl_txn_manager_check(db->manager, NULL) == KL_OK;
+    /* A drain that fails (a full disk, say) leaves it all in the log, where it is as safe. */
+    remove = sound && kl_db_drain(db, true, NULL) == KL_OK;
+    if (sound && !remove) db_files_seal(db, stats.tail_lsn);
   }
+  kl_db_engine_detach(db);
   kl_wal_close(db->wal);
+  if (remove) db_files_remove_log(db);
   kl_store_close(db->store);
   db->wal = NULL;
   db->store = NULL;

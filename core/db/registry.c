@@ -45,6 +45,7 @@ static bool db_registry_let_go(kl_db *db) {
 
 static void db_registry_free(kl_db *db) {
   kl_mutex_destroy(&db->busy);
+  kl_db_drainer_destroy(db);
   kl_free(db->os->allocator, db->path, db->path_size);
   kl_free(db->os->allocator, db, sizeof *db);
 }

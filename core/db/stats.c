@@ -36,6 +36,16 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
+  out->throttled_ns = txn.throttled_ns;
+  out->throttle_waits = txn.throttle_waits;
+  if (db->pages != NULL) kl_pages_cache_stats(db->pages, &out->cache);
+  if (db->store != NULL) kl_store_get_space(db->store, &out->space);
+  kl_mutex_lock(&db->drainer.mutex);
+  out->checkpoints = db->drainer.checkpoints;
+  out->drain_failures = db->drainer.failures;
+  out->drain_ns = db->drainer.totals.ns;
+  out->drains = db->drainer.totals;
+  kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;
   out->recovery_bytes = db->recovery_bytes;
   out->recovery_ns = db->recovery_ns;

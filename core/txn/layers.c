@@ -144,6 +144,27 @@ kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err
   return KL_OK;
 }
 
+static size_t layers_add_live(const kl_layers *layers, uint64_t *out, size_t capacity, size_t count) {
+  if (layers->roots == NULL) return count;
+  uint64_t sequence = kl_roots_sequence(layers->roots);
+  for (size_t i = 0; i < count && i < capacity; i++) {
+    if (out[i] == sequence) return count;
+  }
+  if (count < capacity) out[count] = sequence;
+  return count + 1;
+}
+
+size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity) {
+  kl_layers_collect(book);
+  size_t count = layers_add_live(kl_layers_current(book), out, capacity, 0);
+  kl_mutex_lock(&book->retired_mutex);
+  for (const kl_layers *layers = book->retired; layers != NULL; layers = layers->next) {
+    count = layers_add_live(layers, out, capacity, count);
+  }
+  kl_mutex_unlock(&book->retired_mutex);
+  return count;
+}
+
 /* The delta with that number, NULL when it is gone. */
 static kl_delta *layers_by_serial(kl_layers_book *book, const kl_layers *current, const kl_layers *seen,
                                   uint64_t serial) {

@@ -13,6 +13,7 @@
 #define KL_TXN_LAYERS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../delta/delta.h"
@@ -72,6 +73,10 @@ kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err
 
 /* Frees retired layers that no snapshot reads any more. Any thread, without the turn or with it. */
 void kl_layers_collect(kl_layers_book *book);
+
+/* Writes the sequence numbers of the checkpoints whose trees a snapshot can read, now or from now on, into `out`, as far
+ * as `capacity` goes; returns how many there are. Under the turn. */
+size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity);
 
 /* When the key was last written, as far as the deltas tell that are newer than those of `seen`, and its active one.
  * False: one of those deltas is gone (the snapshot is too old for what is remembered). Under the turn. */

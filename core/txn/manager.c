@@ -166,6 +166,13 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
   return KL_OK;
 }
 
+size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  size_t count = kl_layers_live_roots(&manager->layers, out, capacity);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return count;
+}
+
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {
   kl_throttle_drained(&manager->throttle, 0, reason);
 }
@@ -174,6 +181,9 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
   if (last_ts < KL_TS_EMPTY) last_ts = KL_TS_EMPTY;
   manager->wal = wal;
   manager->pipeline.last_ts = last_ts;
+  kl_delta_stats replayed;
+  kl_delta_get_stats(kl_txn_manager_delta(manager), &replayed);
+  if (replayed.versions != 0) kl_throttle_add(&manager->throttle, replayed.bytes);
   atomic_store_explicit(&manager->visible_ts, last_ts, memory_order_seq_cst);
   /* Release: whoever finds it open sees the above. */
   atomic_store_explicit(&manager->open, true, memory_order_release);

@@ -1499,7 +1499,25 @@ template <typename T> T SwigValueInit() {
   X(record, recovery_bytes), \
   X(record, recovery_ns), \
   X(record, memory_bytes), \
-  X(record, memory_limit)
+  X(record, memory_limit), \
+  X(record, checkpoints), \
+  X(record, drain_failures), \
+  X(record, drain_ns), \
+  X(record, drain_pages_written), \
+  X(record, drain_pages_read), \
+  X(record, drain_bytes_written), \
+  X(record, throttled_ns), \
+  X(record, throttle_waits), \
+  X(record, cache_limit), \
+  X(record, cache_resident), \
+  X(record, cache_pages), \
+  X(record, cache_pinned), \
+  X(record, cache_loads), \
+  X(record, cache_evictions), \
+  X(record, file_bytes), \
+  X(record, file_used), \
+  X(record, file_free), \
+  X(record, file_held)
 
 
 #include "addon.h"
@@ -2030,6 +2048,40 @@ Napi::Value _wrap_flush(const Napi::CallbackInfo &info) {
   error2.message[0] = 0;
   arg2 = &error2;
   arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_flush(arg1,arg2);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_make_checkpoint(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_db arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_make_checkpoint.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_make_checkpoint(arg1,arg2);
   jsresult = env.Undefined();
   if (result != KEEL_OK) {
     kn_throw(env, arg2);
@@ -3610,6 +3662,7 @@ exports.Set("status_class", Napi::Function::New<_wrap_status_class>(env, "status
 exports.Set("status_is_retryable", Napi::Function::New<_wrap_status_is_retryable>(env, "status_is_retryable"));
 exports.Set("close", Napi::Function::New<_wrap_close>(env, "close"));
 exports.Set("flush", Napi::Function::New<_wrap_flush>(env, "flush"));
+exports.Set("make_checkpoint", Napi::Function::New<_wrap_make_checkpoint>(env, "make_checkpoint"));
 exports.Set("last_checkpoint", Napi::Function::New<_wrap_last_checkpoint>(env, "last_checkpoint"));
 exports.Set("get_stats", Napi::Function::New<_wrap_get_stats>(env, "get_stats"));
 exports.Set("keyspace_close", Napi::Function::New<_wrap_keyspace_close>(env, "keyspace_close"));

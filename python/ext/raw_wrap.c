@@ -3296,7 +3296,25 @@ static swig_module_info swig_module = {swig_types, 12, 0, 0, 0, 0};
   X(record, recovery_bytes), \
   X(record, recovery_ns), \
   X(record, memory_bytes), \
-  X(record, memory_limit)
+  X(record, memory_limit), \
+  X(record, checkpoints), \
+  X(record, drain_failures), \
+  X(record, drain_ns), \
+  X(record, drain_pages_written), \
+  X(record, drain_pages_read), \
+  X(record, drain_bytes_written), \
+  X(record, throttled_ns), \
+  X(record, throttle_waits), \
+  X(record, cache_limit), \
+  X(record, cache_resident), \
+  X(record, cache_pages), \
+  X(record, cache_pinned), \
+  X(record, cache_loads), \
+  X(record, cache_evictions), \
+  X(record, file_bytes), \
+  X(record, file_used), \
+  X(record, file_free), \
+  X(record, file_held)
 
 
 #include "keelpy.h"
@@ -4109,6 +4127,37 @@ SWIGINTERN PyObject *_wrap_flush(PyObject *self, PyObject *args) {
     result = (keel_status)keel_flush(arg1,arg2);
     Py_END_ALLOW_THREADS
   }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_make_checkpoint(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_db arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  result = (keel_status)keel_make_checkpoint(arg1,arg2);
 
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
@@ -5014,6 +5063,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "status_is_retryable", _wrap_status_is_retryable, METH_O, NULL},
 	 { "close", _wrap_close, METH_O, NULL},
 	 { "flush", _wrap_flush, METH_O, NULL},
+	 { "make_checkpoint", _wrap_make_checkpoint, METH_O, NULL},
 	 { "last_checkpoint", _wrap_last_checkpoint, METH_O, NULL},
 	 { "get_stats", _wrap_get_stats, METH_O, NULL},
 	 { "keyspace_close", _wrap_keyspace_close, METH_O, NULL},

@@ -239,6 +239,40 @@ static void test_keel_flush(void **state) {
   if (a->cases == 0 && 1 > 0) fail_msg("keel_flush: nothing was tried");
 }
 
+static void test_keel_make_checkpoint(void **state) {
+  abuse *a = *state;
+  a->function = "keel_make_checkpoint";
+  keel_error error;
+  keel_db db = a->live[ABUSE_DB];
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_make_checkpoint(db, NULL); \
+    keel_status with = keel_make_checkpoint(db, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_db[ABUSE_WRONG_HANDLES];
+  int wrong_db_count = abuse_wrong_handles(a, ABUSE_DB, wrong_db);
+  for (int i = 0; i < wrong_db_count; i++) WITH(keel_db, db, wrong_db[i], KEEL_E_HANDLE);
+  WITH(keel_db, db, a->closed[ABUSE_DB], KEEL_E_HANDLE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_make_checkpoint(db, &error), &error);
+  if (a->cases == 0 && 1 > 0) fail_msg("keel_make_checkpoint: nothing was tried");
+}
+
 static void test_keel_last_checkpoint(void **state) {
   abuse *a = *state;
   a->function = "keel_last_checkpoint";
@@ -1787,6 +1821,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_open, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_close, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_flush, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_make_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_last_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get_stats, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_keyspace_open, abuse_setup, abuse_teardown),

@@ -100,6 +100,42 @@ class Stats(NamedTuple):
     """Memory counted against `memory_limit`. In bytes."""
     memory_limit: int
     """The limit in force. In bytes."""
+    checkpoints: int
+    """Drains that ended with a checkpoint."""
+    drain_failures: int
+    """Drains that failed, and were or will be tried again."""
+    drain_ns: int
+    """Time spent in drains. In nanoseconds."""
+    drain_pages_written: int
+    """Pages that drains wrote."""
+    drain_pages_read: int
+    """Pages that drains read from the file."""
+    drain_bytes_written: int
+    """What drains wrote: pages and large values. In bytes."""
+    throttled_ns: int
+    """Time that commits were held up because drains were behind. In nanoseconds."""
+    throttle_waits: int
+    """Commits that waited because `memory_limit` was reached."""
+    cache_limit: int
+    """The limit of the page cache in force. In bytes."""
+    cache_resident: int
+    """Memory that the page cache takes. In bytes."""
+    cache_pages: int
+    """Pages in the cache."""
+    cache_pinned: int
+    """Memory of pages that views pin. In bytes."""
+    cache_loads: int
+    """Pages read from the file: misses."""
+    cache_evictions: int
+    """Pages that made room for others."""
+    file_bytes: int
+    """Size of the database file. In bytes."""
+    file_used: int
+    """What the newest checkpoint uses of it. In bytes."""
+    file_free: int
+    """What can be written anew. In bytes."""
+    file_held: int
+    """What only old snapshots or the checkpoint before the newest still need. In bytes."""
 
 
 __all__ = ["Checkpoint", "Stats"]

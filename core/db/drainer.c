@@ -1,0 +1,209 @@
+/* core/db/drainer.c: see drainer.h. */
+#include "drainer.h"
+
+#include <string.h>
+
+#include "db_private.h"
+
+#define DRAINER_FIRST_PAUSE_NS UINT64_C(50000000) /* after a failure; doubles ... */
+#define DRAINER_LAST_PAUSE_NS UINT64_C(5000000000)
+
+kl_status kl_db_drainer_init(kl_db *db, kl_error *err) {
+  db_drainer *drainer = &db->drainer;
+  kl_status status = kl_mutex_init(&drainer->draining, err);
+  if (status != KL_OK) return status;
+  status = kl_mutex_init(&drainer->mutex, err);
+  if (status == KL_OK) {
+    status = kl_cond_init(&drainer->changed, err);
+    if (status != KL_OK) kl_mutex_destroy(&drainer->mutex);
+  }
+  if (status != KL_OK) kl_mutex_destroy(&drainer->draining);
+  return status;
+}
+
+void kl_db_drainer_destroy(kl_db *db) {
+  db_drainer *drainer = &db->drainer;
+  kl_roots_unref(drainer->made);
+  kl_cond_destroy(&drainer->changed);
+  kl_mutex_destroy(&drainer->mutex);
+  kl_mutex_destroy(&drainer->draining);
+}
+
+/* Gives what the drain made to the transactions, and the log's old segments back. */
+static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
+  kl_status status = kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+  if (status != KL_OK) return status;
+  kl_roots_unref(db->drainer.made);
+  db->drainer.made = NULL;
+  /* What fails here fails again, and is told, when the log is written next. */
+  if (db->wal != NULL) (void)kl_wal_release(db->wal, kl_store_log_release_point(db->store), NULL);
+  return KL_OK;
+}
+
+/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity. */
+static kl_status drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+  kl_allocator *allocator = db->os->allocator;
+  size_t capacity = 64;
+  for (;;) {
+    uint64_t *live = kl_alloc(allocator, capacity * sizeof *live);
+    if (live == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list the snapshots");
+    size_t count = kl_txn_manager_live_roots(db->manager, live, capacity);
+    if (count <= capacity) {
+      *out_live = live;
+      *out_count = count;
+      *out_capacity = capacity;
+      return KL_OK;
+    }
+    kl_free(allocator, live, capacity * sizeof *live);
+    capacity = count * 2;
+  }
+}
+
+static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status, const kl_error *error) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  if (status == KL_OK) {
+    drainer->checkpoints++;
+    drainer->totals.puts += stats->puts;
+    drainer->totals.deletes += stats->deletes;
+    drainer->totals.pages_written += stats->pages_written;
+    drainer->totals.pages_freed += stats->pages_freed;
+    drainer->totals.pages_read += stats->pages_read;
+    drainer->totals.bytes_written += stats->bytes_written;
+    drainer->totals.ns += stats->ns;
+    drainer->last_failure.code = KL_OK;
+  } else {
+    drainer->failures++;
+    drainer->last_failure = *error;
+  }
+  kl_mutex_unlock(&drainer->mutex);
+}
+
+/* Under `draining`. The frozen delta goes into the trees. */
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, kl_error *err) {
+  kl_status status = KL_OK;
+  uint64_t begin = kl_os_monotonic_ns(db->os);
+  if (db->wal != NULL) {
+    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
+    status = kl_wal_sync(db->wal, frozen->log_end, err);
+    if (status != KL_OK) {
+      if (err != NULL) kl_txn_manager_poison(db->manager, err);
+      return status;
+    }
+  }
+  kl_drain_input input = {.pages = db->pages,
+                          .store = db->store,
+                          .allocator = kl_txn_manager_allocator(db->manager),
+                          .delta = frozen->delta,
+                          .ts = frozen->ts,
+                          .log_lsn = frozen->log_end,
+                          .known_durable = frozen->log_end,
+                          .log_needed = db->wal != NULL && !last,
+                          .base = frozen->roots};
+  uint64_t *live;
+  size_t capacity;
+  status = drainer_live(db, &live, &input.live_count, &capacity, err);
+  if (status != KL_OK) return status;
+  input.live = live;
+  kl_drain_stats stats = {0};
+  status = kl_drain_run(&input, &db->drainer.made, &stats, err);
+  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  drainer_count(db, &stats, status, err);
+  if (status != KL_OK) {
+    db->drainer.made = NULL;
+    return status;
+  }
+  return drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+}
+
+/* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
+static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  if (!checkpoint.log_needed) return KL_OK;
+  kl_wal_stats stats;
+  kl_wal_get_stats(db->wal, &stats);
+  checkpoint.log_lsn = checkpoint.known_durable = stats.tail_lsn;
+  checkpoint.log_needed = false;
+  return kl_store_publish(db->store, &checkpoint, err);
+}
+
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
+  kl_error error = {0};
+  kl_txn_frozen frozen;
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = KL_OK;
+  if (db->drainer.made != NULL) status = drainer_install(db, 0, &error);
+  if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
+  bool drained = status == KL_OK && frozen.delta != NULL;
+  if (drained) {
+    /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
+    kl_txn_frozen rest = {0};
+    status = drainer_run(db, &frozen, false, &error);
+    if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
+    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, false, &error);
+  }
+  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
+  kl_mutex_unlock(&db->drainer.draining);
+  if (status != KL_OK) {
+    kl_txn_manager_drain_failed(db->manager, &error);
+    if (err != NULL) *err = error;
+  }
+  return status;
+}
+
+/* True: stop. */
+static bool drainer_wait(db_drainer *drainer, uint64_t pause_ns) {
+  kl_mutex_lock(&drainer->mutex);
+  if (pause_ns != 0) {
+    if (!drainer->stop) (void)kl_cond_wait_ns(&drainer->changed, &drainer->mutex, pause_ns);
+  } else {
+    while (!drainer->stop && !drainer->wanted) kl_cond_wait(&drainer->changed, &drainer->mutex);
+  }
+  drainer->wanted = false;
+  bool stop = drainer->stop;
+  kl_mutex_unlock(&drainer->mutex);
+  return stop;
+}
+
+static void drainer_main(void *context) {
+  kl_db *db = context;
+  uint64_t pause_ns = 0;
+  while (!drainer_wait(&db->drainer, pause_ns)) {
+    if (kl_db_drain(db, false, NULL) == KL_OK) {
+      pause_ns = 0;
+    } else {
+      pause_ns = pause_ns == 0 ? DRAINER_FIRST_PAUSE_NS : pause_ns * 2;
+      if (pause_ns > DRAINER_LAST_PAUSE_NS) pause_ns = DRAINER_LAST_PAUSE_NS;
+    }
+  }
+}
+
+void kl_db_drain_wanted(void *context) {
+  kl_db *db = context;
+  db_drainer *drainer = &db->drainer;
+  bool inline_drain = !db->os->has_threads;
+  if (!inline_drain) {
+    kl_mutex_lock(&drainer->mutex);
+    drainer->wanted = true;
+    if (drainer->thread == NULL && !drainer->stop &&
+        kl_thread_start(db->os, "keel-drain", drainer_main, db, &drainer->thread, NULL) != KL_OK) {
+      drainer->thread = NULL;
+      inline_drain = true;
+    }
+    kl_cond_broadcast(&drainer->changed);
+    kl_mutex_unlock(&drainer->mutex);
+  }
+  /* The commit that brings us here has happened; that draining failed is no failure of it. */
+  if (inline_drain) (void)kl_db_drain(db, false, NULL);
+}
+
+void kl_db_drainer_stop(kl_db *db) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  drainer->stop = true;
+  kl_cond_broadcast(&drainer->changed);
+  kl_mutex_unlock(&drainer->mutex);
+  kl_thread_join(drainer->thread);
+  drainer->thread = NULL;
+}

@@ -1,0 +1,51 @@
+/* core/db/drainer.h: when the engine drains, and on which thread. Private to core/db.
+ *
+ * A drain freezes the active delta, merges it into the trees, publishes a checkpoint and lets the log go that it does
+ * not need any more. One thread of the database does that whenever a delta is full; it is started by the first that
+ * is. Where there are no threads, or none can be had, whoever filled the delta drains it.
+ *
+ * A drain that fails leaves all as it was, and is tried again, after pauses that grow to a few seconds; meanwhile
+ * everything goes on as long as memory_limit allows.
+ *
+ * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, with no
+ * other lock taken before it. */
+#ifndef KL_DB_DRAINER_H
+#define KL_DB_DRAINER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/status.h"
+#include "../drain/drain.h"
+#include "../os/thread.h"
+
+typedef struct kl_db kl_db;
+
+typedef struct db_drainer {
+  kl_mutex draining; /* one drain at a time */
+  kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
+
+  kl_mutex mutex;
+  kl_cond changed;
+  kl_thread *thread; /* NULL: not started */
+  bool wanted, stop;
+  uint64_t checkpoints, failures; /* drains that published, and that failed */
+  uint64_t drain_ns;              /* of all that published */
+  kl_drain_stats totals;
+  kl_error last_failure; /* code KL_OK: the last one went well */
+} db_drainer;
+
+kl_status kl_db_drainer_init(kl_db *db, kl_error *err);
+void kl_db_drainer_destroy(kl_db *db);
+
+/* For kl_txn_manager_options.drain_wanted; `context` is the database. */
+void kl_db_drain_wanted(void *context);
+/* Stops the thread, after the drain it is in. */
+void kl_db_drainer_stop(kl_db *db);
+
+/* Drains now, on this thread. `last`: the log is not needed behind the checkpoint. KL_OK also when there was nothing to
+ * drain. */
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
+
+#endif
