@@ -21,7 +21,7 @@
  * The cache calls `verify` on each loaded page before anyone can see it (CACHE-3); a page whose load or verification
  * failed is not kept, and each waiter tries for itself and gets its own error.
  *
- * Thread rules: all calls from any thread, but for new and free. kl_cache_get, _find_many and _pin inside an epoch;
+ * Thread rules: all calls from any thread, but for new and free. kl_cache_get, _find_many, _prefetch and _pin inside an epoch;
  * kl_cache_make_room and kl_cache_set_limit outside of any of this domain. Callbacks may not call the cache. Nothing in
  * here may be called from an epoch's reclaim callback, nor with a lock held that one takes: a miss, a drop and a change
  * of the limit may run those of the whole domain. */
@@ -95,6 +95,9 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
  * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
  * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
+
+/* Starts to bring what a lookup of the address will read near; for lookups that are about to come. Inside an epoch. */
+void kl_cache_prefetch(const kl_cache *cache, uint64_t address);
 
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
  * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is

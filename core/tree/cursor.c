@@ -1,7 +1,7 @@
 /* core/tree/cursor.c: places in a tree. A cursor keeps the path from the root (pages have no pointers to their parents
  * or neighbours, as those would have to be rewritten with them), and moves to the next leaf through the lowest page of
  * the path that has another child. */
-#include "page.h"
+#include "leaf.h"
 
 void kl_tree_cursor_init(kl_tree_cursor *cursor, const kl_tree_source *source, const kl_tree_pointer *root) {
   cursor->source = source;
@@ -198,4 +198,20 @@ kl_status kl_tree_cursor_row(kl_tree_cursor *cursor, kl_tree_row *out_row, kl_er
   memcpy(cursor->key + keys.prefix_size, out_row->key.data, out_row->key.size);
   out_row->key = kl_slice_make(cursor->key, keys.prefix_size + out_row->key.size);
   return KL_OK;
+}
+
+kl_status kl_tree_cursor_leaf(kl_tree_cursor *cursor, kl_tree_leaf *out_leaf, kl_error *err) {
+  const uint8_t *page = NULL;
+  if (cursor->depth == 0) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  out_leaf->keys = tree_leaf_keys(page);
+  out_leaf->index = cursor->stack[cursor->depth - 1].index;
+  out_leaf->count = out_leaf->keys.count;
+  out_leaf->prefix = kl_slice_make(out_leaf->keys.prefix, out_leaf->keys.prefix_size);
+  return KL_OK;
+}
+
+void kl_tree_cursor_stand(kl_tree_cursor *cursor, uint32_t index) {
+  cursor->stack[cursor->depth - 1].index = index;
 }

@@ -142,6 +142,18 @@ kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_point
                                const kl_slice *high, size_t wanted, kl_tree_split *out_splits, size_t *out_count,
                                kl_error *err);
 
+/* The keys that a page is about: `low` <= key, and key < `high` where it has one. */
+typedef struct kl_tree_range {
+  kl_tree_split low, high;
+  bool has_high;
+} kl_tree_range;
+
+/* Finds out what is lost with a page that cannot be loaded, from the separators above it: the page that `wanted` names
+ * (which is not loaded) on the path to `key` (direction 0), or on the path to the next leaf before or behind that of
+ * `key` (-1, 1). KL_E_NOT_FOUND: it is on neither; errors of the source. `out_range` is some 2 KiB. */
+kl_status kl_tree_locate(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, int direction,
+                         const kl_tree_pointer *wanted, kl_tree_range *out_range, kl_error *err);
+
 /* -------- cursors -------- */
 
 /* A place in a tree. The caller owns the memory; nothing has to be freed. The fields are private. */
