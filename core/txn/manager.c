@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "../base/assert.h"
-#include "../base/endian.h"
 #include "txn_private.h"
 
 static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
@@ -159,9 +158,4 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
   out->visible_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
-}
-
-void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
-  out[0] = 'd';
-  kl_store_u32_be(out + 1, keyspace);
 }
