@@ -1,5 +1,5 @@
-/* bench/engine/data.h: the rows of all workloads, computed from their numbers, so that every engine gets the same ones and
- * every result can be checked. Nothing in a key or value compresses. */
+/* bench/engine/data.h: the rows of all workloads, computed from their numbers, so that every engine gets the same
+ * ones and every result can be checked. Nothing in a key or value compresses. */
 #ifndef BENCH_ENGINE_DATA_H
 #define BENCH_ENGINE_DATA_H
 
@@ -8,8 +8,8 @@
 /* A bijection of 64-bit numbers that looks random. */
 uint64_t bench_mix(uint64_t number);
 
-/* The key of row `index`: 16 bytes that differ from every other row's. Random ones sort in no useful order, sequential ones
- * (decimal digits) by their index. */
+/* The key of row `index`: 16 bytes that differ from every other row's. Random ones sort in no useful order,
+ * sequential ones (decimal digits) by their index. */
 void bench_key_random(uint64_t index, uint8_t *out);
 void bench_key_sequential(uint64_t index, uint8_t *out);
 /* The value of row `index` after it was updated `version` times. */

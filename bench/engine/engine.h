@@ -1,12 +1,12 @@
 /* bench/engine/engine.h: what the harness asks of an engine, and how an adapter answers.
  *
- * An adapter is one file with one `const bench_engine bench_<name>`. It does what a careful user of that engine would write,
- * with the settings that the engine's own documentation recommends, and says in describe() what they are.
+ * An adapter is one file with one `const bench_engine bench_<name>`. It does what a careful user of that engine would
+ * write, with the settings that the engine's own documentation recommends, and says in describe() what they are.
  *
- * Rows have keys of BENCH_KEY_SIZE and values of BENCH_VALUE_SIZE bytes; rows of one call lie packed one after the other.
- * An adapter never returns an error: it ends its process with bench_die(), and the harness, which runs each engine in a
- * process of its own, reports that and fails. What an adapter reads it hands to bench_tally_row(), which checks the sizes and
- * looks at both ends of the value, so that no engine gets away with not touching it. */
+ * Rows have keys of BENCH_KEY_SIZE and values of BENCH_VALUE_SIZE bytes; rows of one call lie packed one after the
+ * other. An adapter never returns an error: it ends its process with bench_die(), and the harness, which runs each
+ * engine in a process of its own, reports that and fails. What an adapter reads it hands to bench_tally_row(), which
+ * checks the sizes and looks at both ends of the value, so that no engine gets away with not touching it. */
 #ifndef BENCH_ENGINE_ENGINE_H
 #define BENCH_ENGINE_ENGINE_H
 
@@ -68,8 +68,8 @@ typedef struct bench_engine {
   void (*put)(void *session, const uint8_t *key, const uint8_t *value); /* one transaction */
   void (*write)(void *session, const bench_rows *rows);                 /* one transaction */
   void (*erase)(void *session, const uint8_t *keys, size_t count);      /* one transaction; the keys are there */
-  /* Fills an empty store from sorted rows in the fastest way that the engine has; NULL when that is write() of 1000 rows
-   * at a time. */
+  /* Fills an empty store from sorted rows in the fastest way that the engine has; NULL when that is write() of 1000
+   * rows at a time. */
   void (*load)(void *session, bench_source *source, void *context);
 
   /* One snapshot for all reads between these two, where the engine has snapshots. */
@@ -106,7 +106,8 @@ static inline uint64_t bench_load64(const void *bytes) {
   return word;
 }
 
-/* What one row adds to a tally: the whole key and both ends of the value, so mixed that a value under a wrong key shows. */
+/* What one row adds to a tally: the whole key and both ends of the value, so mixed that a value under a wrong key
+ * shows. */
 static inline uint64_t bench_row_sum(const void *key, const void *value) {
   const uint8_t *k = key, *v = value;
   return ((bench_load64(k) ^ bench_load64(k + 8) * 3) | 1) *

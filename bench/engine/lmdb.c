@@ -1,5 +1,6 @@
-/* bench/engine/lmdb.c: LMDB. Its documentation names what makes it fast: a writable map without syncs where a crash may damage
- * the file, MDB_APPEND for sorted input, one read transaction for many reads, and a large map (which is address space only). */
+/* bench/engine/lmdb.c: LMDB. Its documentation names what makes it fast: a writable map without syncs where a crash
+ * may damage the file, MDB_APPEND for sorted input, one read transaction for many reads, and a large map (which is
+ * address space only). */
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>

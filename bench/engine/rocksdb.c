@@ -1,6 +1,6 @@
-/* bench/engine/rocksdb.c: RocksDB through its C interface, with what its wiki recommends to every user ("Setup Options and
- * Basic Tuning"): bloom filters, a block cache that also holds index and filter blocks, 16 KiB blocks, dynamic level sizes,
- * background threads. The write-ahead log is always on. */
+/* bench/engine/rocksdb.c: RocksDB through its C interface, with what its wiki recommends to every user ("Setup
+ * Options and Basic Tuning"): bloom filters, a block cache that also holds index and filter blocks, 16 KiB blocks,
+ * dynamic level sizes, background threads. The write-ahead log is always on. */
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>

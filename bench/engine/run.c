@@ -87,6 +87,20 @@ static bool run_rounds(bench_run *run, const bench_data *data, const char *base)
   return true;
 }
 
+/* Every wanted workload must have a result of every engine in every round: a workload that is forgotten is a mistake
+ * here. */
+static bool run_complete(const bench_run *run) {
+  for (int w = 0; w < BENCH_WORKLOADS; w++) {
+    uint64_t found = 0;
+    for (size_t i = 0; i < run->record_count; i++) found += run->records[i].result.workload == (uint32_t)w;
+    if (!run->plan.wanted[w] || found == run->plan.rounds * run->engine_count) continue;
+    (void)fprintf(stderr, "bench_engine: %llu results of %s are missing\n",
+                  (unsigned long long)(run->plan.rounds * run->engine_count - found), bench_workload_infos[w].name);
+    return false;
+  }
+  return true;
+}
+
 bool bench_run_all(bench_run *run) {
   bench_data data;
   char base[BENCH_PATH_SIZE];
@@ -97,7 +111,7 @@ bool bench_run_all(bench_run *run) {
     return false;
   }
   bench_data_init(&data, run->plan.rows);
-  ok = run_rounds(run, &data, base);
+  ok = run_rounds(run, &data, base) && run_complete(run);
   bench_data_free(&data);
   run_remove(base);
   return ok;

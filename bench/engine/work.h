@@ -1,7 +1,7 @@
 /* bench/engine/work.h: the workloads, and the processes in which they run.
  *
- * A group is what one process does with one engine: it fills a store and measures one or several workloads on it. Groups run
- * in an order that mixes the engines (see run.h). */
+ * A group is what one process does with one engine: it fills a store and measures one or several workloads on it.
+ * Groups run in an order that mixes the engines (see run.h). */
 #ifndef BENCH_ENGINE_WORK_H
 #define BENCH_ENGINE_WORK_H
 

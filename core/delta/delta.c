@@ -120,6 +120,48 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
   }
 }
 
+/* What hangs below a table, in no order. */
+static size_t delta_table_list(const delta_table *table, uint32_t *out, size_t capacity, size_t count) {
+  for (unsigned i = 0; i < DELTA_FAN; i++) {
+    uintptr_t slot = atomic_load_explicit(&table->slot[i], memory_order_acquire);
+    if (slot == 0) continue;
+    if ((slot & 1) != 0) {
+      count = delta_table_list((const delta_table *)(slot - 1), out, capacity, count);
+      continue;
+    }
+    if (count < capacity) out[count] = ((const delta_tree *)slot)->keyspace;
+    count++;
+  }
+  return count;
+}
+
+/* Makes the heap whose root is `at` one again, after that changed. */
+static void delta_heap_sink(uint32_t *heap, size_t count, size_t at) {
+  for (;;) {
+    size_t child = 2 * at + 1;
+    if (child >= count) return;
+    if (child + 1 < count && heap[child + 1] > heap[child]) child++;
+    if (heap[at] >= heap[child]) return;
+    uint32_t greater = heap[child];
+    heap[child] = heap[at];
+    heap[at] = greater;
+    at = child;
+  }
+}
+
+size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity) {
+  size_t count = delta_table_list(&delta->trees, out, capacity, 0), filled = count < capacity ? count : capacity;
+  /* Heapsort: the library's qsort may allocate behind our back. */
+  for (size_t i = filled / 2; i > 0; i--) delta_heap_sink(out, filled, i - 1);
+  for (size_t left = filled; left > 1; left--) {
+    uint32_t greatest = out[0];
+    out[0] = out[left - 1];
+    out[left - 1] = greatest;
+    delta_heap_sink(out, left - 1, 0);
+  }
+  return count;
+}
+
 /* --- versions
  * ------------------------------------------------------------------------------------------------------- */
 

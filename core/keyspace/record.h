@@ -1,9 +1,10 @@
 /* core/keyspace/record.h: the bytes of the catalogue's records. Byte tables: docs/format.md, "Catalogue".
  *
- * Keyspace 0 holds three kinds of keys, told apart by their first byte:
+ * Keyspace 0 holds four kinds of keys, told apart by their first byte:
  *   'n' name   -> the keyspace of that name
- *   'd' id     -> the mark that a keyspace was dropped (core/txn/manager.h, kl_drop_marker_encode)
+ *   'd' id     -> the mark that a keyspace was dropped (core/wal/commit_record.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
+ *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
  * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
  * wrote. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "../base/assert.h"
-#include "../base/endian.h"
 #include "txn_private.h"
 
 enum { MANAGER_DELTAS_MAX = 4 }; /* deltas' worth of memory that may wait to be drained */
@@ -276,9 +275,4 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
   manager_deltas_stats(manager, &out->deltas);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
-}
-
-void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
-  out[0] = 'd';
-  kl_store_u32_be(out + 1, keyspace);
 }

@@ -17,6 +17,7 @@
 #include "../delta/delta.h"
 #include "../drain/roots.h"
 #include "../os/os.h"
+#include "../wal/commit_record.h"
 #include "../wal/wal.h"
 #include "txn.h"
 
@@ -104,12 +105,5 @@ typedef struct kl_txn_manager_stats {
   bool poisoned;
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
-
-/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
- * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
- * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
- * unordered. */
-enum { KL_DROP_MARKER_SIZE = 5 };
-void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
 
 #endif

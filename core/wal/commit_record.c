@@ -121,3 +121,8 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   reader->ops_left--;
   return KL_OK;
 }
+
+void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
+  out[0] = KL_DROP_MARKER_PREFIX;
+  kl_store_u32_be(out + 1, keyspace);
+}

@@ -55,4 +55,11 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
 /* Both give KL_E_NOT_FOUND at the end (of the payload; of the commit) and leave err alone then: the end is no failure.
  * */
 
+/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
+ * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
+ * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
+ * unordered. */
+enum { KL_DROP_MARKER_SIZE = 5, KL_DROP_MARKER_PREFIX = 'd' };
+void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
+
 #endif
