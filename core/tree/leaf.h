@@ -33,4 +33,9 @@ static inline kl_slice kl_tree_leaf_key(const kl_tree_leaf *leaf, uint32_t i, ui
   return tree_keys_copy(&leaf->keys, i, out);
 }
 
+/* Of a whole page: 0 is a leaf. */
+static inline uint32_t kl_tree_page_level(const uint8_t *page) {
+  return tree_page_level(page);
+}
+
 #endif

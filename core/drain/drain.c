@@ -1,0 +1,304 @@
+/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
+#include "drain.h"
+
+#include "../base/assert.h"
+#include "../base/endian.h"
+#include "../wal/commit_record.h"
+#include "drain_private.h"
+#include "tree_record.h"
+
+enum { DRAIN_CANCEL_EVERY = 1024 }; /* changes between two looks at `cancel` */
+
+/* What becomes of a keyspace's tree record. */
+typedef struct drain_root {
+  uint32_t keyspace;
+  bool gone;
+  kl_tree_record record;
+} drain_root;
+
+typedef struct drain_run {
+  const kl_drain_input *input;
+  kl_drain_stats stats;
+  drain_io io;
+  kl_tree_pointer catalogue; /* of `base`, and at the end the new one */
+  uint32_t *keyspaces;       /* of the delta */
+  size_t keyspace_count;
+  drain_root *roots; /* that changed; ascending */
+  size_t root_count, root_capacity;
+} drain_run;
+
+/* -------- changes -------- */
+
+/* The newest versions of one keyspace's keys; for keyspace 0 together with the tree records. */
+typedef struct drain_changes {
+  drain_run *run;
+  kl_delta_cursor cursor;
+  bool taken; /* the row at the cursor was given */
+  uint32_t count;
+  size_t root; /* the next tree record; root_count: none is to come */
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+} drain_changes;
+
+static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t keyspace) {
+  changes->run = run;
+  changes->taken = false;
+  changes->count = 0;
+  changes->root = keyspace == 0 ? 0 : run->root_count;
+  kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
+  kl_delta_cursor_first(&changes->cursor);
+}
+
+static void drain_changes_record(drain_changes *changes, kl_tree_change *out) {
+  const drain_root *root = &changes->run->roots[changes->root++];
+  out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
+  out->key = kl_slice_make(changes->key, sizeof changes->key);
+  if (root->gone) return;
+  kl_tree_record_encode(&root->record, changes->value);
+  out->value = kl_slice_make(changes->value, sizeof changes->value);
+}
+
+static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
+  drain_changes *changes = context;
+  kl_delta_cursor *cursor = &changes->cursor;
+  if (++changes->count % DRAIN_CANCEL_EVERY == 0) {
+    kl_status status = kl_drain_check_cancel(changes->run->input->cancel, err);
+    if (status != KL_OK) return status;
+  }
+  if (changes->taken) kl_delta_cursor_next(cursor);
+  changes->taken = false;
+  if (changes->root < changes->run->root_count) {
+    kl_tree_record_key(changes->run->roots[changes->root].keyspace, changes->key);
+    int order = cursor->valid ? kl_slice_compare(cursor->key, kl_slice_make(changes->key, sizeof changes->key)) : 1;
+    if (order == 0) return KL_BROKEN(err, "DRAIN-8: a transaction wrote a tree record");
+    if (order > 0) {
+      drain_changes_record(changes, out);
+      return KL_OK;
+    }
+  }
+  if (!cursor->valid) return KL_E_NOT_FOUND;
+  out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
+  out->key = cursor->key;
+  out->value = cursor->version.value;
+  changes->taken = true;
+  return KL_OK;
+}
+
+/* -------- one tree -------- */
+
+static bool drain_same_root(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+/* *root becomes the new one. `out_rows` counts only when it changed. */
+static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
+                             kl_error *err) {
+  drain_changes changes;
+  kl_tree_changes next = {drain_changes_next, &changes};
+  kl_tree_merge_stats merged = {0};
+  kl_tree_merge_options options = {.allocator = run->input->allocator,
+                                   .page_size = run->io.pages->page_size,
+                                   .source = &run->io.source,
+                                   .sink = &run->io.sink,
+                                   .freed = &run->io.freed};
+  drain_changes_init(&changes, run, keyspace);
+  run->io.warm = false;
+  kl_status status = kl_tree_merge(&options, root, &next, root, &merged, err);
+  run->io.source.pause(&run->io);
+  if (status != KL_OK) return status;
+  run->stats.puts += merged.puts;
+  run->stats.deletes += merged.deletes;
+  run->stats.pages_written += merged.pages_written;
+  run->stats.pages_freed += merged.pages_freed;
+  run->stats.extents_written += merged.extents_written;
+  run->stats.extents_freed += merged.extents_freed;
+  *out_rows = merged.rows;
+  return KL_OK;
+}
+
+static kl_status drain_drop_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
+  drain_run *run = context;
+  (void)level;
+  kl_status status = run->io.freed.page(&run->io, pointer, err);
+  if (status == KL_OK) run->stats.pages_freed++;
+  return status;
+}
+
+static kl_status drain_drop_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
+  drain_run *run = context;
+  (void)key;
+  kl_status status = run->io.freed.extent(&run->io, extent, err);
+  if (status == KL_OK) run->stats.extents_freed++;
+  return status;
+}
+
+/* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
+ * it stays allocated, reached by nothing (DRAIN-9). */
+static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
+  kl_tree_visitor visitor = {drain_drop_page, drain_drop_extent, run};
+  kl_error cause;
+  kl_status status =
+      kl_tree_walk(run->input->allocator, &run->io.source, run->io.pages->page_size, root, &visitor, &cause);
+  run->io.source.pause(&run->io);
+  run->stats.trees_dropped++;
+  if (status == KL_OK) return status;
+  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
+    run->stats.leaked_trees++;
+    return KL_OK;
+  }
+  if (err != NULL) *err = cause;
+  return status;
+}
+
+/* -------- keyspaces -------- */
+
+static kl_status drain_add_root(drain_run *run, const drain_root *root, kl_error *err) {
+  if (run->root_count == run->root_capacity) {
+    size_t capacity = run->root_capacity == 0 ? 16 : 2 * run->root_capacity, unit = sizeof(drain_root);
+    drain_root *roots = kl_realloc(run->input->allocator, run->roots, run->root_capacity * unit, capacity * unit);
+    if (roots == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
+    run->roots = roots;
+    run->root_capacity = capacity;
+  }
+  run->roots[run->root_count++] = *root;
+  return KL_OK;
+}
+
+static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
+  drain_root root = {.keyspace = keyspace};
+  uint8_t marker[KL_DROP_MARKER_SIZE];
+  kl_tree_pointer old;
+  kl_status status = KL_OK;
+  if (!dropped) { /* an earlier checkpoint may know */
+    kl_drop_marker_encode(keyspace, marker);
+    status = kl_pages_contains(run->io.pages, &run->catalogue, kl_slice_make(marker, sizeof marker), err);
+    dropped = status == KL_OK;
+    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
+  }
+  status = kl_roots_find(run->input->base, keyspace, &old, err);
+  if (status != KL_OK) return status;
+  root.record.root = old;
+  if (dropped) {
+    if (kl_tree_pointer_is_null(&old)) return KL_OK;
+    memset(&root.record, 0, sizeof root.record);
+    status = drain_drop(run, &old, err);
+  } else {
+    run->stats.keyspaces++;
+    status = drain_merge(run, keyspace, &root.record.root, &root.record.rows, err);
+  }
+  if (status != KL_OK || drain_same_root(&root.record.root, &old)) return status;
+  root.gone = kl_tree_pointer_is_null(&root.record.root);
+  return drain_add_root(run, &root, err);
+}
+
+/* The next drop marker in the delta, from the cursor's row on. */
+static bool drain_next_marker(kl_delta_cursor *cursor, uint32_t *out_keyspace) {
+  for (; cursor->valid && cursor->key.size != 0; kl_delta_cursor_next(cursor)) {
+    const uint8_t *key = cursor->key.data;
+    if (key[0] != KL_DROP_MARKER_PREFIX) return false;
+    if (cursor->key.size != KL_DROP_MARKER_SIZE || cursor->version.kind != KL_VERSION_PUT) continue;
+    *out_keyspace = kl_load_u32_be(key + 1);
+    return true;
+  }
+  return false;
+}
+
+/* The keyspaces of the delta and those that it drops, ascending: two lists in order. */
+static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
+  static const uint8_t prefix = KL_DROP_MARKER_PREFIX;
+  kl_delta_cursor markers;
+  size_t at = 0;
+  kl_status status = KL_OK;
+  kl_delta_cursor_init(&markers, run->input->delta, 0, run->input->ts);
+  kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
+  while (status == KL_OK) {
+    uint32_t marked = 0;
+    bool has_marker = drain_next_marker(&markers, &marked);
+    if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
+      at++;
+    } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
+      status = drain_keyspace(run, run->keyspaces[at++], false, err);
+    } else if (has_marker) {
+      if (at < run->keyspace_count && run->keyspaces[at] == marked) at++;
+      if (marked != 0) status = drain_keyspace(run, marked, true, err);
+      kl_delta_cursor_next(&markers);
+    } else {
+      break;
+    }
+  }
+  return status;
+}
+
+static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
+  size_t count = kl_delta_keyspaces(run->input->delta, NULL, 0);
+  if (count == 0) return KL_OK;
+  run->keyspaces = kl_alloc(run->input->allocator, count * sizeof *run->keyspaces);
+  if (run->keyspaces == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu keyspaces", count);
+  run->keyspace_count = count;
+  (void)kl_delta_keyspaces(run->input->delta, run->keyspaces, count); /* it is frozen: the same ones */
+  return KL_OK;
+}
+
+/* -------- the run -------- */
+
+/* Between begin and publish. The roots are made before the checkpoint is published: afterwards nothing may fail. */
+static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
+  const kl_drain_input *input = run->input;
+  uint64_t rows;
+  run->io.birth = kl_store_birth(input->store);
+  kl_status status = drain_list_keyspaces(run, err);
+  if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
+  if (status == KL_OK) status = drain_keyspaces(run, err);
+  if (status == KL_OK) status = drain_merge(run, 0, &run->catalogue, &rows, err);
+  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
+  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
+  if (status != KL_OK) return status;
+  status = kl_roots_open(input->pages, &run->catalogue, run->io.birth, input->ts, out_roots, err);
+  for (size_t i = 0; i < run->root_count && status == KL_OK; i++) {
+    kl_roots_remember(*out_roots, run->roots[i].keyspace, &run->roots[i].record.root);
+  }
+  return status;
+}
+
+static kl_status drain_publish(drain_run *run, kl_roots *roots, kl_error *err) {
+  const kl_drain_input *input = run->input;
+  const kl_tree_pointer *root = &run->catalogue;
+  kl_checkpoint checkpoint = {.ts = input->ts,
+                              .log_lsn = input->log_lsn,
+                              .known_durable = input->known_durable,
+                              .log_needed = input->log_needed,
+                              .catalogue = {root->address, root->length, root->checksum, root->birth}};
+  kl_status status = kl_store_publish(input->store, &checkpoint, err);
+  if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
+  return status;
+}
+
+kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
+  drain_run run = {.input = input};
+  kl_roots *roots = NULL;
+  uint64_t begun = kl_os_monotonic_ns(input->pages->os);
+  if (input->ts < kl_roots_ts(input->base)) {
+    return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
+                     (unsigned long long)kl_roots_ts(input->base));
+  }
+  kl_status status = kl_drain_io_open(&run.io, input, &run.stats, err);
+  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  if (status == KL_OK) {
+    status = drain_trees(&run, &roots, err);
+    if (status == KL_OK) {
+      status = drain_publish(&run, roots, err); /* which ends the progress, whatever comes of it */
+    } else {
+      kl_store_abort(input->store);
+    }
+  }
+  kl_drain_io_close(&run.io);
+  if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
+  if (run.roots != NULL) kl_free(input->allocator, run.roots, run.root_capacity * sizeof *run.roots);
+  if (status != KL_OK) {
+    kl_roots_unref(roots);
+    return status;
+  }
+  run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
+  if (out_stats != NULL) *out_stats = run.stats;
+  *out_roots = roots;
+  return KL_OK;
+}

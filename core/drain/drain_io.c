@@ -1,0 +1,228 @@
+/* core/drain/drain_io.c: pages in and out of a drain.
+ *
+ * In. What a drain reads it mostly replaces, so a page that is not in the cache is read past it: a drain of changes all
+ * over a large tree does not push out what readers use. Out. Pages come one by one, and the store gives them places one
+ * behind the other where it can; they are collected and written together. A page that was placed and not yet written
+ * is served from there.
+ *
+ * The blocks that are handed out may have held something else before, which the cache may still know by that address:
+ * it is told before anything can ask for the new page (CACHE-4, DRAIN-5). */
+#include <inttypes.h>
+
+#include "../base/crc32c.h"
+#include "../tree/leaf.h"
+#include "drain_private.h"
+
+static uint64_t drain_blocks(uint64_t bytes) {
+  return (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
+}
+
+kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err) {
+  /* Relaxed: a hint; nothing is read by it. */
+  if (cancel == NULL || !atomic_load_explicit(cancel, memory_order_relaxed)) return KL_OK;
+  return kl_fail(err, KL_E_CLOSED, "the drain was called off; what it was to merge stays in memory and in the log");
+}
+
+/* -------- in -------- */
+
+static void drain_pause(void *context) {
+  drain_io *io = context;
+  if (io->inside) kl_epoch_leave(io->pages->epoch, io->guard);
+  io->inside = false;
+}
+
+/* The page in the cache, which it stays in until `pause`; NULL: it is not there. */
+static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *pointer) {
+  uint64_t address = pointer->address / KL_CACHE_BLOCK;
+  const void *frame = NULL;
+  bool entered = !io->inside;
+  if (io->pages->cache == NULL) return NULL;
+  if (entered) io->guard = kl_epoch_enter(io->pages->epoch);
+  io->inside = true;
+  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, &frame) == 1;
+  if (!io->warm && entered) drain_pause(io);
+  return frame;
+}
+
+static bool drain_pointer_equal(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) {
+  return pointer->birth == io->birth && pointer->address >= io->buffer_at &&
+         pointer->address - io->buffer_at + pointer->length <= io->buffer_used;
+}
+
+/* Reads a page into the ring. */
+static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  uint32_t slot = io->ring_next;
+  uint8_t *page = io->ring + (size_t)slot * io->pages->page_size;
+  kl_status status = pages_check_pointer(io->store, pointer, io->pages->page_size, err);
+  if (status != KL_OK) return status;
+  io->ring_of[slot] = (kl_tree_pointer){0};
+  if (drain_in_buffer(io, pointer)) {
+    memcpy(page, io->buffer + (pointer->address - io->buffer_at), pointer->length);
+  } else {
+    status = kl_store_read(io->store, pointer->address, page, pointer->length, err);
+    io->stats->pages_read++;
+  }
+  if (status == KL_OK) status = pages_check_page(io->store, pointer, page, err);
+  if (status != KL_OK) return status;
+  io->ring_of[slot] = *pointer;
+  io->ring_next = (slot + 1) % DRAIN_RING;
+  *out_page = page;
+  return KL_OK;
+}
+
+static kl_status drain_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  drain_io *io = context;
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status != KL_OK) return status;
+  *out_page = drain_find_cached(io, pointer);
+  if (*out_page != NULL) return KL_OK;
+  if (io->pages->cache == NULL && !drain_in_buffer(io, pointer)) {
+    *out_page = kl_store_memory(io->store, pointer->address, pointer->length);
+    if (*out_page != NULL) return KL_OK;
+  }
+  for (uint32_t i = 0; i < DRAIN_RING; i++) {
+    if (!drain_pointer_equal(&io->ring_of[i], pointer)) continue;
+    *out_page = io->ring + (size_t)i * io->pages->page_size;
+    return KL_OK;
+  }
+  return drain_read(io, pointer, out_page, err);
+}
+
+/* -------- out -------- */
+
+kl_status kl_drain_io_flush(drain_io *io, kl_error *err) {
+  if (io->buffer_used == 0) return KL_OK;
+  kl_slice part = kl_slice_make(io->buffer, io->buffer_used);
+  kl_status status = kl_store_write(io->store, io->buffer_at, &part, 1, err);
+  io->stats->writes++;
+  io->buffer_used = 0;
+  return status;
+}
+
+static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
+  if (status != KL_OK) return status;
+  io->stats->bytes_written += drain_blocks(bytes);
+  if (io->pages->cache == NULL) return KL_OK;
+  uint64_t block = *out_address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  kl_cache_drop(io->pages->cache, keys, 2);
+  return KL_OK;
+}
+
+/* Collects bytes that fit the buffer. */
+static kl_status drain_append(drain_io *io, uint64_t address, const void *bytes, size_t length, kl_error *err) {
+  size_t whole = (size_t)drain_blocks(length);
+  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= DRAIN_BUFFER;
+  kl_status status = follows ? KL_OK : kl_drain_io_flush(io, err);
+  if (status != KL_OK) return status;
+  if (io->buffer_used == 0) io->buffer_at = address;
+  uint8_t *to = io->buffer + io->buffer_used;
+  memcpy(to, bytes, length);
+  memset(to + length, 0, whole - length);
+  io->buffer_used += whole;
+  return KL_OK;
+}
+
+/* Whether the cache shall have a page that was written. Inner pages are soon read. A leaf is worth a place when there
+ * are free ones, or when the one that it replaces was there: then its rows are in use. */
+static void drain_put(drain_io *io, const kl_tree_pointer *pointer, const void *page) {
+  kl_cache_stats stats;
+  kl_cache_ref ref = pages_ref_of_page(pointer);
+  if (io->pages->cache == NULL) return;
+  if (io->until_room == 0) {
+    kl_cache_read_stats(io->pages->cache, &stats);
+    io->has_room = stats.resident < stats.limit - stats.limit / 8;
+    io->until_room = DRAIN_ROOM_EVERY;
+  }
+  io->until_room--;
+  if (!io->has_room && !io->warm && kl_tree_page_level(page) == 0) return;
+  kl_epoch_guard guard = kl_epoch_enter(io->pages->epoch);
+  (void)kl_cache_put(io->pages->cache, &ref, page, 0, NULL); /* without room: whoever needs it loads it */
+  kl_epoch_leave(io->pages->epoch, guard);
+}
+
+static kl_status drain_write(void *context, const void *page, size_t length, kl_tree_pointer *out_pointer,
+                             kl_error *err) {
+  drain_io *io = context;
+  uint64_t address = 0;
+  kl_status status = drain_place(io, length, &address, err);
+  if (status == KL_OK) status = drain_append(io, address, page, length, err);
+  if (status != KL_OK) return status;
+  *out_pointer = (kl_tree_pointer){
+      .address = address, .length = (uint32_t)length, .checksum = kl_crc32c(0, page, length), .birth = io->birth};
+  drain_put(io, out_pointer, page);
+  return KL_OK;
+}
+
+/* Writes a value past the buffer. The buffer goes first: it may hold a page whose block was freed and is now the
+ * value's. */
+static kl_status drain_write_large(drain_io *io, uint64_t address, kl_slice value, kl_error *err) {
+  static const uint8_t zeros[KL_BLOCK_SIZE];
+  kl_status status = kl_drain_io_flush(io, err);
+  for (size_t at = 0; at < value.size && status == KL_OK;) {
+    size_t left = value.size - at, n = left < DRAIN_EXTENT_WRITE ? left : DRAIN_EXTENT_WRITE;
+    kl_slice parts[2] = {kl_slice_make((const uint8_t *)value.data + at, n),
+                         kl_slice_make(zeros, (size_t)drain_blocks(n) - n)};
+    status = kl_store_write(io->store, address + at, parts, parts[1].size != 0 ? 2 : 1, err);
+    if (status == KL_OK) status = kl_drain_check_cancel(io->cancel, err);
+    io->stats->writes++;
+    at += n;
+  }
+  return status;
+}
+
+static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+  drain_io *io = context;
+  uint64_t address = 0;
+  kl_status status = drain_place(io, value.size, &address, err);
+  if (status != KL_OK) return status;
+  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, address, value.data, value.size, err)
+                                               : drain_write_large(io, address, value, err);
+  if (status != KL_OK) return status;
+  *out_extent = (kl_tree_extent){.address = address,
+                                 .length = value.size,
+                                 .stored = value.size,
+                                 .birth = io->birth,
+                                 .checksum = kl_crc32c(0, value.data, value.size)};
+  return KL_OK;
+}
+
+static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
+  drain_io *io = context;
+  return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
+}
+
+static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, kl_error *err) {
+  drain_io *io = context;
+  return kl_store_free(io->store, extent->address, extent->stored, extent->birth, err);
+}
+
+/* -------- life -------- */
+
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err) {
+  memset(io, 0, sizeof *io);
+  io->pages = input->pages;
+  io->store = input->store;
+  io->allocator = input->allocator;
+  io->cancel = input->cancel;
+  io->stats = stats;
+  io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
+  io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
+  io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
+  io->buffer = kl_alloc(io->allocator, DRAIN_BUFFER);
+  io->ring = kl_alloc_aligned(io->allocator, (size_t)DRAIN_RING * io->pages->page_size, 64);
+  if (io->buffer != NULL && io->ring != NULL) return KL_OK;
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory for the buffers of a drain (%d KiB); free some",
+                 (int)((DRAIN_BUFFER + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
+}
+
+void kl_drain_io_close(drain_io *io) {
+  drain_pause(io);
+  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
+  if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
+}

@@ -1,0 +1,59 @@
+/* core/drain/drain_private.h: what the files of a drain share.
+ *
+ *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   drain_io.c    pages in and out: source, sink and freed of core/tree
+ *   roots.c       the roots of a checkpoint */
+#ifndef KL_DRAIN_DRAIN_PRIVATE_H
+#define KL_DRAIN_DRAIN_PRIVATE_H
+
+#include "drain.h"
+#include "pages_private.h"
+
+enum {
+  DRAIN_BUFFER = 512 << 10,         /* bytes that are written at once, when they lie one behind the other */
+  DRAIN_EXTENT_BUFFERED = 64 << 10, /* values up to this go through the buffer */
+  DRAIN_EXTENT_WRITE = 16 << 20,    /* bytes of larger ones that are written between two looks at `cancel` */
+  DRAIN_RING = KL_TREE_LEVELS + 1,  /* pages that were read past the cache: a path, and one more */
+  DRAIN_ROOM_EVERY = 64             /* pages between two looks at how full the cache is */
+};
+
+/* Pages in and out. What it reads past the cache stays in the ring until `pause` and DRAIN_RING further loads. */
+typedef struct drain_io {
+  kl_pages *pages;
+  kl_store *store;
+  kl_allocator *allocator;
+  const _Atomic bool *cancel;
+  kl_drain_stats *stats;
+  kl_tree_source source;
+  kl_tree_sink sink;
+  kl_tree_freed freed;
+  kl_epoch_guard guard;
+  bool inside;         /* the epoch: a page of the cache is being looked at */
+  bool warm;           /* the page that was loaded last was in the cache */
+  bool has_room;       /* the cache is not full */
+  uint32_t until_room; /* pages until that is looked at again */
+  uint64_t birth;
+  uint8_t *buffer; /* written, and not in the file yet: what lies from buffer_at on */
+  uint64_t buffer_at;
+  size_t buffer_used;
+  uint8_t *ring;
+  kl_tree_pointer ring_of[DRAIN_RING];
+  uint32_t ring_next;
+} drain_io;
+
+/* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
+void kl_drain_io_close(drain_io *io);
+/* KL_E_CLOSED when the drain is to end. */
+kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
+/* Everything that was placed is written (not synced). */
+kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
+
+/* -------- roots.c -------- */
+
+/* Before a kl_roots is given to anyone: the number that its checkpoint got. */
+void kl_roots_set_sequence(kl_roots *roots, uint64_t sequence);
+/* Tells it a root, so that it need not look for it. Harmless without memory. */
+void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer *root);
+
+#endif
