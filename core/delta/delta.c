@@ -87,6 +87,10 @@ const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
   return delta_find_tree(delta, keyspace);
 }
 
+bool kl_delta_has(const kl_delta *delta, uint32_t keyspace) {
+  return delta_find_tree(delta, keyspace) != NULL;
+}
+
 /* The same, and makes the tree when there is none; NULL: no memory. */
 static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
   delta_tree *made = NULL;

@@ -79,6 +79,8 @@ void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key); /* last key
 void kl_delta_cursor_next(kl_delta_cursor *cursor);
 void kl_delta_cursor_prev(kl_delta_cursor *cursor);
 
+/* Has the keyspace ever had a version in the delta? */
+bool kl_delta_has(const kl_delta *delta, uint32_t keyspace);
 /* The keyspaces that have a version in the delta, ascending: fills `out` with the first `capacity` of them that it
  * meets, and returns how many there are (inserts that happen meanwhile may be missed). */
 size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity);

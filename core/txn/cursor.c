@@ -7,29 +7,7 @@
 #include <string.h>
 
 #include "../base/assert.h"
-#include "sources.h"
-
-enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
-
-typedef enum cursor_place {
-  CURSOR_FRESH,
-  CURSOR_BEFORE,
-  CURSOR_ON,
-  CURSOR_BEHIND,
-  CURSOR_LOST /* a move failed: it must be told where to go on */
-} cursor_place;
-
-struct kl_cursor {
-  kl_txn *txn; /* a reference */
-  uint32_t keyspace;
-  cursor_place place;
-  kl_slice key; /* where it stands, when place is CURSOR_ON */
-  kl_slice lower, upper;
-  uint64_t changes_seen; /* of the write tree, when its source was positioned */
-  kl_txn_sources sources;
-  size_t size;
-  uint8_t bounds[];
-};
+#include "cursor_private.h"
 
 static kl_slice cursor_copy_bound(uint8_t *to, kl_slice bound) {
   if (bound.data == NULL) return bound;
@@ -95,6 +73,7 @@ static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
 }
 
 static kl_status cursor_first(kl_cursor *cursor, kl_error *err) {
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
   kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->sources.merge, cursor->lower, err)
                                                 : kl_merge_first(&cursor->sources.merge, err);
@@ -102,6 +81,7 @@ static kl_status cursor_first(kl_cursor *cursor, kl_error *err) {
 }
 
 static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
   if (cursor->upper.data == NULL) {
     kl_status status = kl_merge_last(&cursor->sources.merge, err);
@@ -119,6 +99,7 @@ static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
 
 static kl_status cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->lower.data != NULL && kl_slice_compare(key, cursor->lower) < 0) return cursor_first(cursor, err);
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
   kl_status status = kl_merge_seek_ge(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
@@ -126,6 +107,7 @@ static kl_status cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) 
 
 static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->upper.data != NULL && kl_slice_compare(key, cursor->upper) >= 0) return cursor_last(cursor, err);
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
   kl_status status = kl_merge_seek_le(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
@@ -133,6 +115,9 @@ static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) 
 
 /* The cursor stands on a key: makes the merge stand there too, as the transaction sees it now. */
 static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
+  if (cursor->detached) {
+    return kl_cursor_return(cursor, CURSOR_ON, cursor->key, cursor->detached_forward, err);
+  }
   uint64_t changes = cursor_changes(cursor);
   if (changes == cursor->changes_seen) return KL_OK;
   cursor->changes_seen = changes;
@@ -161,6 +146,10 @@ static kl_status cursor_prev(kl_cursor *cursor, kl_error *err) {
   kl_status status = cursor_refresh(cursor, err);
   if (status == KL_OK) status = kl_merge_prev(&cursor->sources.merge, cursor->key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
+}
+
+kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err) {
+  return forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
 }
 
 /* What a public move gives back: fills err for the end of the range, which the loops inside do not need. */
@@ -231,9 +220,9 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
   return status;
 }
 
-/* Puts the cursor back on `key` after a move that shall not count. */
-static kl_status cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
+kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
   cursor->place = place;
+  cursor->detached = false;
   if (place != CURSOR_ON) return KL_OK;
   cursor->changes_seen = cursor_changes(cursor);
   kl_status status = kl_merge_return(&cursor->sources.merge, forward, key, err);
@@ -243,65 +232,4 @@ static kl_status cursor_return(kl_cursor *cursor, cursor_place place, kl_slice k
   }
   if (status == KL_OK) cursor->key = current->key;
   return status;
-}
-
-/* The key of the last row of the batch; `otherwise` while it is empty. */
-static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
-  if (batch->count == 0) return otherwise;
-  uint64_t from = batch->key_offsets[batch->count - 1];
-  return kl_slice_make(batch->keys + from, (size_t)(batch->key_offsets[batch->count] - from));
-}
-
-/* Inside of the transaction: collects rows in one direction. */
-static kl_status cursor_collect(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
-                                kl_error *err) {
-  cursor_place start_place = cursor->place, place = cursor->place;
-  uint8_t start[KL_MAX_KEY]; /* what the cursor's key points to moves on with it */
-  kl_slice start_key = cursor_copy_bound(start, place == CURSOR_ON ? cursor->key : kl_slice_make(NULL, 0));
-  size_t bytes = 0;
-  kl_status status = KL_OK;
-  while (max_rows == 0 || batch->count < max_rows) {
-    status = forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
-    if (status != KL_OK) break;
-    kl_source *row = cursor->sources.merge.current;
-    size_t size = row->key.size + row->value.size;
-    if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
-      return cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
-    }
-    kl_slice value;
-    status = kl_source_value(row, &value, err);
-    if (status == KL_OK) status = kl_batch_append(batch, row->key, value, true, err);
-    if (status != KL_OK) break;
-    bytes += size;
-    place = cursor->place;
-  }
-  if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
-  if (status == KL_E_NOT_FOUND) {
-    return cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
-  }
-  if (status != KL_OK) {
-    kl_status back = cursor_return(cursor, start_place, start_key, forward, NULL);
-    if (back != KL_OK) cursor->place = CURSOR_LOST;
-  }
-  return status;
-}
-
-static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
-                              kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
-  if (status != KL_OK) return status;
-  if (max_bytes == 0) max_bytes = CURSOR_BATCH_BYTES;
-  status = kl_batch_start(batch, err);
-  if (status == KL_OK) status = cursor_collect(cursor, forward, max_rows, max_bytes, batch, err);
-  if (status != KL_OK) batch->count = 0;
-  kl_txn_leave(cursor->txn);
-  return status;
-}
-
-kl_status kl_cursor_next_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err) {
-  return cursor_batch(cursor, true, max_rows, max_bytes, batch, err);
-}
-
-kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_bytes, kl_batch *batch, kl_error *err) {
-  return cursor_batch(cursor, false, max_rows, max_bytes, batch, err);
 }

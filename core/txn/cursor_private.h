@@ -1,0 +1,36 @@
+/* core/txn/cursor_private.h: a cursor from inside; what cursor.c and cursor_batch.c share. */
+#ifndef KL_TXN_CURSOR_PRIVATE_H
+#define KL_TXN_CURSOR_PRIVATE_H
+
+#include "sources.h"
+
+typedef enum cursor_place {
+  CURSOR_FRESH,
+  CURSOR_BEFORE,
+  CURSOR_ON,
+  CURSOR_BEHIND,
+  CURSOR_LOST /* a move failed: it must be told where to go on */
+} cursor_place;
+
+struct kl_cursor {
+  kl_txn *txn; /* a reference */
+  uint32_t keyspace;
+  cursor_place place;
+  kl_slice key; /* where it stands, when place is CURSOR_ON */
+  kl_slice lower, upper;
+  uint64_t changes_seen; /* of the write tree, when its source was positioned */
+  kl_txn_sources sources;
+  /* After a batch that came from the tree alone (cursor_batch.c) the merge does not stand on `key`, which is in
+   * `batch_key` then; the tree's cursor is one row further in the direction of the batch, or at the end. */
+  bool detached, detached_forward;
+  size_t size;
+  uint8_t batch_key[KL_MAX_KEY];
+  uint8_t bounds[];
+};
+
+/* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
+kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
+/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. */
+kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
+
+#endif
