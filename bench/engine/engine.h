@@ -19,7 +19,7 @@ enum { BENCH_KEY_SIZE = 16, BENCH_VALUE_SIZE = 100, BENCH_ROW_SIZE = BENCH_KEY_S
 
 /* What a commit that returned has survived. */
 typedef enum bench_durability {
-  BENCH_NOSYNC, /* whatever the engine's fastest way with a log (or copy-on-write) gives; no crash is promised anything */
+  BENCH_NOSYNC,  /* whatever the engine's fastest way with a log (or copy-on-write) gives; nothing is promised */
   BENCH_PROCESS, /* a crash of the program, not of the machine */
   BENCH_DURABLE  /* a crash of the machine */
 } bench_durability;

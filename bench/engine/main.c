@@ -148,6 +148,8 @@ static void main_option(const char *option, const char *value, bench_plan *plan,
     more->cache_mib = main_number(option, value, 1);
   } else if (strcmp(option, "--update-cache") == 0) {
     more->update_cache_mib = main_number(option, value, 1);
+  } else if (strcmp(option, "--update-seconds") == 0) {
+    plan->update_seconds = main_number(option, value, 1);
   } else if (strcmp(option, "--rounds") == 0) {
     plan->rounds = main_number(option, value, 1);
   } else if (strcmp(option, "--dir") == 0) {
@@ -162,7 +164,7 @@ static void main_option(const char *option, const char *value, bench_plan *plan,
 
 static void main_parse(int argc, char **argv, bench_plan *plan, const bench_engine **engines, size_t *engine_count,
                        main_options *more) {
-  *plan = (bench_plan){.rows = 1000000, .durable_ops = 2000, .rounds = 5, .dir = "."};
+  *plan = (bench_plan){.rows = 1000000, .update_seconds = 20, .durable_ops = 2000, .rounds = 5, .dir = "."};
   for (int w = 0; w < BENCH_WORKLOADS; w++) plan->wanted[w] = true;
   memcpy(engines, main_engines, sizeof main_engines);
   *engine_count = main_engine_count;

@@ -109,7 +109,7 @@ static size_t report_peer(const bench_run *run, const char *name, bench_workload
 /* The two columns after the engines': ratios to peers, and whether the goals are met. */
 static void report_goals(FILE *out, const bench_run *run, bench_workload workload) {
   const bench_workload_info *info = &bench_workload_infos[workload];
-  char verdicts[64] = "";
+  char met[64] = "";
   size_t used = 0;
   report_cell keel = {0}, peer = {0};
   size_t keel_index = report_engine(run, "keel");
@@ -127,12 +127,12 @@ static void report_goals(FILE *out, const bench_run *run, bench_workload workloa
     double ratio = info->unit == BENCH_PER_SECOND ? keel.median / peer.median : peer.median / keel.median;
     (void)fprintf(out, "%s%.2f × %s%s", g > 0 ? ", " : "", ratio, run->engines[index]->title,
                   goal->against == workload ? "" : "'s point get");
-    if (goal->factor > 0 && used < sizeof verdicts) {
-      used += (size_t)snprintf(verdicts + used, sizeof verdicts - used, "%s%.1f ×: %s", g > 0 ? ", " : "", goal->factor,
+    if (goal->factor > 0 && used < sizeof met) {
+      used += (size_t)snprintf(met + used, sizeof met - used, "%s%.1f ×: %s", g > 0 ? ", " : "", goal->factor,
                                ratio >= goal->factor ? "yes" : "**no**");
     }
   }
-  (void)fprintf(out, " | %s |\n", verdicts);
+  (void)fprintf(out, " | %s |\n", met);
 }
 
 static bool report_has(const bench_run *run, bench_workload workload) {

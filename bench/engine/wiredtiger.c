@@ -98,38 +98,56 @@ static WT_CURSOR *bench_wiredtiger_cursor(bench_wiredtiger_session *s) {
   return s->cursor;
 }
 
-static void bench_wiredtiger_insert(WT_CURSOR *cursor, const uint8_t *key, const uint8_t *value) {
+static int bench_wiredtiger_insert(WT_CURSOR *cursor, const uint8_t *key, const uint8_t *value) {
   WT_ITEM k = {.data = key, .size = BENCH_KEY_SIZE}, v = {.data = value, .size = BENCH_VALUE_SIZE};
   cursor->set_key(cursor, &k);
   cursor->set_value(cursor, &v);
-  bench_wiredtiger_must(cursor->insert(cursor));
+  return cursor->insert(cursor);
 }
 
-/* An operation outside of a transaction is one of its own. */
+static int bench_wiredtiger_remove(WT_CURSOR *cursor, const uint8_t *key) {
+  WT_ITEM k = {.data = key, .size = BENCH_KEY_SIZE};
+  cursor->set_key(cursor, &k);
+  return cursor->remove(cursor);
+}
+
+/* An operation outside of a transaction is one of its own. It may be rolled back for want of cache: then it is run again. */
 static void bench_wiredtiger_put(void *session, const uint8_t *key, const uint8_t *value) {
-  bench_wiredtiger_insert(bench_wiredtiger_cursor(session), key, value);
+  int rc;
+  do {
+    rc = bench_wiredtiger_insert(bench_wiredtiger_cursor(session), key, value);
+  } while (rc == WT_ROLLBACK);
+  bench_wiredtiger_must(rc);
+}
+
+/* One transaction of puts, or of deletes where there are no values; likewise. */
+static void bench_wiredtiger_transaction(bench_wiredtiger_session *s, const uint8_t *keys, const uint8_t *values,
+                                         size_t count) {
+  WT_CURSOR *cursor = bench_wiredtiger_cursor(s);
+  int rc;
+  do {
+    bench_wiredtiger_must(s->session->begin_transaction(s->session, NULL));
+    rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+      const uint8_t *key = keys + i * BENCH_KEY_SIZE;
+      rc = values != NULL ? bench_wiredtiger_insert(cursor, key, values + i * BENCH_VALUE_SIZE)
+                          : bench_wiredtiger_remove(cursor, key);
+    }
+    if (rc != 0) {
+      bench_wiredtiger_must(s->session->rollback_transaction(s->session, NULL));
+    } else {
+      rc = s->session->commit_transaction(s->session, NULL);
+    }
+  } while (rc == WT_ROLLBACK);
+  bench_wiredtiger_must(rc);
 }
 
 static void bench_wiredtiger_write(void *session, const bench_rows *rows) {
-  bench_wiredtiger_session *s = session;
-  WT_CURSOR *cursor = bench_wiredtiger_cursor(s);
-  bench_wiredtiger_must(s->session->begin_transaction(s->session, NULL));
-  for (size_t i = 0; i < rows->count; i++) {
-    bench_wiredtiger_insert(cursor, rows->keys + i * BENCH_KEY_SIZE, rows->values + i * BENCH_VALUE_SIZE);
-  }
-  bench_wiredtiger_must(s->session->commit_transaction(s->session, NULL));
+  bench_wiredtiger_transaction(session, rows->keys, rows->values, rows->count);
 }
 
 static void bench_wiredtiger_erase(void *session, const uint8_t *keys, size_t count) {
-  bench_wiredtiger_session *s = session;
-  WT_CURSOR *cursor = bench_wiredtiger_cursor(s);
-  bench_wiredtiger_must(s->session->begin_transaction(s->session, NULL));
-  for (size_t i = 0; i < count; i++) {
-    WT_ITEM k = {.data = keys + i * BENCH_KEY_SIZE, .size = BENCH_KEY_SIZE};
-    cursor->set_key(cursor, &k);
-    bench_wiredtiger_must(cursor->remove(cursor));
-  }
-  bench_wiredtiger_must(s->session->commit_transaction(s->session, NULL));
+  bench_wiredtiger_transaction(session, keys, NULL, count);
 }
 
 static void bench_wiredtiger_load(void *session, bench_source *source, void *context) {
@@ -139,7 +157,8 @@ static void bench_wiredtiger_load(void *session, bench_source *source, void *con
   bench_wiredtiger_must(s->session->open_cursor(s->session, bench_wiredtiger_table, NULL, "bulk", &bulk));
   while (source(context, &rows)) {
     for (size_t i = 0; i < rows.count; i++) {
-      bench_wiredtiger_insert(bulk, rows.keys + i * BENCH_KEY_SIZE, rows.values + i * BENCH_VALUE_SIZE);
+      bench_wiredtiger_must(
+          bench_wiredtiger_insert(bulk, rows.keys + i * BENCH_KEY_SIZE, rows.values + i * BENCH_VALUE_SIZE));
     }
   }
   bench_wiredtiger_must(bulk->close(bulk));

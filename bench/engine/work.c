@@ -14,6 +14,7 @@ enum {
   WORK_BATCH = 1000,        /* rows of one fill transaction, keys of one get_many */
   WORK_UPDATE_BATCH = 100,  /* rows of one update transaction */
   WORK_CHUNK = 64000,       /* rows that are computed while the clock stands; a multiple of both batches */
+  WORK_UPDATE_CHUNK = 2000, /* the same for updates, which may be slow: the time is looked at behind each */
   WORK_SEEK_SHARE = 5,      /* seek + 10 runs ops / 5 times */
   WORK_SEEK_LONG_SHARE = 25 /* seek + 100 runs ops / 25 times */
 };
@@ -451,11 +452,12 @@ static void work_check_versions(work *w, const uint8_t *versions) {
   work_expect(w, "the get after updates", &found, &(bench_tally){1, bench_expected_sum(0, versions[0])});
 }
 
-/* Updates of random rows in a store that was filled before and has a cache of a tenth of its rows. */
+/* Updates of random rows in a store that was filled before and has a cache of a tenth of its rows; `count` of them, or as
+ * many as the time allows. */
 static void work_group_update(work *w, bench_workload workload, bench_durability durability, uint64_t count) {
   work_chunk chunk;
   work_clock clock = {0}, unused = {0};
-  uint64_t rows = w->data->rows;
+  uint64_t rows = w->data->rows, done = 0;
   uint8_t *versions = bench_alloc(rows);
   memset(versions, 0, rows);
   work_open(w);
@@ -465,11 +467,11 @@ static void work_group_update(work *w, bench_workload workload, bench_durability
   w->settings.durability = durability;
   w->settings.cache_bytes = w->plan->update_cache;
   work_open(w);
-  work_chunk_init(&chunk, WORK_CHUNK);
-  for (uint64_t begin = 0; begin < count; begin += WORK_CHUNK) {
-    chunk.count = count - begin < WORK_CHUNK ? (size_t)(count - begin) : WORK_CHUNK;
+  work_chunk_init(&chunk, WORK_UPDATE_CHUNK);
+  for (; done < count && clock.wall_ns < w->plan->update_seconds * UINT64_C(1000000000); done += chunk.count) {
+    chunk.count = count - done < WORK_UPDATE_CHUNK ? (size_t)(count - done) : WORK_UPDATE_CHUNK;
     for (size_t i = 0; i < chunk.count; i++) {
-      uint64_t row = work_random_row((uint64_t)workload, begin + i, rows);
+      uint64_t row = work_random_row((uint64_t)workload, done + i, rows);
       versions[row]++;
       bench_key_random(row, chunk.keys + i * BENCH_KEY_SIZE);
       bench_value(row, versions[row], chunk.values + i * BENCH_VALUE_SIZE);
@@ -483,7 +485,7 @@ static void work_group_update(work *w, bench_workload workload, bench_durability
   }
   work_chunk_free(&chunk);
   work_check_versions(w, versions);
-  work_report(w, workload, &clock, count);
+  work_report(w, workload, &clock, done);
   work_close(w);
   free(versions);
 }

@@ -76,10 +76,11 @@ extern const bench_workload_info bench_workload_infos[BENCH_WORKLOADS];
 /* What a run is asked to do. */
 typedef struct bench_plan {
   uint64_t rows;
-  uint64_t ops;          /* of workloads that do one row at a time; at most rows */
-  uint64_t durable_ops;  /* single durable puts; durable updates are that many, too */
-  uint64_t cache_bytes;  /* enough for everything */
-  uint64_t update_cache; /* of the update workloads */
+  uint64_t ops;            /* of workloads that do one row at a time; at most rows */
+  uint64_t update_seconds; /* an update workload ends behind them, with what it has done */
+  uint64_t durable_ops;    /* single durable puts; durable updates are that many, too */
+  uint64_t cache_bytes;    /* enough for everything */
+  uint64_t update_cache;   /* of the update workloads */
   uint64_t rounds;
   bool wanted[BENCH_WORKLOADS];
   const char *dir;

@@ -44,7 +44,7 @@ def test_debian_packages_are_well_formed() -> None:
     for line in (PACKAGES / "debian.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             group, package, check = line.split()
-            assert group in {"build", "clang", "check", "python"}
+            assert group in {"build", "clang", "check", "python", "bench"}
             assert checks.fullmatch(check), line
             assert package not in seen, f"{package} is listed twice"
             seen.add(package)
