@@ -85,8 +85,9 @@ const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memo
 const char *kl_store_path(const kl_store *store);  /* as it was opened; ":memory:" for a memory store */
 uint32_t kl_store_page_size(const kl_store *store);
 bool kl_store_is_memory(const kl_store *store);
-/* The newest superblock was found damaged at open (a crash while it was written looks the same), and the one before it
- * was taken. Nothing is lost by it as long as the log is there (STORE-6). */
+/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read does
+ * not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the ring.
+ * Nothing is lost by falling back as long as the log is there (STORE-6). */
 bool kl_store_fell_back(const kl_store *store);
 void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint);
 /* The log below this is needed by no checkpoint that a recovery could take, the newest or the one before it (which
@@ -111,7 +112,7 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
  * known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY, KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID
  * (another one is in progress). */
 kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err);
-/* The number of the checkpoint in progress, newest sequence + 1: the birth of what it writes. */
+/* The number of the checkpoint in progress, newest sequence + 1: the birth of what it writes. Its thread only. */
 uint64_t kl_store_birth(const kl_store *store);
 /* A contiguous run of whole blocks for `bytes` (at least 1) bytes; grows the file where it must. The caller writes all
  * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing is

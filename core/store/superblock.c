@@ -89,7 +89,7 @@ kl_status store_superblock_decode(const uint8_t bytes[KL_SUPERBLOCK_SIZE], uint3
   out->checkpoint.catalogue = store_pointer_decode(bytes + STORE_AT_CATALOGUE);
   out->space_map = store_pointer_decode(bytes + STORE_AT_SPACE_MAP);
   out->blocks_end = kl_load_u64_le(bytes + STORE_AT_BLOCKS_END);
-  bool sane = out->checkpoint.sequence != 0 && out->checkpoint.sequence % KL_SUPERBLOCKS == slot &&
-              store_page_size_valid(out->page_size);
+  bool sane = out->checkpoint.sequence != 0 && out->checkpoint.sequence <= STORE_SEQUENCE_MOST &&
+              out->checkpoint.sequence % KL_SUPERBLOCKS == slot && store_page_size_valid(out->page_size);
   return sane ? KL_OK : KL_E_CORRUPT;
 }

@@ -7,6 +7,9 @@
 
 enum { STORE_VERSION = 1, STORE_FLAG_LOG_NEEDED = 1 };
 
+/* The last sequence number. No database gets there; one that says so is a damaged or forged one. */
+#define STORE_SEQUENCE_MOST ((uint64_t)INT64_MAX)
+
 typedef struct store_superblock {
   uint32_t version;
   uint32_t features_compatible;   /* unknown bits: read and write all the same */

@@ -1,0 +1,196 @@
+/* core/store/checkpoint.c: a checkpoint in progress, from begin to publish. See store.h; why it is safe: README.md. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "../base/assert.h"
+#include "store_private.h"
+
+void store_checkpoint_count(kl_store *store) {
+  const store_space *space = &store->space;
+  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks;
+  kl_store_space numbers = {.file_bytes = store->file_bytes,
+                            .blocks_end = space->frontier * KL_BLOCK_SIZE,
+                            .used_bytes = (space->root.used - KL_SUPERBLOCKS) * KL_BLOCK_SIZE,
+                            .limbo_bytes = space->limbo.blocks * KL_BLOCK_SIZE,
+                            .limbo_entries = space->limbo.count,
+                            .map_bytes = store_space_memory(space)};
+  uint64_t taken = numbers.used_bytes / KL_BLOCK_SIZE + held;
+  numbers.free_bytes = space->frontier > taken ? (space->frontier - taken) * KL_BLOCK_SIZE : 0;
+  kl_mutex_lock(&store->lock);
+  store->numbers = numbers;
+  kl_mutex_unlock(&store->lock);
+}
+
+static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) {
+  if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
+  if (store->poisoned) {
+    return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
+  }
+  return KL_OK;
+}
+
+/* STORE-8: what no reader and no recovery needs any more is free. `taken`: one more version that readers may hold. */
+static void store_checkpoint_reclaim(kl_store *store, uint64_t taken) {
+  uint64_t needed[3] = {store->newest.checkpoint.sequence, taken, store->previous.checkpoint.sequence};
+  store_limbo_settle(&store->space.limbo, needed, store->has_previous ? 3 : 2, store_space_unbusy, &store->space);
+  uint64_t end = store_superblock_bounds(&store->newest).end_block;
+  if (store->has_previous) {
+    uint64_t previous_end = store_superblock_bounds(&store->previous).end_block;
+    if (previous_end > end) end = previous_end;
+  }
+  store_space_trim(&store->space, end);
+}
+
+kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  if (store->in_progress) {
+    return kl_fail(err, KL_E_INVALID, "a checkpoint of database '%s' is in progress already", store->path);
+  }
+  status = store_limbo_set_live(&store->space.limbo, live, live_count, err);
+  if (status == KL_OK) {
+    store_checkpoint_reclaim(store, store->newest.checkpoint.sequence);
+    status = store_space_cover(&store->space, store->space.frontier, err);
+  }
+  if (status != KL_OK) return status;
+  store_space_start(&store->space);
+  store->in_progress = true;
+  store->birth = store->newest.checkpoint.sequence + 1;
+  store_checkpoint_count(store);
+  return KL_OK;
+}
+
+uint64_t kl_store_birth(const kl_store *store) {
+  return store->birth;
+}
+
+static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
+  if (store->in_progress) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
+}
+
+static uint64_t store_checkpoint_blocks(uint64_t bytes) {
+  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0;
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), &block, err);
+  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (address % KL_BLOCK_SIZE != 0 || bytes == 0) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
+                   store->path, bytes, address);
+  }
+  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
+                          err);
+}
+
+void kl_store_abort(kl_store *store) {
+  if (!store->in_progress) return;
+  store_space_abort(&store->space, store->birth);
+  store->in_progress = false;
+  store_checkpoint_count(store);
+}
+
+/* The first superblock of a checkpoint is durable: what the space was made from is the newest now. */
+static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
+  kl_mutex_lock(&store->lock);
+  store->previous = store->newest;
+  store->has_previous = !kl_store_is_memory(store);
+  store->newest = *next;
+  kl_mutex_unlock(&store->lock);
+  store->space.has_older = false; /* a recovery goes back to what was opened at most, and that is in memory */
+  store->space.bounds = store_superblock_bounds(next);
+}
+
+kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err) {
+  if (!kl_store_is_memory(store)) {
+    kl_status status = store_ring_write(store, next, err);
+    if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
+    if (status != KL_OK) { /* which of the two is on disk is not known */
+      kl_mutex_lock(&store->lock);
+      store->poisoned = true;
+      kl_mutex_unlock(&store->lock);
+      return status;
+    }
+  }
+  store_checkpoint_advance(store, next);
+  return KL_OK;
+}
+
+/* What the new superblock will name is on stable storage before it is named. */
+static kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
+  if (kl_store_is_memory(store)) return KL_OK;
+  kl_status status = kl_os_sync(store->os, store->file, !store->size_changed, err);
+  if (status == KL_OK) {
+    store->size_changed = false;
+    return KL_OK;
+  }
+  kl_mutex_lock(&store->lock);
+  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
+  kl_mutex_unlock(&store->lock);
+  return status;
+}
+
+/* Writes one superblock, or two that differ in nothing but number and time (STORE-4). */
+static kl_status store_checkpoint_name(kl_store *store, store_superblock *next, kl_error *err) {
+  if (store->newest.checkpoint.sequence > STORE_SEQUENCE_MOST - 2) {
+    return kl_fail(err, KL_E_LIMIT, "database '%s' has no numbers left for checkpoints", store->path);
+  }
+  bool twice = next->checkpoint.log_needed != store->newest.checkpoint.log_needed && !kl_store_is_memory(store);
+  kl_status status = KL_OK;
+  for (int i = 0; i < (twice ? 2 : 1) && status == KL_OK; i++) {
+    next->checkpoint.sequence = store->newest.checkpoint.sequence + 1;
+    next->checkpoint.wall_ns = kl_os_wall_ns(store->os);
+    status = store_checkpoint_seal(store, next, err);
+  }
+  return status;
+}
+
+static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
+  uint64_t end_block = store_superblock_bounds(&store->newest).end_block;
+  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
+  if (status != KL_OK) return status;
+  if (store->space.dirty_count != 0) {
+    next->blocks_end = end_block * KL_BLOCK_SIZE;
+    status = store_checkpoint_sync(store, err);
+  }
+  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
+  if (status != KL_OK) return status;
+  store_space_commit(&store->space);
+  store->in_progress = false;
+  /* Readers that begin() did not know of may have taken the checkpoint that was the newest meanwhile. */
+  store_checkpoint_reclaim(store, store->birth - 1);
+  store_blocks_shrink(store);
+  store_checkpoint_count(store);
+  return KL_OK;
+}
+
+kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status == KL_OK) {
+    store_superblock next = store->newest; /* one publisher: nobody else changes it */
+    next.checkpoint = *checkpoint;
+    if (store->in_progress) {
+      status = store_checkpoint_finish(store, &next, err);
+    } else {
+      next.checkpoint.catalogue = store->newest.checkpoint.catalogue;
+      status = store_checkpoint_name(store, &next, err);
+    }
+  }
+  if (status == KL_OK) {
+    *checkpoint = store->newest.checkpoint;
+  } else {
+    kl_store_abort(store);
+  }
+  return status;
+}

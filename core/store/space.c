@@ -1,0 +1,389 @@
+/* core/store/space.c: finding, taking and giving back blocks. See space.h; why it is laid out so: README.md. */
+#include "space.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "../base/assert.h"
+#include "store_private.h"
+
+enum {
+  STORE_SPACE_THRESHOLD_MOST = 16, /* single blocks: a quarter of a word of the bitmap is good enough ... */
+  STORE_SPACE_THRESHOLD_LEAST = 4, /* ... and below a sixteenth, a longer file is better than scattered writes */
+  STORE_SPACE_CHUNKS_KEPT = 1024   /* chunks that stay in memory between checkpoints: 12 MiB, 127 GiB of file */
+};
+
+#define STORE_SPACE_BLOCKS_MOST (UINT64_C(1) << 50) /* of a file: offsets stay below 2^62 */
+
+kl_status store_space_open(store_space *space, kl_store *store, const store_superblock *newest,
+                           const store_superblock *older, kl_error *err) {
+  memset(space, 0, sizeof *space);
+  space->store = store;
+  space->limbo.allocator = store->os->allocator;
+  space->bounds = store_superblock_bounds(newest);
+  space->frontier = space->bounds.end_block;
+  space->root.stored = newest->space_map;
+  space->root.used = KL_SUPERBLOCKS;
+  if (older != NULL && !store_pointer_is_null(&older->space_map) &&
+      !store_pointer_equal(&older->space_map, &newest->space_map)) {
+    space->has_older = true;
+    space->older_map = older->space_map;
+    space->older_bounds = store_superblock_bounds(older);
+    if (space->older_bounds.end_block > space->frontier) space->frontier = space->older_bounds.end_block;
+  }
+  if (!store_pointer_is_null(&newest->space_map)) {
+    store_map_node *root = kl_alloc(space->limbo.allocator, sizeof *root);
+    if (root == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(store));
+    }
+    kl_status status = store_map_read(store, &newest->space_map, &space->bounds, NULL, root, err);
+    space->root.used = root->used;
+    space->level = root->level;
+    kl_free(space->limbo.allocator, root, sizeof *root);
+    if (status != KL_OK) return status;
+  }
+  space->root.busy = space->root.used;
+  return KL_OK;
+}
+
+void store_space_close(store_space *space) {
+  if (space->store == NULL) return; /* was never opened */
+  store_space_forget_all(space);
+  kl_free(space->limbo.allocator, space->dirty, space->dirty_capacity * sizeof *space->dirty);
+  store_limbo_close(&space->limbo);
+  memset(space, 0, sizeof *space);
+}
+
+uint64_t store_space_memory(const store_space *space) {
+  return space->chunk_count * sizeof(store_space_chunk) + space->index_count * sizeof(store_space_index) +
+         space->dirty_capacity * sizeof *space->dirty + space->limbo.capacity * sizeof *space->limbo.entries +
+         space->limbo.live_capacity * sizeof *space->limbo.live;
+}
+
+/* Single blocks are taken where many are free together: from words of the bitmap that have about as many free as the
+ * average word, from the front of the file on. So the writes of a drain lie close to each other, and data moves
+ * towards the front. */
+void store_space_start(store_space *space) {
+  uint64_t room = space->frontier - (space->root.busy < space->frontier ? space->root.busy : space->frontier);
+  uint64_t average = room * 64 / space->frontier;
+  space->threshold = average > STORE_SPACE_THRESHOLD_MOST ? STORE_SPACE_THRESHOLD_MOST : average;
+  space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
+  memset(space->run_rove, 0, sizeof space->run_rove);
+  space->first_frontier = space->frontier;
+}
+
+/* -------- bits -------- */
+
+static uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
+  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
+  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
+}
+
+/* The bits of a run that lie in one chunk. */
+typedef struct store_space_part {
+  uint64_t number; /* of the chunk */
+  uint64_t from, to;
+} store_space_part;
+
+/* Cuts the next part off a run; false at its end. */
+static bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
+  if (*blocks == 0) return false;
+  out->number = *block / STORE_MAP_BITS;
+  out->from = *block % STORE_MAP_BITS;
+  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
+  *block += out->to - out->from;
+  *blocks -= out->to - out->from;
+  return true;
+}
+
+/* How many bits from `from` to `to` are set. */
+static uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
+  uint64_t count = 0;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
+  }
+  return count;
+}
+
+static void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
+}
+
+static void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
+}
+
+/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
+static uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
+    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
+  }
+  return to;
+}
+
+/* -------- finding -------- */
+
+static uint64_t store_space_limit(const store_space *space, uint64_t number) {
+  uint64_t below = space->frontier - number * STORE_MAP_BITS;
+  return below < STORE_MAP_BITS ? below : STORE_MAP_BITS;
+}
+
+static bool store_space_sweep_chunk(store_space *space, const store_space_chunk *chunk, uint64_t *out_block) {
+  uint64_t first = chunk->node.number * STORE_MAP_BITS, limit = store_space_limit(space, chunk->node.number);
+  uint64_t bit = space->rove - first;
+  while (bit < limit) {
+    uint64_t word = bit / 64;
+    uint64_t open = ~chunk->busy[word] & store_space_mask(bit, limit, word);
+    bool poor = bit % 64 == 0 && (uint64_t)__builtin_popcountll(open) < space->threshold;
+    if (open != 0 && !poor) {
+      *out_block = first + word * 64 + (uint64_t)__builtin_ctzll(open);
+      space->rove = *out_block + 1;
+      return true;
+    }
+    bit = (word + 1) * 64;
+  }
+  return false;
+}
+
+/* A single block, in words with enough room; STORE_SPACE_NONE: the file should rather grow. */
+static kl_status store_space_find_one(store_space *space, uint64_t *out_block, kl_error *err) {
+  *out_block = STORE_SPACE_NONE;
+  for (;;) {
+    while (space->rove < space->frontier) {
+      uint64_t at = space->rove / STORE_MAP_BITS, number = STORE_SPACE_NONE;
+      kl_status status = store_space_next_chunk(space, at, space->threshold, &number, err);
+      if (status != KL_OK) return status;
+      if (number == STORE_SPACE_NONE) break;
+      store_space_chunk *chunk = NULL;
+      status = store_space_load(space, number, &chunk, err);
+      if (status != KL_OK) return status;
+      if (number > at) space->rove = number * STORE_MAP_BITS;
+      if (store_space_sweep_chunk(space, chunk, out_block)) return KL_OK;
+      space->rove = (number + 1) * STORE_MAP_BITS;
+    }
+    space->rove = space->frontier;
+    if (space->threshold < 2 * STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
+    space->threshold /= 2;
+    space->rove = 0;
+  }
+}
+
+/* A run inside one chunk. */
+static kl_status store_space_find_run(store_space *space, uint64_t blocks, uint64_t *rove, uint64_t *out_block,
+                                      kl_error *err) {
+  *out_block = STORE_SPACE_NONE;
+  for (;;) {
+    uint64_t number = STORE_SPACE_NONE;
+    kl_status status = store_space_next_chunk(space, *rove / STORE_MAP_BITS, blocks, &number, err);
+    if (status != KL_OK) return status;
+    if (number == STORE_SPACE_NONE) break;
+    store_space_chunk *chunk = NULL;
+    status = store_space_load(space, number, &chunk, err);
+    if (status != KL_OK) return status;
+    uint64_t first = number * STORE_MAP_BITS, limit = store_space_limit(space, number);
+    uint64_t bit = *rove > first ? *rove - first : 0;
+    while (bit + blocks <= limit) {
+      bit = store_space_scan(chunk->busy, bit, limit, false);
+      if (bit + blocks > limit) break;
+      uint64_t end = store_space_scan(chunk->busy, bit, bit + blocks, true);
+      if (end == bit + blocks) {
+        *out_block = first + bit;
+        *rove = *out_block;
+        return KL_OK;
+      }
+      bit = end;
+    }
+    *rove = first + STORE_MAP_BITS;
+  }
+  *rove = space->frontier;
+  return KL_OK;
+}
+
+/* A run of more than a chunk: whole free chunks, one behind the other, all below the frontier. */
+static kl_status store_space_find_chunks(store_space *space, uint64_t blocks, uint64_t *rove, uint64_t *out_block,
+                                         kl_error *err) {
+  uint64_t need = (blocks + STORE_MAP_BITS - 1) / STORE_MAP_BITS, start = STORE_SPACE_NONE, have = 0;
+  uint64_t number = (*rove + STORE_MAP_BITS - 1) / STORE_MAP_BITS;
+  *out_block = STORE_SPACE_NONE;
+  while (have < need) {
+    uint64_t next = STORE_SPACE_NONE;
+    kl_status status = store_space_next_chunk(space, number, STORE_MAP_BITS, &next, err);
+    if (status != KL_OK) return status;
+    if (next == STORE_SPACE_NONE || store_space_limit(space, next) < STORE_MAP_BITS) {
+      *rove = space->frontier;
+      return KL_OK;
+    }
+    store_space_chunk *chunk = NULL; /* loaded, it knows of limbo, too */
+    status = store_space_load(space, next, &chunk, err);
+    if (status != KL_OK) return status;
+    number = next + 1;
+    if (store_space_child_of(space, &chunk->node)->busy != 0) {
+      have = 0;
+      continue;
+    }
+    if (have == 0 || start + have != next) {
+      start = next;
+      have = 0;
+    }
+    have++;
+  }
+  *out_block = start * STORE_MAP_BITS;
+  *rove = *out_block;
+  return KL_OK;
+}
+
+/* Where a run goes that has no room below the frontier: to the end, beginning with what is free right before it. */
+static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  uint64_t start = space->frontier, number = (start - 1) / STORE_MAP_BITS;
+  store_space_chunk *chunk = NULL;
+  kl_status status = store_space_load(space, number, &chunk, err);
+  if (status != KL_OK) return status;
+  while (start > number * STORE_MAP_BITS && space->frontier - start < blocks) {
+    uint64_t bit = start - 1 - number * STORE_MAP_BITS;
+    if ((chunk->busy[bit / 64] >> (bit % 64) & 1) != 0) break;
+    start--;
+  }
+  *out_block = start;
+  return KL_OK;
+}
+
+static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  kl_status status;
+  if (blocks == 1) {
+    status = store_space_find_one(space, out_block, err);
+  } else {
+    /* Runs of one class share a place to look from: what is too small for one is passed for good, in this checkpoint,
+     * also where a shorter one of the class had found room. */
+    uint64_t *rove = &space->run_rove[63 - __builtin_clzll(blocks - 1) + 1];
+    status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
+                                      : store_space_find_chunks(space, blocks, rove, out_block, err);
+  }
+  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  return store_space_find_end(space, blocks, out_block, err);
+}
+
+/* -------- taking and giving back -------- */
+
+/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
+static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, part.number, &chunk, err);
+    if (status == KL_OK) status = store_space_touch(space, chunk, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  uint64_t block = 0;
+  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
+    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+  }
+  kl_status status = store_space_find(space, blocks, &block, err);
+  uint64_t end = block + blocks;
+  if (status == KL_OK && end > space->frontier) {
+    status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
+    if (status == KL_OK) status = store_space_cover(space, end, err);
+  }
+  if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
+  if (status != KL_OK) return status;
+  *out_block = block;
+  if (end > space->frontier) {
+    space->frontier = end;
+    if (blocks == 1) space->rove = end;
+  }
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == 0); /* STORE-8 */
+    store_space_set(chunk->used, part.from, part.to);
+    store_space_set(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, part.to - part.from, part.to - part.from);
+  }
+  return KL_OK;
+}
+
+/* Whether the run is in use, all of it, and came into use in this checkpoint (`is_new`) or before it. */
+static bool store_space_is_used(const store_space *space, uint64_t block, uint64_t blocks, bool is_new) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    const store_space_chunk *chunk = store_space_loaded(space, part.number);
+    if (chunk == NULL || !chunk->node.dirty) return false;
+    uint64_t size = part.to - part.from;
+    if (store_space_count(chunk->used, part.from, part.to) != size) return false;
+    if (store_space_count(chunk->base, part.from, part.to) != (is_new ? 0 : size)) return false;
+  }
+  return true;
+}
+
+bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks) {
+  return block < space->frontier && blocks <= space->frontier - block &&
+         store_space_is_used(space, block, blocks, true);
+}
+
+kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
+                           kl_error *err) {
+  bool is_new = birth >= death;
+  bool inside = block >= KL_SUPERBLOCKS && block < space->frontier && blocks <= space->frontier - block;
+  kl_status status = inside ? store_space_prepare(space, block, blocks, err) : KL_OK;
+  if (status == KL_OK && !is_new) status = store_limbo_reserve(&space->limbo, 1, err);
+  if (status != KL_OK) return status;
+  if (!inside || birth > death || !store_space_is_used(space, block, blocks, is_new)) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "database '%s': %" PRIu64 " blocks at %" PRIu64 ", born at checkpoint %" PRIu64
+                   ", are to be freed, but the space map does not have them as in use since then; copy the data out",
+                   kl_store_path(space->store), blocks, block * KL_BLOCK_SIZE, birth);
+  }
+  if (!is_new) store_limbo_add(&space->limbo, block, blocks, birth, death);
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    uint64_t size = part.to - part.from;
+    store_space_clear(chunk->used, part.from, part.to);
+    if (is_new) store_space_clear(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, 0 - size, is_new ? 0 - size : 0);
+  }
+  return KL_OK;
+}
+
+void store_space_unbusy(void *context, uint64_t block, uint64_t blocks) {
+  store_space *space = context;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(chunk != NULL);
+    if (chunk == NULL) continue; /* it will be read anew, and nothing is in limbo in it then */
+    KL_ASSERT(store_space_count(chunk->used, part.from, part.to) == 0);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == part.to - part.from);
+    store_space_clear(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, 0, 0 - (part.to - part.from));
+  }
+}
+
+void store_space_abort(store_space *space, uint64_t death) {
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    node->dirty = node->released = node->placed = false;
+    if (node->level > 0) continue;
+    store_space_chunk *chunk = (store_space_chunk *)node;
+    uint64_t used = store_map_count(chunk->used), busy = store_map_count(chunk->busy);
+    for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+      chunk->busy[w] &= ~(chunk->used[w] & ~chunk->base[w]); /* what was allocated; what was freed is still busy */
+      chunk->used[w] = chunk->base[w];
+    }
+    store_space_account(space, chunk, store_map_count(chunk->used) - used, store_map_count(chunk->busy) - busy);
+  }
+  space->dirty_count = 0;
+  store_limbo_undo(&space->limbo, death);
+  space->frontier = space->first_frontier;
+}
+
+void store_space_trim(store_space *space, uint64_t needed_end) {
+  uint64_t end = store_limbo_end(&space->limbo);
+  space->frontier = end > needed_end ? end : needed_end;
+  store_space_forget_chunks(space, STORE_SPACE_CHUNKS_KEPT);
+}

@@ -1,0 +1,127 @@
+/* core/store/space.h: which blocks are free: the allocator. Private to core/store.
+ *
+ * The space map (space_map.h) in memory, loaded node by node as it is needed, and for each loaded chunk two bitmaps:
+ * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
+ * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
+ *
+ * Invariants (README.md): STORE-8 busy, STORE-10 the map describes itself.
+ *
+ * Thread rules: the thread of the checkpoint in progress. */
+#ifndef KL_STORE_SPACE_H
+#define KL_STORE_SPACE_H
+
+#include "limbo.h"
+#include "space_map.h"
+
+typedef struct store_space_node store_space_node;
+
+/* What is known of a node: in its parent, or in the space for the root. */
+typedef struct store_space_child {
+  kl_store_pointer stored; /* on disk, in the newest checkpoint; zero: not there */
+  uint64_t used;           /* blocks below it that are in use */
+  uint64_t busy;           /* ... that may not be allocated; of what is not loaded, as `used` */
+  store_space_node *node;  /* NULL: not loaded */
+} store_space_child;
+
+struct store_space_node {
+  store_space_node *parent; /* NULL: the root */
+  uint64_t number;
+  uint32_t level;
+  uint32_t slot; /* in the parent */
+  bool dirty;    /* to be written by the checkpoint in progress; in the list of those */
+  bool released; /* the block that it had is freed */
+  bool placed;   /* has a new block: `next` */
+  kl_store_pointer next;
+};
+
+typedef struct store_space_index {
+  store_space_node node;
+  store_space_child child[STORE_MAP_FANOUT];
+} store_space_index;
+
+typedef struct store_space_chunk {
+  store_space_node node;
+  struct store_space_chunk *next_loaded;
+  uint64_t used[STORE_MAP_WORDS], busy[STORE_MAP_WORDS];
+  uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
+} store_space_chunk;
+
+enum { STORE_SPACE_RUN_CLASSES = 52 /* 2^50 blocks are the most */ };
+
+typedef struct store_space {
+  kl_store *store;
+  store_space_child root;
+  uint32_t level;            /* of the root */
+  uint64_t frontier;         /* no block from here on is busy */
+  uint64_t first_frontier;   /* as it was at begin */
+  store_space_chunk *chunks; /* all that are loaded */
+  size_t chunk_count, index_count;
+  store_space_node **dirty;
+  size_t dirty_count, dirty_capacity;
+  store_limbo limbo;
+
+  /* Of the newest checkpoint, for what is still to be loaded. */
+  store_map_bounds bounds;
+  /* The checkpoint before the one that was opened, until there is a newer one: what it uses may not be overwritten
+   * (STORE-9). Its map is read along with the newest one's. */
+  bool has_older;
+  kl_store_pointer older_map;
+  store_map_bounds older_bounds;
+
+  /* Where to look for free blocks; anew for each checkpoint. */
+  uint64_t rove;                              /* single blocks: the next one to look at */
+  uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
+  uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
+} store_space;
+
+/* Takes on the map of an opened checkpoint: reads its root. `older`: the checkpoint before, or NULL. */
+kl_status store_space_open(store_space *space, kl_store *store, const store_superblock *newest,
+                           const store_superblock *older, kl_error *err);
+void store_space_close(store_space *space);
+
+/* Begins to search anew; and remembers where to go back to. */
+void store_space_start(store_space *space);
+/* A run of blocks that are not busy. Grows the file when it must. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* `death`: number of the checkpoint in progress. */
+kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
+                           kl_error *err);
+/* All of the run was allocated by the checkpoint in progress. No input or output. */
+bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks);
+/* The blocks that the limbo has let go are no longer busy. Cannot fail: their chunk is loaded (STORE-8). */
+void store_space_unbusy(void *space, uint64_t block, uint64_t blocks);
+/* Everything as at store_space_start. */
+void store_space_abort(store_space *space, uint64_t death);
+
+/* Gives each node that the checkpoint changed a block of its own, and writes it. *out_root and *out_end_block are what
+ * the superblock says then; as given, when nothing changed. */
+kl_status store_space_write(store_space *space, uint64_t death, kl_store_pointer *out_root, uint64_t *out_end_block,
+                            kl_error *err);
+/* What store_space_write has written is durable, and the newest. */
+void store_space_commit(store_space *space);
+/* Only the newest checkpoint and the one before count now. `needed_end`: of those two. */
+void store_space_trim(store_space *space, uint64_t needed_end);
+uint64_t store_space_memory(const store_space *space);
+
+/* -------- space_tree.c: the nodes in memory -------- */
+
+#define STORE_SPACE_NONE UINT64_MAX
+
+static inline store_space_child *store_space_child_of(store_space *space, const store_space_node *node) {
+  return node->parent == NULL ? &space->root : &((store_space_index *)node->parent)->child[node->slot];
+}
+/* Chunk `number`, loaded. KL_E_CORRUPT, KL_E_IO, KL_E_NO_MEMORY. The number is below what the root covers. */
+kl_status store_space_load(store_space *space, uint64_t number, store_space_chunk **out, kl_error *err);
+store_space_chunk *store_space_loaded(const store_space *space, uint64_t number); /* NULL: is not */
+/* The first chunk from `number` on with at least `need` blocks that are not busy; STORE_SPACE_NONE. */
+kl_status store_space_next_chunk(store_space *space, uint64_t number, uint64_t need, uint64_t *out, kl_error *err);
+/* The last block that is used, for there is always one: the superblocks are. */
+kl_status store_space_last_used(store_space *space, uint64_t *out_block, kl_error *err);
+kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *err);       /* more levels, if need be */
+kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err); /* it and its path: dirty */
+/* Adds to the counts of a chunk and of all above it; numbers below zero as their complement. */
+void store_space_account(store_space *space, const store_space_chunk *chunk, uint64_t used, uint64_t busy);
+void store_space_forget_chunks(store_space *space, size_t keep); /* clean ones without limbo, down to `keep` */
+void store_space_forget_all(store_space *space);
+
+#endif

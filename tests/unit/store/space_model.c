@@ -1,0 +1,358 @@
+/* tests/unit/store/space_model.c: see space_model.h. */
+#include "space_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/crc32c.h"
+
+#define MODEL_FAIL(m, ...)                                     \
+  do {                                                         \
+    print_error("seed %llu: ", (unsigned long long)(m)->seed); \
+    fail_msg(__VA_ARGS__);                                     \
+  } while (0)
+
+static uint64_t model_blocks(const model_run *run) {
+  return (run->bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+}
+
+/* -------- patterns -------- */
+
+static void model_fill(uint64_t tag, uint64_t block, uint8_t out[KL_BLOCK_SIZE]) {
+  kl_rng rng;
+  kl_rng_init(&rng, tag * 1000003 + block);
+  kl_rng_fill(&rng, out, KL_BLOCK_SIZE);
+}
+
+/* The blocks of a run that are written: all, or, of long ones, the ends. */
+static bool model_skips(const model *m, uint64_t block, uint64_t blocks) {
+  return m->written_sparsely && block >= 2 && block + 2 < blocks;
+}
+
+static kl_status model_write(model *m, const model_run *run, kl_error *err) {
+  uint8_t block[KL_BLOCK_SIZE];
+  uint64_t blocks = model_blocks(run);
+  for (uint64_t i = 0; i < blocks; i++) {
+    if (model_skips(m, i, blocks)) continue;
+    uint64_t left = run->bytes - i * KL_BLOCK_SIZE;
+    size_t size = left < KL_BLOCK_SIZE ? (size_t)left : KL_BLOCK_SIZE;
+    model_fill(run->tag, i, block);
+    kl_slice parts[2] = {kl_slice_make(block, size / 3), kl_slice_make(block + size / 3, size - size / 3)};
+    kl_status status = kl_store_write(m->store, run->address + i * KL_BLOCK_SIZE, parts, 2, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+static bool model_run_intact(model *m, const model_run *run) {
+  uint8_t block[KL_BLOCK_SIZE], got[KL_BLOCK_SIZE];
+  uint64_t blocks = model_blocks(run);
+  for (uint64_t i = 0; i < blocks; i++) {
+    if (model_skips(m, i, blocks)) continue;
+    uint64_t left = run->bytes - i * KL_BLOCK_SIZE;
+    size_t size = left < KL_BLOCK_SIZE ? (size_t)left : KL_BLOCK_SIZE;
+    model_fill(run->tag, i, block);
+    if (kl_store_read(m->store, run->address + i * KL_BLOCK_SIZE, got, size, NULL) != KL_OK) return false;
+    if (memcmp(block, got, size) != 0) return false;
+  }
+  return true;
+}
+
+static bool model_version_intact(model *m, const model_version *version) {
+  uint8_t got[KL_BLOCK_SIZE];
+  for (size_t i = 0; i < version->run_count; i++) {
+    if (!model_run_intact(m, &version->runs[i])) return false;
+  }
+  for (size_t i = 0; i < version->map_count; i++) {
+    if (kl_store_read(m->store, version->maps[i].address, got, sizeof got, NULL) != KL_OK) return false;
+    if (kl_crc32c(0, got, sizeof got) != version->maps[i].checksum) return false;
+  }
+  return true;
+}
+
+/* -------- versions -------- */
+
+static model_version *model_slot(model *m) {
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) {
+    model_version *v = &m->versions[i];
+    if (v->taken && (v->live || v == m->newest || v == m->previous || v == m->work)) continue;
+    memset(v, 0, sizeof *v);
+    v->taken = true;
+    return v;
+  }
+  fail_msg("the model has no room for another version");
+  return NULL;
+}
+
+static bool model_overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes) {
+  return a < b + b_bytes && b < a + a_bytes;
+}
+
+/* Nothing that `version` reaches lies in these blocks. */
+static void model_check_apart(model *m, const model_version *version, const model_run *run, const char *what) {
+  uint64_t size = model_blocks(run) * KL_BLOCK_SIZE;
+  for (size_t i = 0; i < version->run_count; i++) {
+    const model_run *other = &version->runs[i];
+    if (!model_overlap(run->address, size, other->address, model_blocks(other) * KL_BLOCK_SIZE)) continue;
+    MODEL_FAIL(m, "allocated %llu, which %s (ts %llu) needs", (unsigned long long)run->address, what,
+               (unsigned long long)version->ts);
+  }
+  for (size_t i = 0; i < version->map_count; i++) {
+    if (!model_overlap(run->address, size, version->maps[i].address, KL_BLOCK_SIZE)) continue;
+    MODEL_FAIL(m, "allocated %llu, where %s (ts %llu) has its map", (unsigned long long)run->address, what,
+               (unsigned long long)version->ts);
+  }
+}
+
+static void model_check_allocated(model *m, const model_run *run) {
+  if (run->address % KL_BLOCK_SIZE != 0 || run->address < KL_SUPERBLOCKS * KL_BLOCK_SIZE) {
+    MODEL_FAIL(m, "allocated %llu, which is no block", (unsigned long long)run->address);
+  }
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) {
+    model_version *v = &m->versions[i];
+    if (!v->taken) continue;
+    if (v == m->work) model_check_apart(m, v, run, "the checkpoint in progress");
+    if (v == m->newest) model_check_apart(m, v, run, "the newest checkpoint");
+    if (v == m->previous) model_check_apart(m, v, run, "the checkpoint before the newest");
+    if (v->live) model_check_apart(m, v, run, "a snapshot");
+  }
+}
+
+/* -------- the map against the model -------- */
+
+typedef struct model_walk {
+  model *m;
+  model_version *version;
+  uint64_t last_end, data_bytes;
+} model_walk;
+
+static kl_status model_visit(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err) {
+  model_walk *walk = context;
+  model_version *version = walk->version;
+  if (address < walk->last_end) MODEL_FAIL(walk->m, "the walk goes back to %llu", (unsigned long long)address);
+  walk->last_end = address + bytes;
+  if (!is_map) {
+    walk->data_bytes += bytes;
+    uint64_t covered = 0;
+    for (size_t i = 0; i < version->run_count; i++) {
+      const model_run *run = &version->runs[i];
+      if (model_overlap(address, bytes, run->address, 1)) covered += model_blocks(run) * KL_BLOCK_SIZE;
+    }
+    if (covered != bytes) MODEL_FAIL(walk->m, "the map has other blocks at %llu", (unsigned long long)address);
+    return KL_OK;
+  }
+  uint8_t block[KL_BLOCK_SIZE];
+  assert_int_equal(bytes, KL_BLOCK_SIZE);
+  assert_true(version->map_count < MODEL_MAPS);
+  kl_status status = kl_store_read(walk->m->store, address, block, sizeof block, err);
+  version->maps[version->map_count++] = (model_map_block){address, kl_crc32c(0, block, sizeof block)};
+  return status;
+}
+
+/* The map names the runs of the version and no others. */
+static kl_status model_learn_map(model *m, model_version *version, kl_error *err) {
+  model_walk walk = {.m = m, .version = version};
+  uint64_t bytes = 0;
+  version->map_count = 0;
+  kl_status status = kl_store_walk_used(m->store, model_visit, &walk, err);
+  if (status != KL_OK) return status;
+  for (size_t i = 0; i < version->run_count; i++) bytes += model_blocks(&version->runs[i]) * KL_BLOCK_SIZE;
+  if (walk.data_bytes != bytes) {
+    MODEL_FAIL(m, "the map has %llu bytes in use, not %llu", (unsigned long long)walk.data_bytes,
+               (unsigned long long)bytes);
+  }
+  return KL_OK;
+}
+
+void model_check(model *m) {
+  kl_error err = {0};
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) {
+    model_version *v = &m->versions[i];
+    if (!v->taken || !(v->live || v == m->newest || v == m->previous)) continue;
+    if (!model_version_intact(m, v)) {
+      MODEL_FAIL(m, "version ts %llu is not what it was (newest %d, previous %d, live %d)", (unsigned long long)v->ts,
+                 v == m->newest, v == m->previous, v->live);
+    }
+  }
+  if (m->in_progress) return;
+  if (model_learn_map(m, m->newest, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  kl_store_space space;
+  kl_store_get_space(m->store, &space);
+  uint64_t used = m->newest->map_count * KL_BLOCK_SIZE;
+  for (size_t i = 0; i < m->newest->run_count; i++) used += model_blocks(&m->newest->runs[i]) * KL_BLOCK_SIZE;
+  assert_int_equal(space.used_bytes, used);
+  assert_true(space.blocks_end <= space.file_bytes);
+  assert_int_equal(space.used_bytes + space.free_bytes + space.limbo_bytes + KL_SUPERBLOCKS * KL_BLOCK_SIZE,
+                   space.blocks_end);
+}
+
+/* -------- a checkpoint -------- */
+
+kl_status model_begin(model *m, kl_error *err) {
+  uint64_t live[MODEL_VERSIONS];
+  size_t count = 0;
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) {
+    if (m->versions[i].taken && m->versions[i].live) live[count++] = m->versions[i].sequence;
+  }
+  for (size_t i = count; i > 1; i--) { /* any order */
+    size_t j = (size_t)kl_rng_below(&m->rng, i);
+    uint64_t t = live[i - 1];
+    live[i - 1] = live[j];
+    live[j] = t;
+  }
+  kl_status status = kl_store_begin(m->store, live, count, err);
+  if (status != KL_OK) return status;
+  m->work = model_slot(m);
+  m->work->ts = m->newest->ts + 1;
+  m->work->run_count = m->newest->run_count;
+  memcpy(m->work->runs, m->newest->runs, m->newest->run_count * sizeof(model_run));
+  m->in_progress = true;
+  return KL_OK;
+}
+
+static kl_status model_allocate(model *m, kl_error *err) {
+  model_run *run = &m->work->runs[m->work->run_count];
+  uint64_t blocks = 1, dice = kl_rng_below(&m->rng, 100);
+  if (dice >= 70) blocks = 1 + kl_rng_below(&m->rng, 5);
+  if (dice >= 90) blocks = 1 + kl_rng_below(&m->rng, m->most_blocks);
+  *run = (model_run){.bytes = blocks * KL_BLOCK_SIZE - kl_rng_below(&m->rng, KL_BLOCK_SIZE),
+                     .birth = kl_store_birth(m->store),
+                     .tag = m->next_tag++};
+  kl_status status = kl_store_allocate(m->store, run->bytes, &run->address, err);
+  if (status != KL_OK) return status;
+  model_check_allocated(m, run);
+  m->work->run_count++;
+  return model_write(m, run, err);
+}
+
+kl_status model_change(model *m, kl_error *err) {
+  model_version *work = m->work;
+  bool grow = kl_rng_below(&m->rng, 2 * m->target_runs) >= work->run_count;
+  if (work->run_count == 0 || (grow && work->run_count < MODEL_RUNS)) return model_allocate(m, err);
+  size_t i = (size_t)kl_rng_below(&m->rng, work->run_count);
+  model_run run = work->runs[i];
+  kl_status status = kl_store_free(m->store, run.address, run.bytes, run.birth, err);
+  if (status == KL_OK) work->runs[i] = work->runs[--work->run_count];
+  return status;
+}
+
+/* The bytes of the first run are the root of the catalogue, as far as the store can tell. */
+static kl_checkpoint model_describe(model *m, const model_version *version) {
+  kl_checkpoint checkpoint = {.ts = version->ts, .log_lsn = version->ts * 100, .log_needed = m->log_needed};
+  uint8_t block[KL_BLOCK_SIZE];
+  if (version->run_count == 0) return checkpoint;
+  const model_run *run = &version->runs[0];
+  uint32_t size = run->bytes < KL_BLOCK_SIZE ? (uint32_t)run->bytes : KL_BLOCK_SIZE;
+  model_fill(run->tag, 0, block);
+  checkpoint.catalogue = (kl_store_pointer){run->address, size, kl_crc32c(0, block, size), run->birth};
+  return checkpoint;
+}
+
+kl_status model_publish(model *m, kl_error *err) {
+  kl_checkpoint checkpoint = model_describe(m, m->work);
+  kl_status status = kl_store_publish(m->store, &checkpoint, err);
+  m->in_progress = false;
+  if (status != KL_OK) return status; /* `work` stays, for model_reopen */
+  bool twice = checkpoint.sequence > kl_store_birth(m->store);
+  m->work->sequence = checkpoint.sequence;
+  m->previous = twice || m->sim == NULL ? NULL : m->newest; /* twice: the one before is its equal */
+  m->newest = m->work;
+  m->work = NULL;
+  return KL_OK;
+}
+
+kl_status model_seal(model *m, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(m->store, &checkpoint);
+  checkpoint.log_needed = m->log_needed;
+  kl_status status = kl_store_publish(m->store, &checkpoint, err);
+  if (status != KL_OK) return status;
+  m->newest->sequence = checkpoint.sequence;
+  m->previous = NULL; /* its equal */
+  return KL_OK;
+}
+
+void model_abort(model *m) {
+  kl_store_abort(m->store);
+  m->in_progress = false;
+  if (m->work != NULL) m->work->taken = false;
+  m->work = NULL;
+}
+
+kl_status model_checkpoint(model *m, size_t changes, kl_error *err) {
+  kl_status status = model_begin(m, err);
+  if (status != KL_OK) return status;
+  for (size_t i = 0; i < changes && status == KL_OK; i++) status = model_change(m, err);
+  if (status == KL_OK) return model_publish(m, err);
+  model_abort(m);
+  return status;
+}
+
+void model_toggle_snapshot(model *m) {
+  size_t held = 0;
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) held += m->versions[i].taken && m->versions[i].live;
+  if (held < MODEL_VERSIONS / 2 && kl_rng_below(&m->rng, 3) != 0) {
+    m->newest->live = true;
+    return;
+  }
+  size_t start = (size_t)kl_rng_below(&m->rng, MODEL_VERSIONS);
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) {
+    model_version *v = &m->versions[(start + i) % MODEL_VERSIONS];
+    if (!v->taken || !v->live) continue;
+    v->live = false;
+    return;
+  }
+}
+
+/* -------- life -------- */
+
+void model_open(model *m, kl_sim *sim, uint64_t seed) {
+  kl_error err = {0};
+  kl_store_options options = {0};
+  memset(m, 0, sizeof *m);
+  m->sim = sim;
+  m->seed = seed;
+  m->most_blocks = 40;
+  m->target_runs = 200;
+  kl_rng_init(&m->rng, seed);
+  m->versions = test_calloc(MODEL_VERSIONS, sizeof *m->versions);
+  m->newest = model_slot(m);
+  m->newest->sequence = 1;
+  kl_status status = sim != NULL ? kl_store_create(kl_sim_os(sim), MODEL_PATH, &options, &m->store, &err)
+                                 : kl_store_new_memory(kl_os_posix(), 0, &m->store, &err);
+  if (status != KL_OK) fail_msg("%s", err.message);
+}
+
+void model_close(model *m) {
+  kl_store_close(m->store);
+  test_free(m->versions);
+}
+
+void model_reopen(model *m, bool attempt) {
+  kl_error err = {0};
+  kl_store_options options = {0};
+  if (!attempt && m->work != NULL) model_abort(m);
+  kl_store_close(m->store);
+  m->in_progress = false;
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) m->versions[i].live = false;
+  kl_status status = kl_store_open(kl_sim_os(m->sim), MODEL_PATH, &options, &m->store, &err);
+  if (status != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(m->store, &checkpoint);
+  if (m->work != NULL && checkpoint.ts == m->work->ts) {
+    m->previous = m->newest;
+    m->newest = m->work;
+  }
+  m->work = NULL;
+  if (checkpoint.ts != m->newest->ts) {
+    MODEL_FAIL(m, "opened ts %llu instead of %llu", (unsigned long long)checkpoint.ts,
+               (unsigned long long)m->newest->ts);
+  }
+  m->newest->sequence = checkpoint.sequence;
+  m->log_needed = checkpoint.log_needed;
+  if (kl_store_fell_back(m->store)) m->previous = NULL;
+  /* What the checkpoint that did not happen has overwritten of it was free for it. */
+  if (m->previous != NULL && !model_version_intact(m, m->previous)) m->previous = NULL;
+  if (model_learn_map(m, m->newest, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  model_check(m);
+}
