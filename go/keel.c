@@ -2971,33 +2971,141 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
   return KL_OK;
 }
 
-/* ---- core/store/store.c ---- */
-/* core/store/store.c: creating and opening the database file, and publishing checkpoints. */
+/* ---- core/store/blocks.c ---- */
+/* core/store/blocks.c: the bytes of blocks, and the size of the file. See store.h and store_private.h. */
+
+/* ---- core/store/store_private.h ---- */
+/* core/store/store_private.h: what the files of core/store share.
+ *
+ *   store.c        life: creating, opening, closing, questions
+ *   ring.c         the ring of superblocks: reading, choosing, writing
+ *   checkpoint.c   a checkpoint in progress: begin, allocate, free, abort, publish
+ *   blocks.c       the bytes of blocks: reading, writing, growing and shrinking the file
+ *   memory.c       the same in anonymous memory
+ *   space.c        which blocks are free (space.h); space_tree.c its nodes; space_write.c writes them
+ *   limbo.c        blocks that are freed and still needed
+ *   space_map.c    the bytes of the space map
+ *   space_walk.c   reading all of a space map */
+#ifndef KL_STORE_STORE_PRIVATE_H
+#define KL_STORE_STORE_PRIVATE_H
+
+/* ---- core/store/space.h ---- */
+/* core/store/space.h: which blocks are free: the allocator. Private to core/store.
+ *
+ * The space map (space_map.h) in memory, loaded node by node as it is needed, and for each loaded chunk two bitmaps:
+ * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
+ * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
+ *
+ * Invariants (README.md): STORE-8 busy, STORE-10 the map describes itself.
+ *
+ * Thread rules: the thread of the checkpoint in progress. */
+#ifndef KL_STORE_SPACE_H
+#define KL_STORE_SPACE_H
+
+/* ---- core/store/limbo.h ---- */
+/* core/store/limbo.h: blocks that were freed and are still needed. Private to core/store.
+ *
+ * An entry is a run of blocks, born at checkpoint b and dead at checkpoint d: it belongs to every version v with
+ * b <= v < d. It is let go when there is no such v among those that are held (STORE-8).
+ *
+ * Thread rules: as space.h. */
+#ifndef KL_STORE_LIMBO_H
+#define KL_STORE_LIMBO_H
+
+typedef struct store_limbo_entry {
+  uint64_t block, blocks;
+  uint64_t birth, death;
+} store_limbo_entry;
+
+typedef struct store_limbo {
+  kl_allocator *allocator;
+  store_limbo_entry *entries;
+  size_t count, capacity;
+  uint64_t blocks; /* of all entries */
+  /* The versions that readers held when the checkpoint in progress began, ascending. */
+  uint64_t *live;
+  size_t live_count, live_capacity;
+} store_limbo;
+
+void store_limbo_close(store_limbo *limbo);
+/* Room for `more` entries, so that adding them cannot fail. */
+kl_status store_limbo_reserve(store_limbo *limbo, size_t more, kl_error *err);
+void store_limbo_add(store_limbo *limbo, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death);
+/* Remembers which versions are held. On failure those of before stay. */
+kl_status store_limbo_set_live(store_limbo *limbo, const uint64_t *live, size_t count, kl_error *err);
+/* Lets go what neither a live version nor one of `durable` needs; calls `gone` for each run. */
+void store_limbo_settle(store_limbo *limbo, const uint64_t *durable, size_t durable_count,
+                        void (*gone)(void *context, uint64_t block, uint64_t blocks), void *context);
+/* The checkpoint `death` did not happen: forgets what died in it. */
+void store_limbo_undo(store_limbo *limbo, uint64_t death);
+uint64_t store_limbo_end(const store_limbo *limbo); /* first block behind all entries */
+
+#endif
+
+/* ---- core/store/space_map.h ---- */
+/* core/store/space_map.h: the bytes of the space map. Private to core/store; byte table: docs/format.md, "Space map".
+ *
+ * The map is a tree of blocks: chunks (level 0), whose bits say which blocks of the file are in use, below index blocks
+ * that count them. A chunk that would be all zero is not stored: its pointer is zero. Every block is written once, by
+ * the checkpoint that allocated it. */
+#ifndef KL_STORE_SPACE_MAP_H
+#define KL_STORE_SPACE_MAP_H
+
+/* ---- core/store/superblock.h ---- */
+/* core/store/superblock.h: the bytes of a superblock. Private to core/store; the table of offsets is in docs/format.md,
+ * and a test checks it against what these functions write. */
+#ifndef KL_STORE_SUPERBLOCK_H
+#define KL_STORE_SUPERBLOCK_H
 
 /* ---- core/store/store.h ---- */
-/* core/store/store.h: the database file NAME: the ring of superblocks (and, with the tree, blocks and the space map).
+/* core/store/store.h: the database file NAME: the ring of superblocks, and behind it blocks and their space map.
  *
  * The file starts with KL_SUPERBLOCKS blocks of 4 KiB, each one a superblock, self-checksummed, sharing no field that
  * changes in place. Publishing checkpoint n writes slot n % KL_SUPERBLOCKS and syncs; the newest valid one counts, and
- * a damaged newest one leaves the one before it. Byte table: docs/format.md. Invariants: core/store/README.md.
+ * a damaged newest one leaves the one before it.
  *
- * Thread rules: one publisher at a time; kl_store_checkpoint and the other questions from any thread. */
+ * All else is blocks of KL_BLOCK_SIZE, addressed by their byte offset in the file. A block is written by the checkpoint
+ * that allocates it and never again until it has been freed and given back. Which blocks are in use the space map says,
+ * itself a copy-on-write tree of blocks that the superblock names. One drain at a time makes a checkpoint:
+ *
+ *     kl_store_begin; { kl_store_allocate, kl_store_write, kl_store_free } ...; kl_store_publish (or kl_store_abort)
+ *
+ * A block that a checkpoint frees is handed out again when no checkpoint needs it any more that a recovery could take,
+ * nor one that a reader still holds (STORE-8): until then it is in limbo. Byte tables: docs/format.md. Invariants:
+ * core/store/README.md.
+ *
+ * A memory store (kl_store_new_memory) does the same in anonymous memory: addresses, births and limbo are as in a file,
+ * there is just nothing to recover.
+ *
+ * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
+ * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
 enum { KL_SUPERBLOCKS = 4, KL_SUPERBLOCK_SIZE = 4096, KL_DATABASE_ID_SIZE = 16 };
+enum { KL_BLOCK_SIZE = 4096 };
 enum { KL_PAGE_SIZE_MIN = 4096, KL_PAGE_SIZE_MAX = 65536, KL_PAGE_SIZE_DEFAULT = 4096 };
 
 typedef struct kl_store kl_store;
 
+/* Where something lies and what must be found there; equal in meaning to kl_tree_pointer. All zero: there is none. */
+typedef struct kl_store_pointer {
+  uint64_t address;  /* byte offset in the file, a multiple of KL_BLOCK_SIZE */
+  uint32_t length;   /* bytes as stored */
+  uint32_t checksum; /* CRC-32C of the bytes as stored */
+  uint64_t birth;    /* kl_store_birth of the checkpoint that wrote it */
+} kl_store_pointer;
+
 typedef struct kl_checkpoint {
-  uint64_t sequence;      /* 1 at creation, +1 per checkpoint */
+  uint64_t sequence;      /* 1 at creation; grows with each checkpoint, mostly by 1 (STORE-4, STORE-12: by more) */
   uint64_t ts;            /* commits up to this timestamp are in the tree */
   uint64_t log_lsn;       /* replay starts here */
   uint64_t known_durable; /* log position that was durable when it was written */
   uint64_t wall_ns;       /* when, since 1970 */
   bool log_needed;        /* false: everything is in this file and NAME-wal may be absent or left over from a crashed
                              creation or close; true: a missing NAME-wal is KL_E_CORRUPT, never "empty" */
+  kl_store_pointer catalogue; /* root of the catalogue's tree; all zero: none. Only a checkpoint that was begun changes
+                                 it: a publication without kl_store_begin keeps what there is */
 } kl_checkpoint;
 
 typedef struct kl_store_options {
@@ -3015,40 +3123,105 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
                           kl_error *err);
 /* KL_E_NO_FILE (absent or empty), KL_E_NOT_A_FILE (a directory ...), KL_E_FORMAT (not a Keel database; also a short
  * one), KL_E_VERSION (made by a newer Keel), KL_E_CORRUPT (no superblock verifies), KL_E_LOCKED: each leaves the file
- * as it was. Takes the lock: exclusive, or shared when read-only. */
+ * as it was. Takes the lock: exclusive, or shared when read-only.
+ * A superblock verifies when it is intact and the roots that it names read back with their checksums; of the newest two
+ * the first that does is taken (kl_store_fell_back). A root that cannot be read at all is KL_E_IO, not a fall-back. The
+ * time that it takes does not depend on the size of the file. */
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
                         kl_error *err);
-void kl_store_close(kl_store *store); /* lets the lock go; NULL is allowed */
+/* A store in anonymous memory, for `:memory:` databases. Fresh, at checkpoint 1. KL_E_INVALID (page size),
+ * KL_E_NO_MEMORY. */
+kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err);
+/* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
+void kl_store_close(kl_store *store);
 
-const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes */
+const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memory store */
+const char *kl_store_path(const kl_store *store);  /* as it was opened; ":memory:" for a memory store */
 uint32_t kl_store_page_size(const kl_store *store);
+bool kl_store_is_memory(const kl_store *store);
+/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read does
+ * not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the ring.
+ * Nothing is lost by falling back as long as the log is there (STORE-6). */
+bool kl_store_fell_back(const kl_store *store);
 void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint);
 /* The log below this is needed by no checkpoint that a recovery could take, the newest or the one before it (which
  * counts when the newest is found damaged): what may be given to kl_wal_release. */
 uint64_t kl_store_log_release_point(kl_store *store);
-/* Writes the next superblock and syncs it. `checkpoint->sequence` and `wall_ns` are set inside. A checkpoint that
- * changes log_needed is written twice, with two sequence numbers: no single damaged superblock can then make a log that
- * is needed look unneeded (STORE-4). A failed write or sync poisons: KL_E_POISONED from then on. KL_E_READ_ONLY. */
+
+/* -------- reading: any thread -------- */
+
+/* Exactly `length` bytes from `address` on. KL_E_CORRUPT, naming file and block: not the address of a block, or past
+ * the end of the file; KL_E_IO. Nothing is checked of what the bytes are: their pointer has the checksum. The caller
+ * sees to it that the block is not given back meanwhile (it holds a checkpoint that `live` of kl_store_begin names). */
+kl_status kl_store_read(kl_store *store, uint64_t address, void *buffer, size_t length, kl_error *err);
+/* Memory stores only (NULL for others): the bytes themselves, valid until their blocks are given back; NULL when the
+ * range is not one of blocks. */
+const void *kl_store_memory(const kl_store *store, uint64_t address, size_t length);
+
+/* -------- a checkpoint in progress: one at a time, one thread -------- */
+
+/* `live`: sequence numbers of the checkpoints whose roots a reader still holds, any order, numbers may repeat; copied.
+ * First gives back what neither one of them nor the two newest durable checkpoints need: a block born at b and dead at
+ * d, when no such version v has b <= v < d. A reader that takes the newest checkpoint's roots meanwhile need not be
+ * known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY, KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID
+ * (another one is in progress). */
+kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err);
+/* The number of the checkpoint in progress, newest sequence + 1: the birth of what it writes. Its thread only. */
+uint64_t kl_store_birth(const kl_store *store);
+/* A contiguous run of whole blocks for `bytes` (at least 1) bytes; grows the file where it must. The caller writes all
+ * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing is
+ * allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0 bytes
+ * or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish. */
+kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
+/* The checkpoint in progress does not reach this run of blocks (bytes rounded up to whole ones) any more. `birth`: of
+ * the pointer that named it. What was born in this checkpoint is free again at once. KL_E_CORRUPT: the space map has
+ * some of it as free already (it is damaged, or the tree is), or a part of the map that was needed is damaged;
+ * KL_E_NO_MEMORY, KL_E_IO. On failure nothing is freed. */
+kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err);
+/* The checkpoint in progress did not happen: everything is as before begin, what was allocated is free again. Without
+ * one in progress: nothing. */
+void kl_store_abort(kl_store *store);
+/* With a checkpoint in progress: writes what changed of the space map, syncs, writes the superblock, syncs. Without:
+ * writes the superblock alone, with the roots as they are (a seal of the log). `sequence` and `wall_ns` are set inside;
+ * on success the whole of *checkpoint is what was written. A checkpoint that changes log_needed is written twice, with
+ * two sequence numbers, of which *checkpoint has the second: no single damaged superblock can then make a log that is
+ * needed look unneeded (STORE-4).
+ * Whatever comes of it, the checkpoint in progress has ended: on failure it is aborted. A failed sync, or a failed write
+ * of the superblock, poisons: KL_E_POISONED from then on. KL_E_READ_ONLY; and what kl_store_allocate and
+ * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
+
+/* -------- numbers and verification -------- */
+
+typedef struct kl_store_space {
+  uint64_t file_bytes;    /* size of the file (memory stores: of the committed memory) */
+  uint64_t blocks_end;    /* first byte behind all blocks that anything needs, limbo included */
+  uint64_t used_bytes;    /* blocks that the newest checkpoint reaches, the map's own included */
+  uint64_t free_bytes;    /* blocks below blocks_end that can be allocated by the next checkpoint */
+  uint64_t limbo_bytes;   /* blocks that are freed and still needed by a reader or a fall-back */
+  uint64_t limbo_entries; /* runs of them */
+  uint64_t map_bytes;     /* memory that space map and limbo take */
+} kl_store_space;
+
+/* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
+void kl_store_get_space(kl_store *store, kl_store_space *out_space);
+
+/* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself; `is_map`:
+ * a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as long as
+ * possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a block of its
+ * own as free. The caller keeps the newest checkpoint alive meanwhile: no begin without its number in `live`. For a
+ * memory store: no checkpoint may be in progress. */
+typedef kl_status (*kl_store_visit)(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err);
+kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err);
 
 #endif
 
-/* ---- core/store/superblock.h ---- */
-/* core/store/superblock.h: the bytes of a superblock. Private to core/store; the table of offsets is in docs/format.md,
- * and a test checks it against what these functions write. */
-#ifndef KL_STORE_SUPERBLOCK_H
-#define KL_STORE_SUPERBLOCK_H
-
 enum { STORE_VERSION = 1, STORE_FLAG_LOG_NEEDED = 1 };
 
-/* A child pointer as in the tree: where a block lies, how long it is stored, its checksum, and the version that wrote
- * it. All zero: there is none. */
-typedef struct store_pointer {
-  uint64_t address;
-  uint32_t length;
-  uint32_t checksum;
-  uint64_t birth;
-} store_pointer;
+/* The last sequence number. No database gets there; one that says so is a damaged or forged one. */
+#define STORE_SEQUENCE_MOST ((uint64_t)INT64_MAX)
 
 typedef struct store_superblock {
   uint32_t version;
@@ -3056,13 +3229,17 @@ typedef struct store_superblock {
   uint32_t features_read_only;    /* unknown bits: read only */
   uint32_t features_incompatible; /* unknown bits: do not open */
   uint8_t database_id[KL_DATABASE_ID_SIZE];
-  kl_checkpoint checkpoint;
+  kl_checkpoint checkpoint; /* with the root of the catalogue */
   uint64_t created_ns;
   uint32_t page_size;
-  store_pointer catalogue; /* root of the tree of the catalogue; zero until there are trees */
-  store_pointer space_map; /* root of the map of free space; likewise */
-  uint64_t blocks_end;     /* first byte of the file that holds nothing; 0: right behind the superblocks */
+  kl_store_pointer space_map; /* root of the space map; zero: no block is in use */
+  uint64_t blocks_end;        /* first byte of the file that holds nothing; 0: right behind the superblocks */
 } store_superblock;
+
+/* A child pointer as in docs/format.md: 24 bytes. */
+enum { STORE_POINTER_SIZE = 24 };
+void store_pointer_encode(const kl_store_pointer *pointer, uint8_t *out);
+kl_store_pointer store_pointer_decode(const uint8_t *bytes);
 
 void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_SUPERBLOCK_SIZE]);
 /* `slot`: where it was read; a superblock counts only in its own slot. KL_OK; KL_E_FORMAT: none; KL_E_CORRUPT: a
@@ -3071,22 +3248,2099 @@ kl_status store_superblock_decode(const uint8_t bytes[KL_SUPERBLOCK_SIZE], uint3
 
 #endif
 
+enum {
+  STORE_MAP_WORDS = 508,
+  STORE_MAP_BITS = STORE_MAP_WORDS * 64, /* blocks that a chunk covers */
+  STORE_MAP_FANOUT = 127,
+  STORE_MAP_LEVELS = 7 /* a root is at most at level 6: more blocks than a file can have */
+};
+
+typedef struct store_map_child {
+  kl_store_pointer pointer; /* zero: nothing below it is in use */
+  uint64_t used;            /* blocks below it that are in use */
+} store_map_child;
+
+/* What a parent knows of a node. */
+typedef struct store_map_place {
+  uint32_t level;
+  uint64_t number;
+  uint64_t used;
+} store_map_place;
+
+/* A block of the map, decoded. Node number n of level l covers chunks n * 127^l and on. */
+typedef struct store_map_node {
+  uint32_t level;
+  uint64_t number;
+  uint64_t used;
+  union {
+    uint64_t bits[STORE_MAP_WORDS];          /* level 0: bit i is block number * STORE_MAP_BITS + i; 1: in use */
+    store_map_child child[STORE_MAP_FANOUT]; /* others */
+  } body;
+} store_map_node;
+
+/* What the checkpoint says that the map belongs to: no block behind it is in use, no pointer is younger. */
+typedef struct store_map_bounds {
+  uint64_t end_block;
+  uint64_t sequence;
+} store_map_bounds;
+
+/* 127 ^ level: the chunks that a node of this level covers. */
+uint64_t store_map_span(uint32_t level);
+/* The lowest level whose one node covers all blocks below end_block. */
+uint32_t store_map_level_for(uint64_t end_block);
+/* How many of the words' first `bits` bits are set. */
+uint64_t store_map_count(const uint64_t *words);
+
+void store_map_encode(const store_map_node *node, uint8_t out[KL_BLOCK_SIZE]);
+/* Checks every byte that is relied on: what comes out names no block outside of the bounds, counts what it has, and has
+ * the superblocks as used. KL_OK; KL_E_CORRUPT or KL_E_VERSION, and *out_wrong says in a few words what it is. */
+kl_status store_map_decode(const uint8_t block[KL_BLOCK_SIZE], const store_map_bounds *bounds, store_map_node *out,
+                           const char **out_wrong);
+
+/* Reads, verifies and decodes the block that `pointer`, not zero, names. `expected`: its level, number and used as the
+ * parent knows them; NULL: a root, whose level must cover the bounds. KL_E_CORRUPT,
+ * KL_E_VERSION, KL_E_IO. */
+kl_status store_map_read(kl_store *store, const kl_store_pointer *pointer, const store_map_bounds *bounds,
+                         const store_map_place *expected, store_map_node *out, kl_error *err);
+
+/* The bits of chunk `number` of the map below `root` (zero: an empty one). `known`: the chunk's pointer in another map;
+ * when it is the same block here, nothing is read of it and *out_same is true. `scratch` is overwritten. */
+kl_status store_map_chunk_of(kl_store *store, const kl_store_pointer *root, const store_map_bounds *bounds,
+                             uint64_t number, const kl_store_pointer *known, bool *out_same, store_map_node *scratch,
+                             kl_error *err);
+
+static inline bool store_pointer_is_null(const kl_store_pointer *p) {
+  return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
+}
+static inline bool store_pointer_equal(const kl_store_pointer *a, const kl_store_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+#endif
+
+typedef struct store_space_node store_space_node;
+
+/* What is known of a node: in its parent, or in the space for the root. */
+typedef struct store_space_child {
+  kl_store_pointer stored; /* on disk, in the newest checkpoint; zero: not there */
+  uint64_t used;           /* blocks below it that are in use */
+  uint64_t busy;           /* ... that may not be allocated; of what is not loaded, as `used` */
+  store_space_node *node;  /* NULL: not loaded */
+} store_space_child;
+
+struct store_space_node {
+  store_space_node *parent; /* NULL: the root */
+  uint64_t number;
+  uint32_t level;
+  uint32_t slot; /* in the parent */
+  bool dirty;    /* to be written by the checkpoint in progress; in the list of those */
+  bool released; /* the block that it had is freed */
+  bool placed;   /* has a new block: `next` */
+  kl_store_pointer next;
+};
+
+typedef struct store_space_index {
+  store_space_node node;
+  store_space_child child[STORE_MAP_FANOUT];
+} store_space_index;
+
+typedef struct store_space_chunk {
+  store_space_node node;
+  struct store_space_chunk *next_loaded;
+  uint64_t used[STORE_MAP_WORDS], busy[STORE_MAP_WORDS];
+  uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
+} store_space_chunk;
+
+enum { STORE_SPACE_RUN_CLASSES = 52 /* 2^50 blocks are the most */ };
+
+typedef struct store_space {
+  kl_store *store;
+  store_space_child root;
+  uint32_t level;            /* of the root */
+  uint64_t frontier;         /* no block from here on is busy */
+  uint64_t first_frontier;   /* as it was at begin */
+  store_space_chunk *chunks; /* all that are loaded */
+  size_t chunk_count, index_count;
+  store_space_node **dirty;
+  size_t dirty_count, dirty_capacity;
+  store_limbo limbo;
+
+  /* Of the newest checkpoint, for what is still to be loaded. */
+  store_map_bounds bounds;
+  /* The checkpoint before the one that was opened, until there is a newer one: what it uses may not be overwritten
+   * (STORE-9). Its map is read along with the newest one's. */
+  bool has_older;
+  kl_store_pointer older_map;
+  store_map_bounds older_bounds;
+
+  /* Where to look for free blocks; anew for each checkpoint. */
+  uint64_t rove;                              /* single blocks: the next one to look at */
+  uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
+  uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
+} store_space;
+
+/* Takes on the map of an opened checkpoint: reads its root. `older`: the checkpoint before, or NULL. */
+kl_status store_space_open(store_space *space, kl_store *store, const store_superblock *newest,
+                           const store_superblock *older, kl_error *err);
+void store_space_close(store_space *space);
+
+/* Begins to search anew; and remembers where to go back to. */
+void store_space_start(store_space *space);
+/* A run of blocks that are not busy. Grows the file when it must. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* `death`: number of the checkpoint in progress. */
+kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
+                           kl_error *err);
+/* All of the run was allocated by the checkpoint in progress. No input or output. */
+bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks);
+/* The blocks that the limbo has let go are no longer busy. Cannot fail: their chunk is loaded (STORE-8). */
+void store_space_unbusy(void *space, uint64_t block, uint64_t blocks);
+/* Everything as at store_space_start. */
+void store_space_abort(store_space *space, uint64_t death);
+
+/* Gives each node that the checkpoint changed a block of its own, and writes it. *out_root and *out_end_block are what
+ * the superblock says then; as given, when nothing changed. */
+kl_status store_space_write(store_space *space, uint64_t death, kl_store_pointer *out_root, uint64_t *out_end_block,
+                            kl_error *err);
+/* What store_space_write has written is durable, and the newest. */
+void store_space_commit(store_space *space);
+/* Only the newest checkpoint and the one before count now. `needed_end`: of those two. */
+void store_space_trim(store_space *space, uint64_t needed_end);
+uint64_t store_space_memory(const store_space *space);
+
+/* -------- space_tree.c: the nodes in memory -------- */
+
+#define STORE_SPACE_NONE UINT64_MAX
+
+static inline store_space_child *store_space_child_of(store_space *space, const store_space_node *node) {
+  return node->parent == NULL ? &space->root : &((store_space_index *)node->parent)->child[node->slot];
+}
+/* Chunk `number`, loaded. KL_E_CORRUPT, KL_E_IO, KL_E_NO_MEMORY. The number is below what the root covers. */
+kl_status store_space_load(store_space *space, uint64_t number, store_space_chunk **out, kl_error *err);
+store_space_chunk *store_space_loaded(const store_space *space, uint64_t number); /* NULL: is not */
+/* The first chunk from `number` on with at least `need` blocks that are not busy; STORE_SPACE_NONE. */
+kl_status store_space_next_chunk(store_space *space, uint64_t number, uint64_t need, uint64_t *out, kl_error *err);
+/* The last block that is used, for there is always one: the superblocks are. */
+kl_status store_space_last_used(store_space *space, uint64_t *out_block, kl_error *err);
+kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *err);       /* more levels, if need be */
+kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err); /* it and its path: dirty */
+/* Adds to the counts of a chunk and of all above it; numbers below zero as their complement. */
+void store_space_account(store_space *space, const store_space_chunk *chunk, uint64_t used, uint64_t busy);
+void store_space_forget_chunks(store_space *space, size_t keep); /* clean ones without limbo, down to `keep` */
+void store_space_forget_all(store_space *space);
+
+#endif
+
+/* Anonymous memory in place of a file. */
+typedef struct store_memory {
+  uint8_t *base; /* address space; NULL: the store is a file */
+  uint64_t reserved;
+  uint64_t committed;        /* from the start on */
+  _Atomic uint64_t readable; /* as `committed`, for readers */
+} store_memory;
+
 struct kl_store {
   kl_os *os;
   char *path;
   size_t path_size; /* with the terminator */
-  kl_file *file;
+  kl_file *file;    /* NULL: a memory store */
+  store_memory memory;
   bool read_only;
+  bool fell_back;
+  uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
+
+  /* Of the thread that makes checkpoints. */
+  bool in_progress;
+  uint64_t birth;      /* of the checkpoint in progress */
+  bool size_changed;   /* since the last sync of more than data */
+  uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
+  store_space space;
 
   kl_mutex lock; /* guards what follows; not held during input and output */
   store_superblock newest;
-  uint64_t previous_log_lsn; /* of the checkpoint before the newest, when that one needs the log */
-  bool previous_log_needed;
+  store_superblock previous; /* what a recovery takes when the newest is damaged */
+  bool has_previous;
   bool poisoned;
+  kl_store_space numbers;
 };
+
+/* -------- ring.c -------- */
+
+kl_status store_ring_write(kl_store *store, const store_superblock *superblock, kl_error *err);
+/* Reads and judges the ring, verifies the roots, and leaves the store with a newest checkpoint and its space. */
+kl_status store_ring_load(kl_store *store, kl_error *err);
+/* For a store that may write, once it is loaded: what it builds on is on stable storage (STORE-5, STORE-12). */
+kl_status store_ring_confirm(kl_store *store, kl_error *err);
+
+/* -------- checkpoint.c -------- */
+
+/* Writes one superblock, syncs it; then it is the newest. */
+kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err);
+void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date */
+
+/* -------- blocks.c -------- */
+
+/* The file has at least so many bytes. KL_E_DISK_FULL, KL_E_IO; KL_E_NO_MEMORY for a memory store. */
+kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err);
+/* Cuts off what lies far behind the last block that anything needs; a failure leaves it there. */
+void store_blocks_shrink(kl_store *store);
+/* Cuts off all of it, before the file is closed. */
+void store_blocks_cut(kl_store *store);
+/* How much a file of this size grows or keeps at once. */
+uint64_t store_blocks_step(uint64_t bytes);
+
+/* -------- memory.c -------- */
+
+kl_status store_memory_new(kl_store *store, kl_error *err);
+void store_memory_free(kl_store *store);
+kl_status store_memory_ensure(kl_store *store, uint64_t bytes, kl_error *err);
+void store_memory_shrink(kl_store *store, uint64_t bytes);
+
+/* The end of a checkpoint's blocks and its number. */
+static inline store_map_bounds store_superblock_bounds(const store_superblock *superblock) {
+  uint64_t end = superblock->blocks_end / KL_BLOCK_SIZE;
+  return (store_map_bounds){end > KL_SUPERBLOCKS ? end : KL_SUPERBLOCKS, superblock->checkpoint.sequence};
+}
+
+#endif
+
+#define STORE_BLOCKS_STEP_LEAST (UINT64_C(1) << 20)
+#define STORE_BLOCKS_STEP_MOST (UINT64_C(64) << 20)
+#define STORE_BLOCKS_FIRST ((uint64_t)KL_SUPERBLOCKS * KL_BLOCK_SIZE)
+
+static bool store_blocks_address_valid(uint64_t address, uint64_t length, uint64_t end) {
+  return address % KL_BLOCK_SIZE == 0 && address >= STORE_BLOCKS_FIRST && address <= end && length <= end - address;
+}
+
+kl_status kl_store_read(kl_store *store, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  if (store->memory.base != NULL) {
+    const void *from = kl_store_memory(store, address, length);
+    if (from != NULL) {
+      memcpy(buffer, from, length);
+      return KL_OK;
+    }
+  } else if (store_blocks_address_valid(address, length, INT64_MAX)) {
+    size_t got = 0;
+    kl_status status = kl_os_read(store->os, store->file, buffer, length, address, &got, err);
+    if (status != KL_OK || got == length) return status;
+  }
+  return kl_fail(err, KL_E_CORRUPT,
+                 "database '%s': a pointer names %zu bytes in the block at %" PRIu64 ", where there are none",
+                 store->path, length, address);
+}
+
+const void *kl_store_memory(const kl_store *store, uint64_t address, size_t length) {
+  if (store->memory.base == NULL) return NULL;
+  /* Acquire: the memory was committed before this said so. */
+  uint64_t end = atomic_load_explicit(&store->memory.readable, memory_order_acquire);
+  return store_blocks_address_valid(address, length, end) ? store->memory.base + address : NULL;
+}
+
+kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t length = 0;
+  for (size_t i = 0; i < count; i++) length += parts[i].size;
+  uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
+      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
+    return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
+                     address);
+  }
+  if (store->memory.base == NULL) return kl_os_write(store->os, store->file, parts, count, address, err);
+  uint8_t *to = store->memory.base + address;
+  for (size_t i = 0; i < count; i++) {
+    if (parts[i].size != 0) memcpy(to, parts[i].data, parts[i].size);
+    to += parts[i].size;
+  }
+  return KL_OK;
+}
+
+/* -------- the size of the file -------- */
+
+uint64_t store_blocks_step(uint64_t bytes) {
+  uint64_t step = bytes / 16;
+  if (step < STORE_BLOCKS_STEP_LEAST) step = STORE_BLOCKS_STEP_LEAST;
+  return step > STORE_BLOCKS_STEP_MOST ? STORE_BLOCKS_STEP_MOST : step;
+}
+
+/* In steps: a file that grows by every write has its size in the file system's journal every time. */
+kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
+  if (bytes <= store->file_bytes) return KL_OK;
+  if (store->memory.base != NULL) return store_memory_ensure(store, bytes, err);
+  uint64_t roomy = store->file_bytes + store_blocks_step(store->file_bytes);
+  if (roomy < bytes) roomy = bytes;
+  store->size_changed = true; /* also when it fails: it may have grown by a part */
+  kl_status status = kl_os_allocate(store->os, store->file, store->file_bytes, roomy - store->file_bytes, err);
+  if (status == KL_E_DISK_FULL && roomy != bytes) {
+    roomy = bytes;
+    status = kl_os_allocate(store->os, store->file, store->file_bytes, roomy - store->file_bytes, err);
+  }
+  if (status == KL_OK) store->file_bytes = roomy;
+  return status;
+}
+
+/* STORE-11: what the two newest superblocks need, and at least `bytes`. */
+static uint64_t store_blocks_needed(const kl_store *store, uint64_t bytes) {
+  if (bytes < STORE_BLOCKS_FIRST) bytes = STORE_BLOCKS_FIRST;
+  if (bytes < store->newest.blocks_end) bytes = store->newest.blocks_end;
+  if (store->has_previous && bytes < store->previous.blocks_end) bytes = store->previous.blocks_end;
+  return bytes;
+}
+
+void store_blocks_shrink(kl_store *store) {
+  uint64_t needed = store_blocks_needed(store, store->space.frontier * KL_BLOCK_SIZE), step = store_blocks_step(needed);
+  if (store->file_bytes <= needed || store->file_bytes - needed <= 2 * step) return;
+  if (store->memory.base != NULL) {
+    store_memory_shrink(store, needed + step);
+    return;
+  }
+  store->size_changed = true;
+  if (kl_os_truncate(store->os, store->file, needed + step, NULL) == KL_OK) store->file_bytes = needed + step;
+}
+
+void store_blocks_cut(kl_store *store) {
+  uint64_t needed = store_blocks_needed(store, 0);
+  if (store->file_bytes > needed) (void)kl_os_truncate(store->os, store->file, needed, NULL);
+}
+
+/* ---- core/store/checkpoint.c ---- */
+/* core/store/checkpoint.c: a checkpoint in progress, from begin to publish. See store.h; why it is safe: README.md. */
+
+void store_checkpoint_count(kl_store *store) {
+  const store_space *space = &store->space;
+  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks;
+  kl_store_space numbers = {.file_bytes = store->file_bytes,
+                            .blocks_end = space->frontier * KL_BLOCK_SIZE,
+                            .used_bytes = (space->root.used - KL_SUPERBLOCKS) * KL_BLOCK_SIZE,
+                            .limbo_bytes = space->limbo.blocks * KL_BLOCK_SIZE,
+                            .limbo_entries = space->limbo.count,
+                            .map_bytes = store_space_memory(space)};
+  uint64_t taken = numbers.used_bytes / KL_BLOCK_SIZE + held;
+  numbers.free_bytes = space->frontier > taken ? (space->frontier - taken) * KL_BLOCK_SIZE : 0;
+  kl_mutex_lock(&store->lock);
+  store->numbers = numbers;
+  kl_mutex_unlock(&store->lock);
+}
+
+static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) {
+  if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
+  if (store->poisoned) {
+    return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
+  }
+  return KL_OK;
+}
+
+/* STORE-8: what no reader and no recovery needs any more is free. `taken`: one more version that readers may hold. */
+static void store_checkpoint_reclaim(kl_store *store, uint64_t taken) {
+  uint64_t needed[3] = {store->newest.checkpoint.sequence, taken, store->previous.checkpoint.sequence};
+  store_limbo_settle(&store->space.limbo, needed, store->has_previous ? 3 : 2, store_space_unbusy, &store->space);
+  uint64_t end = store_superblock_bounds(&store->newest).end_block;
+  if (store->has_previous) {
+    uint64_t previous_end = store_superblock_bounds(&store->previous).end_block;
+    if (previous_end > end) end = previous_end;
+  }
+  store_space_trim(&store->space, end);
+}
+
+kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  if (store->in_progress) {
+    return kl_fail(err, KL_E_INVALID, "a checkpoint of database '%s' is in progress already", store->path);
+  }
+  status = store_limbo_set_live(&store->space.limbo, live, live_count, err);
+  if (status == KL_OK) {
+    store_checkpoint_reclaim(store, store->newest.checkpoint.sequence);
+    status = store_space_cover(&store->space, store->space.frontier, err);
+  }
+  if (status != KL_OK) return status;
+  store_space_start(&store->space);
+  store->in_progress = true;
+  store->birth = store->newest.checkpoint.sequence + 1;
+  store_checkpoint_count(store);
+  return KL_OK;
+}
+
+uint64_t kl_store_birth(const kl_store *store) {
+  return store->birth;
+}
+
+static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
+  if (store->in_progress) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
+}
+
+static uint64_t store_checkpoint_blocks(uint64_t bytes) {
+  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0;
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), &block, err);
+  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (address % KL_BLOCK_SIZE != 0 || bytes == 0) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
+                   store->path, bytes, address);
+  }
+  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
+                          err);
+}
+
+void kl_store_abort(kl_store *store) {
+  if (!store->in_progress) return;
+  store_space_abort(&store->space, store->birth);
+  store->in_progress = false;
+  store_checkpoint_count(store);
+}
+
+/* The first superblock of a checkpoint is durable: what the space was made from is the newest now. */
+static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
+  kl_mutex_lock(&store->lock);
+  store->previous = store->newest;
+  store->has_previous = !kl_store_is_memory(store);
+  store->newest = *next;
+  kl_mutex_unlock(&store->lock);
+  store->space.has_older = false; /* a recovery goes back to what was opened at most, and that is in memory */
+  store->space.bounds = store_superblock_bounds(next);
+}
+
+kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err) {
+  if (!kl_store_is_memory(store)) {
+    kl_status status = store_ring_write(store, next, err);
+    if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
+    if (status != KL_OK) { /* which of the two is on disk is not known */
+      kl_mutex_lock(&store->lock);
+      store->poisoned = true;
+      kl_mutex_unlock(&store->lock);
+      return status;
+    }
+  }
+  store_checkpoint_advance(store, next);
+  return KL_OK;
+}
+
+/* What the new superblock will name is on stable storage before it is named. */
+static kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
+  if (kl_store_is_memory(store)) return KL_OK;
+  kl_status status = kl_os_sync(store->os, store->file, !store->size_changed, err);
+  if (status == KL_OK) {
+    store->size_changed = false;
+    return KL_OK;
+  }
+  kl_mutex_lock(&store->lock);
+  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
+  kl_mutex_unlock(&store->lock);
+  return status;
+}
+
+/* Writes one superblock, or two that differ in nothing but number and time (STORE-4). */
+static kl_status store_checkpoint_name(kl_store *store, store_superblock *next, kl_error *err) {
+  if (store->newest.checkpoint.sequence > STORE_SEQUENCE_MOST - 2) {
+    return kl_fail(err, KL_E_LIMIT, "database '%s' has no numbers left for checkpoints", store->path);
+  }
+  bool twice = next->checkpoint.log_needed != store->newest.checkpoint.log_needed && !kl_store_is_memory(store);
+  kl_status status = KL_OK;
+  for (int i = 0; i < (twice ? 2 : 1) && status == KL_OK; i++) {
+    next->checkpoint.sequence = store->newest.checkpoint.sequence + 1;
+    next->checkpoint.wall_ns = kl_os_wall_ns(store->os);
+    status = store_checkpoint_seal(store, next, err);
+  }
+  return status;
+}
+
+static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
+  uint64_t end_block = store_superblock_bounds(&store->newest).end_block;
+  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
+  if (status != KL_OK) return status;
+  if (store->space.dirty_count != 0) {
+    next->blocks_end = end_block * KL_BLOCK_SIZE;
+    status = store_checkpoint_sync(store, err);
+  }
+  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
+  if (status != KL_OK) return status;
+  store_space_commit(&store->space);
+  store->in_progress = false;
+  /* Readers that begin() did not know of may have taken the checkpoint that was the newest meanwhile. */
+  store_checkpoint_reclaim(store, store->birth - 1);
+  store_blocks_shrink(store);
+  store_checkpoint_count(store);
+  return KL_OK;
+}
+
+kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status == KL_OK) {
+    store_superblock next = store->newest; /* one publisher: nobody else changes it */
+    next.checkpoint = *checkpoint;
+    if (store->in_progress) {
+      status = store_checkpoint_finish(store, &next, err);
+    } else {
+      next.checkpoint.catalogue = store->newest.checkpoint.catalogue;
+      status = store_checkpoint_name(store, &next, err);
+    }
+  }
+  if (status == KL_OK) {
+    *checkpoint = store->newest.checkpoint;
+  } else {
+    kl_store_abort(store);
+  }
+  return status;
+}
+
+/* ---- core/store/limbo.c ---- */
+/* core/store/limbo.c: see limbo.h. */
+
+enum { STORE_LIMBO_FIRST = 64 };
+
+void store_limbo_close(store_limbo *limbo) {
+  kl_free(limbo->allocator, limbo->entries, limbo->capacity * sizeof *limbo->entries);
+  kl_free(limbo->allocator, limbo->live, limbo->live_capacity * sizeof *limbo->live);
+}
+
+kl_status store_limbo_reserve(store_limbo *limbo, size_t more, kl_error *err) {
+  if (limbo->capacity - limbo->count >= more) return KL_OK;
+  size_t capacity = limbo->capacity < STORE_LIMBO_FIRST ? STORE_LIMBO_FIRST : limbo->capacity * 2;
+  if (capacity < limbo->count + more) capacity = limbo->count + more;
+  size_t size = sizeof *limbo->entries;
+  void *grown = kl_realloc(limbo->allocator, limbo->entries, limbo->capacity * size, capacity * size);
+  if (grown == NULL) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to remember %zu runs of freed blocks", capacity);
+  }
+  limbo->entries = grown;
+  limbo->capacity = capacity;
+  return KL_OK;
+}
+
+void store_limbo_add(store_limbo *limbo, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death) {
+  limbo->blocks += blocks;
+  store_limbo_entry *last = limbo->count > 0 ? &limbo->entries[limbo->count - 1] : NULL;
+  if (last != NULL && last->birth == birth && last->death == death) { /* pages of one drain often die together */
+    if (last->block + last->blocks == block) {
+      last->blocks += blocks;
+      return;
+    }
+    if (block + blocks == last->block) {
+      last->block = block;
+      last->blocks += blocks;
+      return;
+    }
+  }
+  limbo->entries[limbo->count++] = (store_limbo_entry){block, blocks, birth, death};
+}
+
+static int store_limbo_compare(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
+kl_status store_limbo_set_live(store_limbo *limbo, const uint64_t *live, size_t count, kl_error *err) {
+  if (count > limbo->live_capacity) {
+    uint64_t *grown = kl_alloc(limbo->allocator, count * sizeof *grown);
+    if (grown == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to remember %zu snapshots", count);
+    kl_free(limbo->allocator, limbo->live, limbo->live_capacity * sizeof *limbo->live);
+    limbo->live = grown;
+    limbo->live_capacity = count;
+  }
+  if (count != 0) {
+    memcpy(limbo->live, live, count * sizeof *live);
+    qsort(limbo->live, count, sizeof *live, store_limbo_compare);
+  }
+  limbo->live_count = count;
+  return KL_OK;
+}
+
+/* Some version v of `versions`, ascending, has birth <= v < death. */
+static bool store_limbo_hit(const uint64_t *versions, size_t count, const store_limbo_entry *entry) {
+  size_t low = 0, high = count;
+  while (low < high) { /* the first version that is not before the birth */
+    size_t middle = low + (high - low) / 2;
+    if (versions[middle] < entry->birth) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < count && versions[low] < entry->death;
+}
+
+void store_limbo_settle(store_limbo *limbo, const uint64_t *durable, size_t durable_count,
+                        void (*gone)(void *context, uint64_t block, uint64_t blocks), void *context) {
+  size_t kept = 0;
+  for (size_t i = 0; i < limbo->count; i++) {
+    const store_limbo_entry entry = limbo->entries[i];
+    bool needed = store_limbo_hit(limbo->live, limbo->live_count, &entry);
+    for (size_t v = 0; v < durable_count; v++) needed |= store_limbo_hit(durable + v, 1, &entry);
+    if (needed) {
+      limbo->entries[kept++] = entry;
+    } else {
+      limbo->blocks -= entry.blocks;
+      gone(context, entry.block, entry.blocks);
+    }
+  }
+  limbo->count = kept;
+}
+
+void store_limbo_undo(store_limbo *limbo, uint64_t death) {
+  size_t kept = 0;
+  for (size_t i = 0; i < limbo->count; i++) {
+    if (limbo->entries[i].death == death) {
+      limbo->blocks -= limbo->entries[i].blocks;
+    } else {
+      limbo->entries[kept++] = limbo->entries[i];
+    }
+  }
+  limbo->count = kept;
+}
+
+uint64_t store_limbo_end(const store_limbo *limbo) {
+  uint64_t end = 0;
+  for (size_t i = 0; i < limbo->count; i++) {
+    uint64_t behind = limbo->entries[i].block + limbo->entries[i].blocks;
+    if (behind > end) end = behind;
+  }
+  return end;
+}
+
+/* ---- core/store/memory.c ---- */
+/* core/store/memory.c: the blocks of a memory store: one run of address space, whose pages come and go at its end. */
+
+#define STORE_MEMORY_UNKNOWN \
+  (UINT64_C(64) << 30) /* address space when the system does not tell how much memory it has */
+#define STORE_MEMORY_LEAST (UINT64_C(16) << 20)
+
+static uint64_t store_memory_round(uint64_t bytes) {
+  return (bytes + KL_MEMORY_HUGE - 1) / KL_MEMORY_HUGE * KL_MEMORY_HUGE;
+}
+
+kl_status store_memory_new(kl_store *store, kl_error *err) {
+  store_memory *memory = &store->memory;
+  uint64_t physical = kl_os_physical_memory(store->os);
+  /* Twice of what there is leaves room for swapping; address space costs nothing. Where it is limited, less will do. */
+  uint64_t want = store_memory_round(physical != 0 ? physical * 2 : STORE_MEMORY_UNKNOWN);
+  kl_status status = KL_E_NO_MEMORY;
+  for (; want >= STORE_MEMORY_LEAST; want = store_memory_round(want / 2)) {
+    void *base = NULL;
+    status = kl_os_map(store->os, want, &base, err);
+    if (status == KL_OK) {
+      memory->base = base;
+      memory->reserved = want;
+    }
+    if (status != KL_E_NO_MEMORY) break;
+  }
+  return status;
+}
+
+void store_memory_free(kl_store *store) {
+  if (store->memory.base != NULL) kl_os_unmap(store->os, store->memory.base, store->memory.reserved);
+}
+
+kl_status store_memory_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
+  store_memory *memory = &store->memory;
+  if (bytes > memory->reserved) {
+    return kl_fail(err, KL_E_NO_MEMORY,
+                   "the database in memory needs %" PRIu64 " bytes and has address space for %" PRIu64
+                   "; delete something, or use a file",
+                   bytes, memory->reserved);
+  }
+  if (bytes > memory->committed) {
+    uint64_t want = store_memory_round(bytes + store_blocks_step(bytes));
+    if (want > memory->reserved) want = memory->reserved;
+    /* The first pages are small ones: most databases in memory are, too. */
+    kl_status status = kl_os_commit(store->os, memory->base + memory->committed, want - memory->committed,
+                                    memory->committed != 0, err);
+    if (status != KL_OK) return status;
+    memory->committed = want;
+    atomic_store_explicit(&memory->readable, want, memory_order_release); /* see kl_store_memory */
+  }
+  store->file_bytes = memory->committed;
+  return KL_OK;
+}
+
+void store_memory_shrink(kl_store *store, uint64_t bytes) {
+  uint64_t keep = store_memory_round(bytes);
+  if (keep >= store->file_bytes) return;
+  kl_os_release(store->os, store->memory.base + keep, store->file_bytes - keep);
+  store->file_bytes = keep; /* stays committed */
+}
+
+/* ---- core/store/ring.c ---- */
+/* core/store/ring.c: the ring of superblocks: reading it, choosing a checkpoint, making sure of it. See README.md. */
+
+#define STORE_RING_END_MOST (UINT64_C(1) << 62) /* bytes; more no file has */
+
+kl_status store_ring_write(kl_store *store, const store_superblock *superblock, kl_error *err) {
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  store_superblock_encode(superblock, block);
+  kl_slice part = kl_slice_make(block, sizeof block);
+  uint64_t slot = superblock->checkpoint.sequence % KL_SUPERBLOCKS;
+  return kl_os_write(store->os, store->file, &part, 1, slot * KL_SUPERBLOCK_SIZE, err);
+}
+
+/* -------- reading -------- */
+
+typedef enum store_ring_state { STORE_RING_INTACT, STORE_RING_EMPTY, STORE_RING_DAMAGED } store_ring_state;
+
+/* What the ring of superblocks says, all slots together. */
+typedef struct store_ring {
+  store_ring_state state[KL_SUPERBLOCKS];
+  uint64_t sequence[KL_SUPERBLOCKS]; /* of those that are intact */
+  store_superblock newest, previous;
+  bool has_newest, has_previous;
+  bool newer_version, damaged, mixed;
+} store_ring;
+
+static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
+  if (ring->has_newest &&
+      memcmp(superblock->database_id, ring->newest.database_id, sizeof superblock->database_id) != 0) {
+    ring->mixed = true;
+  }
+  if (!ring->has_newest || superblock->checkpoint.sequence > ring->newest.checkpoint.sequence) {
+    ring->previous = ring->newest;
+    ring->has_previous = ring->has_newest;
+    ring->newest = *superblock;
+    ring->has_newest = true;
+  } else if (!ring->has_previous || superblock->checkpoint.sequence > ring->previous.checkpoint.sequence) {
+    ring->previous = *superblock;
+    ring->has_previous = true;
+  }
+}
+
+static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
+  static const uint8_t zeros[KL_SUPERBLOCK_SIZE];
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  store_superblock superblock = {0};
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    size_t got = 0;
+    kl_status status =
+        kl_os_read(store->os, store->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, err);
+    if (status != KL_OK) return status;
+    if (got != sizeof block) {
+      return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database: it is shorter than the %d bytes that each has",
+                     store->path, KL_SUPERBLOCKS * KL_SUPERBLOCK_SIZE);
+    }
+    status = store_superblock_decode(block, slot, &superblock);
+    ring->newer_version |= status == KL_E_VERSION;
+    ring->damaged |= status == KL_E_CORRUPT;
+    bool empty = memcmp(block, zeros, sizeof block) == 0;
+    ring->state[slot] = status == KL_OK ? STORE_RING_INTACT : empty ? STORE_RING_EMPTY : STORE_RING_DAMAGED;
+    if (status != KL_OK) continue;
+    ring->sequence[slot] = superblock.checkpoint.sequence;
+    store_ring_add(ring, &superblock);
+  }
+  return KL_OK;
+}
+
+static kl_status store_ring_check_features(const kl_store *store, const store_superblock *superblock, kl_error *err) {
+  if (superblock->features_incompatible == 0 && (superblock->features_read_only == 0 || store->read_only)) return KL_OK;
+  return kl_fail(err, KL_E_VERSION,
+                 "database '%s' uses features (%" PRIx32 ", %" PRIx32 ") of a newer Keel; use that%s", store->path,
+                 superblock->features_incompatible, superblock->features_read_only,
+                 superblock->features_incompatible == 0 ? ", or open it read-only" : "");
+}
+
+static kl_status store_ring_judge(const kl_store *store, const store_ring *ring, kl_error *err) {
+  const char *path = store->path;
+  /* A superblock of a newer version counts even beside older ones: it is later than all that this version can read. */
+  if (ring->newer_version) {
+    return kl_fail(err, KL_E_VERSION,
+                   "database '%s' has a format that this version does not know (1 is known); use a"
+                   " newer Keel",
+                   path);
+  }
+  if (!ring->has_newest && ring->damaged) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': none of its %d superblocks is intact; restore from a backup",
+                   path, KL_SUPERBLOCKS);
+  }
+  if (!ring->has_newest) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
+  if (ring->mixed) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s' holds superblocks of two databases; restore from a backup", path);
+  }
+  return store_ring_check_features(store, &ring->newest, err);
+}
+
+/* Whether the slot behind the newest superblock's held a newer one that is damaged now: it is not intact, and a ring of
+ * that age has been there already. A slot of zeros was mostly never written; but between neighbours it was. */
+static bool store_ring_lost_newer(const store_ring *ring) {
+  uint64_t newest = ring->newest.checkpoint.sequence;
+  uint32_t next = (uint32_t)((newest + 1) % KL_SUPERBLOCKS);
+  if (ring->state[next] != STORE_RING_EMPTY) return ring->state[next] == STORE_RING_DAMAGED;
+  bool full = newest >= KL_SUPERBLOCKS;
+  for (uint64_t back = 1; back <= 2; back++)
+    full = full && ring->sequence[(newest - back) % KL_SUPERBLOCKS] == newest - back;
+  return full;
+}
+
+/* -------- choosing -------- */
+
+static bool store_ring_geometry_valid(const kl_store *store, const store_superblock *superblock) {
+  uint64_t end = superblock->blocks_end, first = (uint64_t)KL_SUPERBLOCKS * KL_BLOCK_SIZE;
+  const kl_store_pointer *root = &superblock->checkpoint.catalogue;
+  if (end != 0 && (end % KL_BLOCK_SIZE != 0 || end < first || end > store->file_bytes || end > STORE_RING_END_MOST)) {
+    return false;
+  }
+  if (store_pointer_is_null(root)) return true;
+  /* What is reached is in use: a map that has nothing would give it away. */
+  return !store_pointer_is_null(&superblock->space_map) && root->address % KL_BLOCK_SIZE == 0 &&
+         root->address >= first && root->address < end && root->length != 0 && root->length <= KL_PAGE_SIZE_MAX &&
+         root->length <= end - root->address && root->birth <= superblock->checkpoint.sequence;
+}
+
+/* The root of the catalogue reads back. */
+static kl_status store_ring_check_root(kl_store *store, const kl_store_pointer *root, kl_error *err) {
+  if (store_pointer_is_null(root)) return KL_OK;
+  uint8_t *bytes = kl_alloc(store->os->allocator, root->length);
+  if (bytes == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open database '%s'", store->path);
+  kl_status status = kl_store_read(store, root->address, bytes, root->length, err);
+  if (status == KL_OK && kl_crc32c(0, bytes, root->length) != root->checksum) {
+    status = kl_fail(err, KL_E_CORRUPT,
+                     "database '%s': the root of its catalogue, in the block at %" PRIu64
+                     ", is damaged, and so is the checkpoint before; restore from a backup",
+                     store->path, root->address);
+  }
+  kl_free(store->os->allocator, bytes, root->length);
+  return status;
+}
+
+/* Takes the checkpoint of a superblock if its roots verify: KL_E_CORRUPT when they do not. */
+static kl_status store_ring_take(kl_store *store, const store_superblock *superblock, const store_superblock *older,
+                                 kl_error *err) {
+  kl_status status = store_ring_check_features(store, superblock, err);
+  if (status != KL_OK) return status;
+  if (!store_ring_geometry_valid(store, superblock)) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "database '%s': its newest checkpoint ends at %" PRIu64 " in a file of %" PRIu64
+                   " bytes, or has a root elsewhere; restore from a backup",
+                   store->path, superblock->blocks_end, store->file_bytes);
+  }
+  status = store_ring_check_root(store, &superblock->checkpoint.catalogue, err);
+  if (status != KL_OK) return status;
+  status = store_space_open(&store->space, store, superblock, older, err);
+  if (status != KL_OK) {
+    store_space_close(&store->space);
+    return status;
+  }
+  store->newest = *superblock;
+  return KL_OK;
+}
+
+kl_status store_ring_load(kl_store *store, kl_error *err) {
+  store_ring ring = {0};
+  kl_status status = store_ring_read(store, &ring, err);
+  if (status == KL_OK) status = store_ring_judge(store, &ring, err);
+  if (status == KL_OK) status = kl_os_size(store->os, store->file, &store->file_bytes, err);
+  if (status != KL_OK) return status;
+  const store_superblock *previous = ring.has_previous ? &ring.previous : NULL;
+  bool older_valid = previous != NULL && store_ring_geometry_valid(store, previous);
+  status = store_ring_take(store, &ring.newest, older_valid ? previous : NULL, err);
+  if (status == KL_OK) {
+    store->fell_back = store_ring_lost_newer(&ring);
+    store->lost_sequence = ring.newest.checkpoint.sequence + 1;
+    /* Where a newer one is lost, this is the one before it, and there is none behind (STORE-9). */
+    store->has_previous = previous != NULL;
+    if (previous != NULL) store->previous = *previous;
+    return KL_OK;
+  }
+  if (status != KL_E_CORRUPT || previous == NULL) return status;
+  if (store_ring_take(store, previous, NULL, NULL) != KL_OK) return status;
+  store->fell_back = true;
+  store->lost_sequence = ring.newest.checkpoint.sequence;
+  return KL_OK;
+}
+
+/* -------- making sure -------- */
+
+/* STORE-12: the checkpoint that was taken is written once more, over the damaged one and under a number that no
+ * checkpoint had: should the damaged one become readable again, it is not there any more. */
+static kl_status store_ring_supersede(kl_store *store, kl_error *err) {
+  if (store->lost_sequence > STORE_SEQUENCE_MOST - KL_SUPERBLOCKS) return KL_OK; /* nothing can be published any more */
+  store_superblock next = store->newest;
+  next.checkpoint.sequence = store->lost_sequence + KL_SUPERBLOCKS;
+  next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
+  return store_checkpoint_seal(store, &next, err);
+}
+
+/* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
+ * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
+ * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
+ * the file and its log, which a creation may have left unsynced. */
+kl_status store_ring_confirm(kl_store *store, kl_error *err) {
+  kl_status status = store_ring_write(store, &store->newest, err);
+  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
+  if (status == KL_OK && store->fell_back) status = store_ring_supersede(store, err);
+  return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
+}
+
+/* ---- core/store/space.c ---- */
+/* core/store/space.c: finding, taking and giving back blocks. See space.h; why it is laid out so: README.md. */
+
+enum {
+  STORE_SPACE_THRESHOLD_MOST = 16, /* single blocks: a quarter of a word of the bitmap is good enough ... */
+  STORE_SPACE_THRESHOLD_LEAST = 4, /* ... and below a sixteenth, a longer file is better than scattered writes */
+  STORE_SPACE_CHUNKS_KEPT = 1024   /* chunks that stay in memory between checkpoints: 12 MiB, 127 GiB of file */
+};
+
+#define STORE_SPACE_BLOCKS_MOST (UINT64_C(1) << 50) /* of a file: offsets stay below 2^62 */
+
+kl_status store_space_open(store_space *space, kl_store *store, const store_superblock *newest,
+                           const store_superblock *older, kl_error *err) {
+  memset(space, 0, sizeof *space);
+  space->store = store;
+  space->limbo.allocator = store->os->allocator;
+  space->bounds = store_superblock_bounds(newest);
+  space->frontier = space->bounds.end_block;
+  space->root.stored = newest->space_map;
+  space->root.used = KL_SUPERBLOCKS;
+  if (older != NULL && !store_pointer_is_null(&older->space_map) &&
+      !store_pointer_equal(&older->space_map, &newest->space_map)) {
+    space->has_older = true;
+    space->older_map = older->space_map;
+    space->older_bounds = store_superblock_bounds(older);
+    if (space->older_bounds.end_block > space->frontier) space->frontier = space->older_bounds.end_block;
+  }
+  if (!store_pointer_is_null(&newest->space_map)) {
+    store_map_node *root = kl_alloc(space->limbo.allocator, sizeof *root);
+    if (root == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(store));
+    }
+    kl_status status = store_map_read(store, &newest->space_map, &space->bounds, NULL, root, err);
+    space->root.used = root->used;
+    space->level = root->level;
+    kl_free(space->limbo.allocator, root, sizeof *root);
+    if (status != KL_OK) return status;
+  }
+  space->root.busy = space->root.used;
+  return KL_OK;
+}
+
+void store_space_close(store_space *space) {
+  if (space->store == NULL) return; /* was never opened */
+  store_space_forget_all(space);
+  kl_free(space->limbo.allocator, space->dirty, space->dirty_capacity * sizeof *space->dirty);
+  store_limbo_close(&space->limbo);
+  memset(space, 0, sizeof *space);
+}
+
+uint64_t store_space_memory(const store_space *space) {
+  return space->chunk_count * sizeof(store_space_chunk) + space->index_count * sizeof(store_space_index) +
+         space->dirty_capacity * sizeof *space->dirty + space->limbo.capacity * sizeof *space->limbo.entries +
+         space->limbo.live_capacity * sizeof *space->limbo.live;
+}
+
+/* Single blocks are taken where many are free together: from words of the bitmap that have about as many free as the
+ * average word, from the front of the file on. So the writes of a drain lie close to each other, and data moves
+ * towards the front. */
+void store_space_start(store_space *space) {
+  uint64_t room = space->frontier - (space->root.busy < space->frontier ? space->root.busy : space->frontier);
+  uint64_t average = room * 64 / space->frontier;
+  space->threshold = average > STORE_SPACE_THRESHOLD_MOST ? STORE_SPACE_THRESHOLD_MOST : average;
+  space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
+  memset(space->run_rove, 0, sizeof space->run_rove);
+  space->first_frontier = space->frontier;
+}
+
+/* -------- bits -------- */
+
+static uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
+  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
+  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
+}
+
+/* The bits of a run that lie in one chunk. */
+typedef struct store_space_part {
+  uint64_t number; /* of the chunk */
+  uint64_t from, to;
+} store_space_part;
+
+/* Cuts the next part off a run; false at its end. */
+static bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
+  if (*blocks == 0) return false;
+  out->number = *block / STORE_MAP_BITS;
+  out->from = *block % STORE_MAP_BITS;
+  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
+  *block += out->to - out->from;
+  *blocks -= out->to - out->from;
+  return true;
+}
+
+/* How many bits from `from` to `to` are set. */
+static uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
+  uint64_t count = 0;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
+  }
+  return count;
+}
+
+static void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
+}
+
+static void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
+}
+
+/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
+static uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
+    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
+  }
+  return to;
+}
+
+/* -------- finding -------- */
+
+static uint64_t store_space_limit(const store_space *space, uint64_t number) {
+  uint64_t below = space->frontier - number * STORE_MAP_BITS;
+  return below < STORE_MAP_BITS ? below : STORE_MAP_BITS;
+}
+
+static bool store_space_sweep_chunk(store_space *space, const store_space_chunk *chunk, uint64_t *out_block) {
+  uint64_t first = chunk->node.number * STORE_MAP_BITS, limit = store_space_limit(space, chunk->node.number);
+  uint64_t bit = space->rove - first;
+  while (bit < limit) {
+    uint64_t word = bit / 64;
+    uint64_t open = ~chunk->busy[word] & store_space_mask(bit, limit, word);
+    bool poor = bit % 64 == 0 && (uint64_t)__builtin_popcountll(open) < space->threshold;
+    if (open != 0 && !poor) {
+      *out_block = first + word * 64 + (uint64_t)__builtin_ctzll(open);
+      space->rove = *out_block + 1;
+      return true;
+    }
+    bit = (word + 1) * 64;
+  }
+  return false;
+}
+
+/* A single block, in words with enough room; STORE_SPACE_NONE: the file should rather grow. */
+static kl_status store_space_find_one(store_space *space, uint64_t *out_block, kl_error *err) {
+  *out_block = STORE_SPACE_NONE;
+  for (;;) {
+    while (space->rove < space->frontier) {
+      uint64_t at = space->rove / STORE_MAP_BITS, number = STORE_SPACE_NONE;
+      kl_status status = store_space_next_chunk(space, at, space->threshold, &number, err);
+      if (status != KL_OK) return status;
+      if (number == STORE_SPACE_NONE) break;
+      store_space_chunk *chunk = NULL;
+      status = store_space_load(space, number, &chunk, err);
+      if (status != KL_OK) return status;
+      if (number > at) space->rove = number * STORE_MAP_BITS;
+      if (store_space_sweep_chunk(space, chunk, out_block)) return KL_OK;
+      space->rove = (number + 1) * STORE_MAP_BITS;
+    }
+    space->rove = space->frontier;
+    if (space->threshold < 2 * STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
+    space->threshold /= 2;
+    space->rove = 0;
+  }
+}
+
+/* A run inside one chunk. */
+static kl_status store_space_find_run(store_space *space, uint64_t blocks, uint64_t *rove, uint64_t *out_block,
+                                      kl_error *err) {
+  *out_block = STORE_SPACE_NONE;
+  for (;;) {
+    uint64_t number = STORE_SPACE_NONE;
+    kl_status status = store_space_next_chunk(space, *rove / STORE_MAP_BITS, blocks, &number, err);
+    if (status != KL_OK) return status;
+    if (number == STORE_SPACE_NONE) break;
+    store_space_chunk *chunk = NULL;
+    status = store_space_load(space, number, &chunk, err);
+    if (status != KL_OK) return status;
+    uint64_t first = number * STORE_MAP_BITS, limit = store_space_limit(space, number);
+    uint64_t bit = *rove > first ? *rove - first : 0;
+    while (bit + blocks <= limit) {
+      bit = store_space_scan(chunk->busy, bit, limit, false);
+      if (bit + blocks > limit) break;
+      uint64_t end = store_space_scan(chunk->busy, bit, bit + blocks, true);
+      if (end == bit + blocks) {
+        *out_block = first + bit;
+        *rove = *out_block;
+        return KL_OK;
+      }
+      bit = end;
+    }
+    *rove = first + STORE_MAP_BITS;
+  }
+  *rove = space->frontier;
+  return KL_OK;
+}
+
+/* A run of more than a chunk: whole free chunks, one behind the other, all below the frontier. */
+static kl_status store_space_find_chunks(store_space *space, uint64_t blocks, uint64_t *rove, uint64_t *out_block,
+                                         kl_error *err) {
+  uint64_t need = (blocks + STORE_MAP_BITS - 1) / STORE_MAP_BITS, start = STORE_SPACE_NONE, have = 0;
+  uint64_t number = (*rove + STORE_MAP_BITS - 1) / STORE_MAP_BITS;
+  *out_block = STORE_SPACE_NONE;
+  while (have < need) {
+    uint64_t next = STORE_SPACE_NONE;
+    kl_status status = store_space_next_chunk(space, number, STORE_MAP_BITS, &next, err);
+    if (status != KL_OK) return status;
+    if (next == STORE_SPACE_NONE || store_space_limit(space, next) < STORE_MAP_BITS) {
+      *rove = space->frontier;
+      return KL_OK;
+    }
+    store_space_chunk *chunk = NULL; /* loaded, it knows of limbo, too */
+    status = store_space_load(space, next, &chunk, err);
+    if (status != KL_OK) return status;
+    number = next + 1;
+    if (store_space_child_of(space, &chunk->node)->busy != 0) {
+      have = 0;
+      continue;
+    }
+    if (have == 0 || start + have != next) {
+      start = next;
+      have = 0;
+    }
+    have++;
+  }
+  *out_block = start * STORE_MAP_BITS;
+  *rove = *out_block;
+  return KL_OK;
+}
+
+/* Where a run goes that has no room below the frontier: to the end, beginning with what is free right before it. */
+static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  uint64_t start = space->frontier, number = (start - 1) / STORE_MAP_BITS;
+  store_space_chunk *chunk = NULL;
+  kl_status status = store_space_load(space, number, &chunk, err);
+  if (status != KL_OK) return status;
+  while (start > number * STORE_MAP_BITS && space->frontier - start < blocks) {
+    uint64_t bit = start - 1 - number * STORE_MAP_BITS;
+    if ((chunk->busy[bit / 64] >> (bit % 64) & 1) != 0) break;
+    start--;
+  }
+  *out_block = start;
+  return KL_OK;
+}
+
+static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  kl_status status;
+  if (blocks == 1) {
+    status = store_space_find_one(space, out_block, err);
+  } else {
+    /* Runs of one class share a place to look from: what is too small for one is passed for good, in this checkpoint,
+     * also where a shorter one of the class had found room. */
+    uint64_t *rove = &space->run_rove[63 - __builtin_clzll(blocks - 1) + 1];
+    status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
+                                      : store_space_find_chunks(space, blocks, rove, out_block, err);
+  }
+  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  return store_space_find_end(space, blocks, out_block, err);
+}
+
+/* -------- taking and giving back -------- */
+
+/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
+static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, part.number, &chunk, err);
+    if (status == KL_OK) status = store_space_touch(space, chunk, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  uint64_t block = 0;
+  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
+    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+  }
+  kl_status status = store_space_find(space, blocks, &block, err);
+  uint64_t end = block + blocks;
+  if (status == KL_OK && end > space->frontier) {
+    status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
+    if (status == KL_OK) status = store_space_cover(space, end, err);
+  }
+  if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
+  if (status != KL_OK) return status;
+  *out_block = block;
+  if (end > space->frontier) {
+    space->frontier = end;
+    if (blocks == 1) space->rove = end;
+  }
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == 0); /* STORE-8 */
+    store_space_set(chunk->used, part.from, part.to);
+    store_space_set(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, part.to - part.from, part.to - part.from);
+  }
+  return KL_OK;
+}
+
+/* Whether the run is in use, all of it, and came into use in this checkpoint (`is_new`) or before it. */
+static bool store_space_is_used(const store_space *space, uint64_t block, uint64_t blocks, bool is_new) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    const store_space_chunk *chunk = store_space_loaded(space, part.number);
+    if (chunk == NULL || !chunk->node.dirty) return false;
+    uint64_t size = part.to - part.from;
+    if (store_space_count(chunk->used, part.from, part.to) != size) return false;
+    if (store_space_count(chunk->base, part.from, part.to) != (is_new ? 0 : size)) return false;
+  }
+  return true;
+}
+
+bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks) {
+  return block < space->frontier && blocks <= space->frontier - block &&
+         store_space_is_used(space, block, blocks, true);
+}
+
+kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
+                           kl_error *err) {
+  bool is_new = birth >= death;
+  bool inside = block >= KL_SUPERBLOCKS && block < space->frontier && blocks <= space->frontier - block;
+  kl_status status = inside ? store_space_prepare(space, block, blocks, err) : KL_OK;
+  if (status == KL_OK && !is_new) status = store_limbo_reserve(&space->limbo, 1, err);
+  if (status != KL_OK) return status;
+  if (!inside || birth > death || !store_space_is_used(space, block, blocks, is_new)) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "database '%s': %" PRIu64 " blocks at %" PRIu64 ", born at checkpoint %" PRIu64
+                   ", are to be freed, but the space map does not have them as in use since then; copy the data out",
+                   kl_store_path(space->store), blocks, block * KL_BLOCK_SIZE, birth);
+  }
+  if (!is_new) store_limbo_add(&space->limbo, block, blocks, birth, death);
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    uint64_t size = part.to - part.from;
+    store_space_clear(chunk->used, part.from, part.to);
+    if (is_new) store_space_clear(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, 0 - size, is_new ? 0 - size : 0);
+  }
+  return KL_OK;
+}
+
+void store_space_unbusy(void *context, uint64_t block, uint64_t blocks) {
+  store_space *space = context;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(chunk != NULL);
+    if (chunk == NULL) continue; /* it will be read anew, and nothing is in limbo in it then */
+    KL_ASSERT(store_space_count(chunk->used, part.from, part.to) == 0);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == part.to - part.from);
+    store_space_clear(chunk->busy, part.from, part.to);
+    store_space_account(space, chunk, 0, 0 - (part.to - part.from));
+  }
+}
+
+void store_space_abort(store_space *space, uint64_t death) {
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    node->dirty = node->released = node->placed = false;
+    if (node->level > 0) continue;
+    store_space_chunk *chunk = (store_space_chunk *)node;
+    uint64_t used = store_map_count(chunk->used), busy = store_map_count(chunk->busy);
+    for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+      chunk->busy[w] &= ~(chunk->used[w] & ~chunk->base[w]); /* what was allocated; what was freed is still busy */
+      chunk->used[w] = chunk->base[w];
+    }
+    store_space_account(space, chunk, store_map_count(chunk->used) - used, store_map_count(chunk->busy) - busy);
+  }
+  space->dirty_count = 0;
+  store_limbo_undo(&space->limbo, death);
+  space->frontier = space->first_frontier;
+}
+
+void store_space_trim(store_space *space, uint64_t needed_end) {
+  uint64_t end = store_limbo_end(&space->limbo);
+  space->frontier = end > needed_end ? end : needed_end;
+  store_space_forget_chunks(space, STORE_SPACE_CHUNKS_KEPT);
+}
+
+/* ---- core/store/space_map.c ---- */
+/* core/store/space_map.c: see space_map.h. Every multi-byte integer is little-endian. */
+
+static const uint8_t store_map_magic[4] = {'K', 'S', 'M', 0x1a};
+
+enum {
+  STORE_MAP_VERSION = 1,
+  STORE_MAP_AT_VERSION = 4,
+  STORE_MAP_AT_LEVEL = 5,
+  STORE_MAP_AT_FLAGS = 6,
+  STORE_MAP_AT_NUMBER = 8,
+  STORE_MAP_AT_USED = 16,
+  STORE_MAP_AT_BODY = 32,
+  STORE_MAP_CHILD_SIZE = STORE_POINTER_SIZE + 8
+};
+
+uint64_t store_map_span(uint32_t level) {
+  uint64_t span = 1;
+  for (uint32_t i = 0; i < level; i++) span *= STORE_MAP_FANOUT;
+  return span;
+}
+
+uint32_t store_map_level_for(uint64_t end_block) {
+  uint32_t level = 0;
+  while (level < STORE_MAP_LEVELS - 1 && store_map_span(level) * STORE_MAP_BITS < end_block) level++;
+  return level;
+}
+
+uint64_t store_map_count(const uint64_t *words) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < STORE_MAP_WORDS; i++) count += (uint64_t)__builtin_popcountll(words[i]);
+  return count;
+}
+
+void store_map_encode(const store_map_node *node, uint8_t out[KL_BLOCK_SIZE]) {
+  memset(out, 0, KL_BLOCK_SIZE);
+  memcpy(out, store_map_magic, sizeof store_map_magic);
+  out[STORE_MAP_AT_VERSION] = STORE_MAP_VERSION;
+  out[STORE_MAP_AT_LEVEL] = (uint8_t)node->level;
+  kl_store_u64_le(out + STORE_MAP_AT_NUMBER, node->number);
+  kl_store_u64_le(out + STORE_MAP_AT_USED, node->used);
+  uint8_t *body = out + STORE_MAP_AT_BODY;
+  if (node->level == 0) {
+    for (size_t i = 0; i < STORE_MAP_WORDS; i++) kl_store_u64_le(body + 8 * i, node->body.bits[i]);
+    return;
+  }
+  for (size_t i = 0; i < STORE_MAP_FANOUT; i++) {
+    store_pointer_encode(&node->body.child[i].pointer, body + STORE_MAP_CHILD_SIZE * i);
+    kl_store_u64_le(body + STORE_MAP_CHILD_SIZE * i + STORE_POINTER_SIZE, node->body.child[i].used);
+  }
+}
+
+static bool store_map_pointer_valid(const kl_store_pointer *pointer, const store_map_bounds *bounds) {
+  uint64_t block = pointer->address / KL_BLOCK_SIZE;
+  return pointer->address % KL_BLOCK_SIZE == 0 && block >= KL_SUPERBLOCKS && block < bounds->end_block &&
+         pointer->length == KL_BLOCK_SIZE && pointer->birth != 0 && pointer->birth <= bounds->sequence;
+}
+
+/* Returns what is wrong with the bits, or NULL. */
+static const char *store_map_decode_bits(const uint8_t *body, const store_map_bounds *bounds, store_map_node *out) {
+  uint64_t first = out->number * STORE_MAP_BITS;
+  uint64_t inside = first >= bounds->end_block ? 0 : bounds->end_block - first; /* bits that may be set */
+  for (size_t i = 0; i < STORE_MAP_WORDS; i++) {
+    uint64_t word = kl_load_u64_le(body + 8 * i);
+    uint64_t allowed = inside >= 64 * (i + 1) ? UINT64_MAX : inside <= 64 * i ? 0 : (UINT64_C(1) << (inside % 64)) - 1;
+    if ((word & ~allowed) != 0) return "it has blocks in use behind the end of all blocks";
+    out->body.bits[i] = word;
+  }
+  if (out->number == 0 && (out->body.bits[0] & 0xf) != 0xf) return "it has a superblock as free";
+  return store_map_count(out->body.bits) == out->used ? NULL : "its count of used blocks is wrong";
+}
+
+static const char *store_map_decode_children(const uint8_t *body, const store_map_bounds *bounds, store_map_node *out) {
+  uint64_t used = 0, most = store_map_span(out->level - 1) * STORE_MAP_BITS;
+  for (size_t i = 0; i < STORE_MAP_FANOUT; i++) {
+    store_map_child *child = &out->body.child[i];
+    child->pointer = store_pointer_decode(body + STORE_MAP_CHILD_SIZE * i);
+    child->used = kl_load_u64_le(body + STORE_MAP_CHILD_SIZE * i + STORE_POINTER_SIZE);
+    bool absent = store_pointer_is_null(&child->pointer);
+    if (absent && (child->used != 0 || (out->number == 0 && i == 0))) return "a part of it is missing";
+    if (!absent && !store_map_pointer_valid(&child->pointer, bounds)) return "it has a pointer that cannot be";
+    if (child->used > most) return "a count of used blocks is too high";
+    used += child->used; /* at most 127^6 * 32512: no overflow */
+  }
+  return used == out->used ? NULL : "its count of used blocks is wrong";
+}
+
+kl_status store_map_decode(const uint8_t block[KL_BLOCK_SIZE], const store_map_bounds *bounds, store_map_node *out,
+                           const char **out_wrong) {
+  *out_wrong = "it is no block of a space map";
+  if (memcmp(block, store_map_magic, sizeof store_map_magic) != 0) return KL_E_CORRUPT;
+  *out_wrong = "it was written by a newer Keel; use that";
+  if (block[STORE_MAP_AT_VERSION] != STORE_MAP_VERSION) return KL_E_VERSION;
+  if (block[STORE_MAP_AT_FLAGS] != 0 || block[STORE_MAP_AT_FLAGS + 1] != 0) return KL_E_VERSION;
+  out->level = block[STORE_MAP_AT_LEVEL];
+  out->number = kl_load_u64_le(block + STORE_MAP_AT_NUMBER);
+  out->used = kl_load_u64_le(block + STORE_MAP_AT_USED);
+  *out_wrong = "its place in the map cannot be";
+  if (out->level >= STORE_MAP_LEVELS) return KL_E_CORRUPT;
+  uint64_t nodes = store_map_span(STORE_MAP_LEVELS - 1 - out->level); /* of this level in the largest map */
+  if (out->number >= nodes) return KL_E_CORRUPT;
+  const uint8_t *body = block + STORE_MAP_AT_BODY;
+  *out_wrong =
+      out->level == 0 ? store_map_decode_bits(body, bounds, out) : store_map_decode_children(body, bounds, out);
+  return *out_wrong == NULL ? KL_OK : KL_E_CORRUPT;
+}
+
+static kl_status store_map_wrong(kl_store *store, const kl_store_pointer *pointer, kl_status status, const char *what,
+                                 kl_error *err) {
+  return kl_fail(err, status, "database '%s': the space map is damaged in the block at %" PRIu64 ": %s%s",
+                 kl_store_path(store), pointer->address, what,
+                 status == KL_E_CORRUPT ? "; copy the data out and restore from a backup" : "");
+}
+
+kl_status store_map_read(kl_store *store, const kl_store_pointer *pointer, const store_map_bounds *bounds,
+                         const store_map_place *expected, store_map_node *out, kl_error *err) {
+  uint8_t block[KL_BLOCK_SIZE];
+  const char *wrong = "its address cannot be";
+  if (!store_map_pointer_valid(pointer, bounds)) return store_map_wrong(store, pointer, KL_E_CORRUPT, wrong, err);
+  kl_status status = kl_store_read(store, pointer->address, block, sizeof block, err);
+  if (status != KL_OK) return status;
+  wrong = "its checksum does not match";
+  if (kl_crc32c(0, block, sizeof block) != pointer->checksum) {
+    return store_map_wrong(store, pointer, KL_E_CORRUPT, wrong, err);
+  }
+  status = store_map_decode(block, bounds, out, &wrong);
+  if (status != KL_OK) return store_map_wrong(store, pointer, status, wrong, err);
+  bool fits = expected != NULL
+                  ? out->level == expected->level && out->number == expected->number && out->used == expected->used
+                  : out->number == 0 && store_map_span(out->level) * STORE_MAP_BITS >= bounds->end_block;
+  wrong = "it is another part of the map than its parent says";
+  return fits ? KL_OK : store_map_wrong(store, pointer, KL_E_CORRUPT, wrong, err);
+}
+
+kl_status store_map_chunk_of(kl_store *store, const kl_store_pointer *root, const store_map_bounds *bounds,
+                             uint64_t number, const kl_store_pointer *known, bool *out_same, store_map_node *scratch,
+                             kl_error *err) {
+  kl_store_pointer pointer = *root;
+  store_map_place expected;
+  bool is_root = true;
+  *out_same = false;
+  for (;;) {
+    if (store_pointer_equal(&pointer, known)) {
+      *out_same = true; /* a block is written once: what hangs below it is equal, too */
+      return KL_OK;
+    }
+    if (store_pointer_is_null(&pointer)) break;
+    kl_status status = store_map_read(store, &pointer, bounds, is_root ? NULL : &expected, scratch, err);
+    if (status != KL_OK) return status;
+    if (scratch->level == 0 && scratch->number == number) return KL_OK;
+    if (scratch->level == 0 || number / store_map_span(scratch->level) != scratch->number) break; /* not covered */
+    uint64_t below = number / store_map_span(scratch->level - 1);
+    store_map_child child = scratch->body.child[below % STORE_MAP_FANOUT];
+    expected.level = scratch->level - 1;
+    expected.number = below;
+    expected.used = child.used;
+    pointer = child.pointer;
+    is_root = false;
+  }
+  memset(scratch, 0, sizeof *scratch);
+  scratch->number = number;
+  return KL_OK;
+}
+
+/* ---- core/store/space_tree.c ---- */
+/* core/store/space_tree.c: the nodes of the space map in memory: loading them, finding the way, counting. See space.h. */
+
+static kl_status store_space_no_memory(const store_space *space, kl_error *err) {
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(space->store));
+}
+
+/* -------- loading -------- */
+
+/* Runs of blocks that the older checkpoint uses and the newest does not go into limbo: they died with the newest one.
+ * `add` false: only counts them. */
+static size_t store_space_older_runs(store_space *space, store_space_chunk *chunk, const uint64_t *older, bool add) {
+  uint64_t first = chunk->node.number * STORE_MAP_BITS, start = 0;
+  bool inside = false;
+  size_t runs = 0;
+  for (uint64_t bit = 0; bit <= STORE_MAP_BITS; bit++) {
+    size_t word = (size_t)(bit / 64);
+    uint64_t died = bit < STORE_MAP_BITS ? older[word] & ~chunk->used[word] : 0;
+    if (!inside && died == 0) {
+      bit |= 63; /* nothing in the whole word */
+      continue;
+    }
+    bool dead = (died >> (bit % 64) & 1) != 0;
+    if (dead && !inside) {
+      start = bit;
+      runs++;
+    } else if (!dead && inside && add) {
+      store_limbo_add(&space->limbo, first + start, bit - start, space->older_bounds.sequence, space->bounds.sequence);
+    }
+    inside = dead;
+  }
+  return runs;
+}
+
+/* STORE-9: what the checkpoint before the opened one uses stays as it is, as long as a recovery could take that one.
+ * Where its map is damaged, no recovery can. */
+static kl_status store_space_mind_older(store_space *space, store_space_chunk *chunk, const kl_store_pointer *stored,
+                                        store_map_node *scratch, kl_error *err) {
+  bool same = false;
+  kl_status status = store_map_chunk_of(space->store, &space->older_map, &space->older_bounds, chunk->node.number,
+                                        stored, &same, scratch, err);
+  if (status == KL_E_CORRUPT || status == KL_E_VERSION) return KL_OK;
+  if (status != KL_OK || same) return status;
+  const uint64_t *older = scratch->body.bits;
+  status = store_limbo_reserve(&space->limbo, store_space_older_runs(space, chunk, older, false), err);
+  if (status != KL_OK) return status;
+  (void)store_space_older_runs(space, chunk, older, true);
+  for (size_t i = 0; i < STORE_MAP_WORDS; i++) chunk->busy[i] |= older[i];
+  return KL_OK;
+}
+
+/* Reads a node into `scratch`: what is not stored is empty. */
+static kl_status store_space_read(const store_space *space, const store_space_child *child, store_map_node *scratch,
+                                  uint32_t level, uint64_t number, kl_error *err) {
+  store_map_place expected;
+  expected.level = level;
+  expected.number = number;
+  expected.used = child->used;
+  if (!store_pointer_is_null(&child->stored)) {
+    return store_map_read(space->store, &child->stored, &space->bounds, &expected, scratch, err);
+  }
+  memset(scratch, 0, sizeof *scratch);
+  scratch->level = level;
+  scratch->number = number;
+  if (level == 0 && number == 0) scratch->body.bits[0] = (1 << KL_SUPERBLOCKS) - 1;
+  return KL_OK;
+}
+
+static kl_status store_space_load_index(store_space *space, store_space_child *child, const store_map_node *scratch,
+                                        kl_error *err) {
+  store_space_index *index = kl_alloc(space->limbo.allocator, sizeof *index);
+  if (index == NULL) return store_space_no_memory(space, err);
+  for (size_t i = 0; i < STORE_MAP_FANOUT; i++) {
+    const store_map_child *from = &scratch->body.child[i];
+    index->child[i].stored = from->pointer;
+    index->child[i].used = from->used;
+    index->child[i].busy = from->used;
+  }
+  index->node.level = scratch->level;
+  index->node.number = scratch->number;
+  child->node = &index->node;
+  space->index_count++;
+  return KL_OK;
+}
+
+static kl_status store_space_load_chunk(store_space *space, store_space_node *parent, uint32_t slot,
+                                        store_space_child *child, store_map_node *scratch, kl_error *err) {
+  store_space_chunk *chunk = kl_alloc(space->limbo.allocator, sizeof *chunk);
+  if (chunk == NULL) return store_space_no_memory(space, err);
+  chunk->node.number = scratch->number;
+  memcpy(chunk->used, scratch->body.bits, sizeof chunk->used);
+  memcpy(chunk->busy, chunk->used, sizeof chunk->busy);
+  if (space->has_older) {
+    kl_status status = store_space_mind_older(space, chunk, &child->stored, scratch, err);
+    if (status != KL_OK) {
+      kl_free(space->limbo.allocator, chunk, sizeof *chunk);
+      return status;
+    }
+  }
+  child->node = &chunk->node;
+  chunk->node.parent = parent;
+  chunk->node.slot = slot;
+  chunk->next_loaded = space->chunks;
+  space->chunks = chunk;
+  space->chunk_count++;
+  store_space_account(space, chunk, 0, store_map_count(chunk->busy) - child->used);
+  return KL_OK;
+}
+
+static kl_status store_space_load_node(store_space *space, store_space_node *parent, uint32_t slot, uint32_t level,
+                                       uint64_t number, kl_error *err) {
+  store_space_child *child = parent == NULL ? &space->root : &((store_space_index *)parent)->child[slot];
+  if (child->node != NULL) return KL_OK;
+  store_map_node *scratch = kl_alloc(space->limbo.allocator, sizeof *scratch); /* large for a thread's small stack */
+  if (scratch == NULL) return store_space_no_memory(space, err);
+  kl_status status = store_space_read(space, child, scratch, level, number, err);
+  if (status == KL_OK && level == 0) {
+    status = store_space_load_chunk(space, parent, slot, child, scratch, err);
+  } else if (status == KL_OK) {
+    status = store_space_load_index(space, child, scratch, err);
+    if (status == KL_OK) {
+      child->node->parent = parent;
+      child->node->slot = slot;
+    }
+  }
+  kl_free(space->limbo.allocator, scratch, sizeof *scratch);
+  return status;
+}
+
+/* The node of `level` that covers chunk `number`, and those above it. */
+static kl_status store_space_descend(store_space *space, uint32_t level, uint64_t number, store_space_node **out,
+                                     kl_error *err) {
+  store_space_node *parent = NULL;
+  for (uint32_t at = space->level;; at--) {
+    uint64_t node_number = number / store_map_span(at);
+    uint32_t slot = parent == NULL ? 0 : (uint32_t)(node_number % STORE_MAP_FANOUT);
+    kl_status status = store_space_load_node(space, parent, slot, at, node_number, err);
+    if (status != KL_OK) return status;
+    store_space_node *node = parent == NULL ? space->root.node : ((store_space_index *)parent)->child[slot].node;
+    if (at == level) {
+      *out = node;
+      return KL_OK;
+    }
+    parent = node;
+  }
+}
+
+kl_status store_space_load(store_space *space, uint64_t number, store_space_chunk **out, kl_error *err) {
+  KL_ASSERT(number < store_map_span(space->level));
+  *out = store_space_loaded(space, number);
+  if (*out != NULL) return KL_OK;
+  store_space_node *node = NULL;
+  kl_status status = store_space_descend(space, 0, number, &node, err);
+  *out = (store_space_chunk *)node;
+  return status;
+}
+
+store_space_chunk *store_space_loaded(const store_space *space, uint64_t number) {
+  store_space_node *node = space->root.node;
+  while (node != NULL && node->level > 0) {
+    uint64_t below = number / store_map_span(node->level - 1);
+    node = ((store_space_index *)node)->child[below % STORE_MAP_FANOUT].node;
+  }
+  return (store_space_chunk *)node;
+}
+
+/* -------- finding -------- */
+
+kl_status store_space_next_chunk(store_space *space, uint64_t number, uint64_t need, uint64_t *out, kl_error *err) {
+  *out = STORE_SPACE_NONE;
+  while (number < store_map_span(space->level) && number * STORE_MAP_BITS < space->frontier) {
+    store_space_child *child = &space->root;
+    uint32_t level = space->level;
+    while (store_map_span(level) * STORE_MAP_BITS - child->busy >= need && level > 0) {
+      store_space_node *node = child->node;
+      if (node == NULL) {
+        kl_status status = store_space_descend(space, level, number, &node, err);
+        if (status != KL_OK) return status;
+      }
+      level--;
+      child = &((store_space_index *)node)->child[number / store_map_span(level) % STORE_MAP_FANOUT];
+    }
+    uint64_t span = store_map_span(level);
+    if (span * STORE_MAP_BITS - child->busy >= need) {
+      *out = number;
+      return KL_OK;
+    }
+    number = (number / span + 1) * span;
+  }
+  return KL_OK;
+}
+
+kl_status store_space_last_used(store_space *space, uint64_t *out_block, kl_error *err) {
+  uint64_t number = 0;
+  store_space_child *child = &space->root;
+  for (uint32_t level = space->level; level > 0; level--) {
+    store_space_node *node = child->node;
+    if (node == NULL) {
+      kl_status status = store_space_descend(space, level, number * store_map_span(level), &node, err);
+      if (status != KL_OK) return status;
+    }
+    store_space_index *index = (store_space_index *)node;
+    uint64_t slot = STORE_MAP_FANOUT - 1;
+    while (slot > 0 && index->child[slot].used == 0) slot--;
+    number = number * STORE_MAP_FANOUT + slot;
+    child = &index->child[slot];
+  }
+  store_space_chunk *chunk = NULL;
+  kl_status status = store_space_load(space, number, &chunk, err);
+  if (status != KL_OK) return status;
+  size_t word = STORE_MAP_WORDS - 1;
+  while (word > 0 && chunk->used[word] == 0) word--;
+  if (chunk->used[word] == 0) return KL_BROKEN(err, "STORE-10: chunk %" PRIu64 " counts blocks and has none", number);
+  *out_block = number * STORE_MAP_BITS + word * 64 + 63 - (uint64_t)__builtin_clzll(chunk->used[word]);
+  return KL_OK;
+}
+
+/* -------- changing -------- */
+
+kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *err) {
+  while (store_map_span(space->level) * STORE_MAP_BITS < end_block) {
+    store_space_node *old = NULL;
+    /* Its parent is about to be another: it must know it. */
+    kl_status status = store_space_descend(space, space->level, 0, &old, err);
+    if (status != KL_OK) return status;
+    store_space_index *index = kl_alloc(space->limbo.allocator, sizeof *index);
+    if (index == NULL) return store_space_no_memory(space, err);
+    index->node.level = space->level + 1;
+    index->child[0] = space->root;
+    old->parent = &index->node;
+    old->slot = 0;
+    space->root.stored = (kl_store_pointer){0};
+    space->root.node = &index->node;
+    space->level++;
+    space->index_count++;
+    /* What hangs below a dirty node's parent is not found unless that is written, too. */
+    if (old->dirty) {
+      index->node.dirty = true; /* the list has room: store_space_touch sees to it */
+      space->dirty[space->dirty_count++] = &index->node;
+    }
+  }
+  return KL_OK;
+}
+
+kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err) {
+  if (chunk->node.dirty) return KL_OK;
+  /* Room for the path, and for the levels that store_space_cover may add above it. */
+  if (space->dirty_capacity - space->dirty_count < 2 * STORE_MAP_LEVELS) {
+    size_t capacity = space->dirty_capacity == 0 ? 64 : space->dirty_capacity * 2;
+    size_t size = sizeof *space->dirty;
+    void *grown = kl_realloc(space->limbo.allocator, space->dirty, space->dirty_capacity * size, capacity * size);
+    if (grown == NULL) return store_space_no_memory(space, err);
+    space->dirty = grown;
+    space->dirty_capacity = capacity;
+  }
+  memcpy(chunk->base, chunk->used, sizeof chunk->base);
+  for (store_space_node *node = &chunk->node; node != NULL && !node->dirty; node = node->parent) {
+    node->dirty = true;
+    space->dirty[space->dirty_count++] = node;
+  }
+  return KL_OK;
+}
+
+void store_space_account(store_space *space, const store_space_chunk *chunk, uint64_t used, uint64_t busy) {
+  for (const store_space_node *node = &chunk->node; node != NULL; node = node->parent) {
+    store_space_child *child = store_space_child_of(space, node);
+    child->used += used;
+    child->busy += busy;
+  }
+}
+
+/* -------- forgetting -------- */
+
+void store_space_forget_chunks(store_space *space, size_t keep) {
+  store_space_chunk **link = &space->chunks;
+  while (*link != NULL && space->chunk_count > keep) {
+    store_space_chunk *chunk = *link;
+    store_space_child *child = store_space_child_of(space, &chunk->node);
+    bool unstored = child->used != 0 && store_pointer_is_null(&child->stored); /* in a memory store */
+    if (chunk->node.dirty || child->busy != child->used || unstored) {
+      link = &chunk->next_loaded;
+      continue;
+    }
+    *link = chunk->next_loaded;
+    child->node = NULL;
+    space->chunk_count--;
+    kl_free(space->limbo.allocator, chunk, sizeof *chunk);
+  }
+}
+
+static void store_space_forget_index(store_space *space, store_space_node *node) {
+  if (node == NULL || node->level == 0) return;
+  store_space_index *index = (store_space_index *)node;
+  for (size_t i = 0; i < STORE_MAP_FANOUT; i++) store_space_forget_index(space, index->child[i].node);
+  kl_free(space->limbo.allocator, index, sizeof *index);
+}
+
+void store_space_forget_all(store_space *space) {
+  store_space_forget_index(space, space->root.node); /* looks at the levels of the chunks: they go after */
+  while (space->chunks != NULL) {
+    store_space_chunk *chunk = space->chunks;
+    space->chunks = chunk->next_loaded;
+    kl_free(space->limbo.allocator, chunk, sizeof *chunk);
+  }
+  space->root.node = NULL;
+}
+
+/* ---- core/store/space_walk.c ---- */
+/* core/store/space_walk.c: reading all of a space map: for verification. See kl_store_walk_used in store.h.
+ *
+ * Two passes over the map: the first learns which blocks are its own, the second reports runs and cuts them there. */
+
+typedef struct store_walk {
+  kl_store *store;
+  store_map_bounds bounds;
+  uint64_t *own; /* addresses of the map's blocks, ascending in the second pass */
+  size_t own_count, own_capacity, own_next;
+  bool counting; /* the first pass */
+  kl_store_visit visit;
+  void *context;
+  uint64_t start, end; /* the run that is not reported yet, in blocks; empty: start == end */
+} store_walk;
+
+static kl_status store_walk_report(store_walk *walk, uint64_t start, uint64_t end, bool is_map, kl_error *err) {
+  if (start == end) return KL_OK;
+  return walk->visit(walk->context, start * KL_BLOCK_SIZE, (end - start) * KL_BLOCK_SIZE, is_map, err);
+}
+
+/* Reports the run, cut at the blocks of the map. */
+static kl_status store_walk_flush(store_walk *walk, kl_error *err) {
+  uint64_t start = walk->start;
+  while (start < walk->end) {
+    uint64_t own = walk->own_next < walk->own_count ? walk->own[walk->own_next] / KL_BLOCK_SIZE : UINT64_MAX;
+    if (own < start) {
+      return kl_fail(err, KL_E_CORRUPT,
+                     "database '%s': the space map has a block of its own, at %" PRIu64 ", as free; copy the data out",
+                     walk->store->path, own * KL_BLOCK_SIZE);
+    }
+    uint64_t end = own < walk->end ? own : walk->end;
+    kl_status status = store_walk_report(walk, start, end, false, err);
+    bool hit = own < walk->end;
+    if (status == KL_OK && hit) status = store_walk_report(walk, own, own + 1, true, err);
+    if (status != KL_OK) return status;
+    start = hit ? own + 1 : end;
+    walk->own_next += hit;
+  }
+  walk->start = walk->end;
+  return KL_OK;
+}
+
+static kl_status store_walk_bits(store_walk *walk, uint64_t first, const uint64_t *bits, kl_error *err) {
+  for (uint64_t bit = 0; bit < STORE_MAP_BITS; bit++) {
+    uint64_t word = bits[bit / 64];
+    if (word == 0) {
+      bit |= 63;
+      continue;
+    }
+    uint64_t block = first + bit;
+    if ((word >> (bit % 64) & 1) == 0 || block < KL_SUPERBLOCKS) continue;
+    if (walk->end != block) {
+      kl_status status = store_walk_flush(walk, err);
+      if (status != KL_OK) return status;
+      walk->start = block;
+    }
+    walk->end = block + 1;
+  }
+  return KL_OK;
+}
+
+static kl_status store_walk_remember(store_walk *walk, uint64_t address, kl_error *err) {
+  if (walk->own_count == walk->own_capacity) {
+    kl_allocator *allocator = walk->store->os->allocator;
+    size_t capacity = walk->own_capacity == 0 ? 64 : walk->own_capacity * 2, size = sizeof *walk->own;
+    void *grown = kl_realloc(allocator, walk->own, walk->own_capacity * size, capacity * size);
+    if (grown == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory to walk the space map of database '%s'", walk->store->path);
+    }
+    walk->own = grown;
+    walk->own_capacity = capacity;
+  }
+  walk->own[walk->own_count++] = address;
+  return KL_OK;
+}
+
+/* The part of the map below a pointer; at most STORE_MAP_LEVELS deep, for levels descend. */
+static kl_status store_walk_node(store_walk *walk, const kl_store_pointer *pointer, const store_map_place *expected,
+                                 kl_error *err) {
+  kl_allocator *allocator = walk->store->os->allocator;
+  store_map_node *node = kl_alloc(allocator, sizeof *node);
+  if (node == NULL) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to walk the space map of database '%s'", walk->store->path);
+  }
+  kl_status status = store_map_read(walk->store, pointer, &walk->bounds, expected, node, err);
+  if (status == KL_OK && walk->counting) status = store_walk_remember(walk, pointer->address, err);
+  if (status == KL_OK && node->level == 0 && !walk->counting) {
+    status = store_walk_bits(walk, node->number * STORE_MAP_BITS, node->body.bits, err);
+  }
+  for (size_t i = 0; i < STORE_MAP_FANOUT && status == KL_OK && node->level > 0; i++) {
+    const store_map_child *child = &node->body.child[i];
+    if (store_pointer_is_null(&child->pointer)) continue;
+    store_map_place below;
+    below.level = node->level - 1;
+    below.number = node->number * STORE_MAP_FANOUT + i;
+    below.used = child->used;
+    /* Of chunks, the first pass needs to know no more than where they are; but one that lies twice, or not as it should,
+     * is found by reading it. */
+    status = store_walk_node(walk, &child->pointer, &below, err);
+  }
+  kl_free(allocator, node, sizeof *node);
+  return status;
+}
+
+static int store_walk_compare(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
+static kl_status store_walk_sort_own(store_walk *walk, kl_error *err) {
+  qsort(walk->own, walk->own_count, sizeof *walk->own, store_walk_compare);
+  for (size_t i = 1; i < walk->own_count; i++) {
+    if (walk->own[i] != walk->own[i - 1]) continue;
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': the space map uses the block at %" PRIu64 " twice",
+                   walk->store->path, walk->own[i]);
+  }
+  return KL_OK;
+}
+
+static kl_status store_walk_file(store_walk *walk, const kl_store_pointer *root, kl_error *err) {
+  if (store_pointer_is_null(root)) return KL_OK;
+  walk->counting = true;
+  kl_status status = store_walk_node(walk, root, NULL, err);
+  if (status == KL_OK) status = store_walk_sort_own(walk, err);
+  walk->counting = false;
+  if (status == KL_OK) status = store_walk_node(walk, root, NULL, err);
+  if (status == KL_OK) status = store_walk_flush(walk, err);
+  if (status == KL_OK && walk->own_next < walk->own_count) {
+    status = kl_fail(err, KL_E_CORRUPT,
+                     "database '%s': the space map has a block of its own, at %" PRIu64 ", as free; copy the data out",
+                     walk->store->path, walk->own[walk->own_next]);
+  }
+  return status;
+}
+
+/* A memory store has no map but the one in use. */
+static kl_status store_walk_memory(store_walk *walk, kl_error *err) {
+  store_space *space = &walk->store->space;
+  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
+    const store_space_chunk *chunk = store_space_loaded(space, number);
+    if (chunk == NULL) continue; /* nothing in it was ever used, or is used now */
+    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, chunk->used, err);
+    if (status != KL_OK) return status;
+  }
+  return store_walk_flush(walk, err);
+}
+
+kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err) {
+  store_walk walk = {.store = store, .visit = visit, .context = context};
+  if (kl_store_is_memory(store)) return store_walk_memory(&walk, err);
+  kl_mutex_lock(&store->lock);
+  const kl_store_pointer root = store->newest.space_map;
+  walk.bounds = store_superblock_bounds(&store->newest);
+  kl_mutex_unlock(&store->lock);
+  kl_status status = store_walk_file(&walk, &root, err);
+  kl_free(store->os->allocator, walk.own, walk.own_capacity * sizeof *walk.own);
+  return status;
+}
+
+/* ---- core/store/space_write.c ---- */
+/* core/store/space_write.c: the space map of a checkpoint is written: copy on write, and it describes itself.
+ *
+ * Every node that changed gets a new block, and its old one is freed; both change bits, and so may change nodes that
+ * had not changed. That ends: each node is freed and placed at most once. Only then are bytes made, children before
+ * parents, for a parent holds the checksums of its children. */
+
+enum { STORE_SPACE_BATCH = 16 }; /* blocks that are written at once where they lie side by side */
+
+/* Frees the blocks of all nodes that change. The list may become longer meanwhile. */
+static kl_status store_space_release_old(store_space *space, uint64_t death, kl_error *err) {
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    if (node->released) continue;
+    node->released = true;
+    const kl_store_pointer stored = store_space_child_of(space, node)->stored;
+    if (store_pointer_is_null(&stored)) continue;
+    kl_status status = store_space_free(space, stored.address / KL_BLOCK_SIZE, 1, stored.birth, death, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* Gives blocks to the nodes of a level that have none and are not empty. */
+static kl_status store_space_place(store_space *space, uint32_t level, uint64_t birth, bool *out_any, kl_error *err) {
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    if (node->level != level || node->placed || store_space_child_of(space, node)->used == 0) continue;
+    uint64_t block = 0;
+    kl_status status = store_space_allocate(space, 1, &block, err);
+    if (status != KL_OK) return status;
+    node->placed = true;
+    node->next = (kl_store_pointer){block * KL_BLOCK_SIZE, KL_BLOCK_SIZE, 0, birth};
+    *out_any = true;
+  }
+  return KL_OK;
+}
+
+static kl_status store_space_place_all(store_space *space, uint64_t birth, kl_error *err) {
+  bool any = true;
+  while (any) {
+    kl_status status = store_space_release_old(space, birth, err);
+    any = false;
+    /* Level by level, so that the blocks of a level lie side by side. */
+    for (uint32_t level = 0; level <= space->level && status == KL_OK; level++) {
+      status = store_space_place(space, level, birth, &any, err);
+    }
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+static void store_space_encode(store_space *space, store_space_node *node, store_map_node *scratch,
+                               uint8_t out[KL_BLOCK_SIZE]) {
+  scratch->level = node->level;
+  scratch->number = node->number;
+  scratch->used = store_space_child_of(space, node)->used;
+  if (node->level == 0) {
+    memcpy(scratch->body.bits, ((store_space_chunk *)node)->used, sizeof scratch->body.bits);
+  } else {
+    const store_space_index *index = (store_space_index *)node;
+    for (size_t i = 0; i < STORE_MAP_FANOUT; i++) {
+      const store_space_child *child = &index->child[i];
+      store_map_child *to = &scratch->body.child[i];
+      to->used = child->used;
+      to->pointer = child->stored;
+      if (child->node == NULL || !child->node->dirty) continue;
+      to->pointer = child->node->placed ? child->node->next : (kl_store_pointer){0};
+    }
+  }
+  store_map_encode(scratch, out);
+  node->next.checksum = kl_crc32c(0, out, KL_BLOCK_SIZE);
+}
+
+static int store_space_compare_nodes(const void *a, const void *b) {
+  const store_space_node *x = *(store_space_node *const *)a, *y = *(store_space_node *const *)b;
+  if (x->level != y->level) return x->level < y->level ? -1 : 1;
+  return (x->next.address > y->next.address) - (x->next.address < y->next.address);
+}
+
+typedef struct store_space_batch {
+  store_map_node scratch;
+  uint64_t address;
+  size_t count;
+  uint8_t blocks[STORE_SPACE_BATCH][KL_BLOCK_SIZE];
+} store_space_batch;
+
+static kl_status store_space_flush(store_space *space, store_space_batch *batch, kl_error *err) {
+  if (batch->count == 0) return KL_OK;
+  kl_slice part = kl_slice_make(batch->blocks, batch->count * KL_BLOCK_SIZE);
+  batch->count = 0;
+  return kl_store_write(space->store, batch->address, &part, 1, err);
+}
+
+static kl_status store_space_write_nodes(store_space *space, store_space_batch *batch, kl_error *err) {
+  /* Children come first, and those of a level in the order of their addresses. */
+  qsort(space->dirty, space->dirty_count, sizeof *space->dirty, store_space_compare_nodes);
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    if (!node->placed) continue;
+    bool follows = node->next.address == batch->address + batch->count * KL_BLOCK_SIZE;
+    if (batch->count == STORE_SPACE_BATCH || !follows) {
+      kl_status status = store_space_flush(space, batch, err);
+      if (status != KL_OK) return status;
+    }
+    if (batch->count == 0) batch->address = node->next.address;
+    store_space_encode(space, node, &batch->scratch, batch->blocks[batch->count++]);
+  }
+  return store_space_flush(space, batch, err);
+}
+
+kl_status store_space_write(store_space *space, uint64_t death, kl_store_pointer *out_root, uint64_t *out_end_block,
+                            kl_error *err) {
+  if (space->dirty_count == 0) return KL_OK;
+  uint64_t last = 0;
+  if (!kl_store_is_memory(space->store)) {
+    kl_status status = store_space_place_all(space, death, err);
+    if (status != KL_OK) return status;
+    store_space_batch *batch = kl_alloc(space->limbo.allocator, sizeof *batch);
+    if (batch == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to write the space map");
+    status = store_space_write_nodes(space, batch, err);
+    kl_free(space->limbo.allocator, batch, sizeof *batch);
+    if (status != KL_OK) return status;
+    *out_root = space->root.node->next;
+  }
+  kl_status status = store_space_last_used(space, &last, err);
+  if (status == KL_OK) *out_end_block = last + 1;
+  return status;
+}
+
+void store_space_commit(store_space *space) {
+  bool in_memory = kl_store_is_memory(space->store);
+  for (size_t i = 0; i < space->dirty_count; i++) {
+    store_space_node *node = space->dirty[i];
+    store_space_child *child = store_space_child_of(space, node);
+    if (!in_memory) child->stored = node->placed ? node->next : (kl_store_pointer){0};
+    node->dirty = node->released = node->placed = false;
+  }
+  space->dirty_count = 0;
+}
+
+/* ---- core/store/store.c ---- */
+/* core/store/store.c: creating, opening and closing a store, and questions about it. */
 
 static void store_destroy(kl_store *store) {
   kl_allocator *allocator = store->os->allocator;
+  store_space_close(&store->space);
+  store_memory_free(store);
   if (store->file != NULL) kl_os_close(store->os, store->file);
   kl_mutex_destroy(&store->lock);
   kl_free(allocator, store->path, store->path_size);
@@ -3117,14 +5371,6 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
   return KL_OK;
 }
 
-static kl_status store_write_superblock(kl_store *store, const store_superblock *superblock, kl_error *err) {
-  uint8_t block[KL_SUPERBLOCK_SIZE];
-  store_superblock_encode(superblock, block);
-  kl_slice part = kl_slice_make(block, sizeof block);
-  uint64_t slot = superblock->checkpoint.sequence % KL_SUPERBLOCKS;
-  return kl_os_write(store->os, store->file, &part, 1, slot * KL_SUPERBLOCK_SIZE, err);
-}
-
 /* Writes the new file under its temporary name and gives it its own. The lock is held. */
 static kl_status store_write_new_file(kl_store *store, const char *temporary, kl_error *err) {
   static const uint8_t zeros[KL_SUPERBLOCK_SIZE];
@@ -3133,7 +5379,7 @@ static kl_status store_write_new_file(kl_store *store, const char *temporary, kl
   for (int i = 0; i < KL_SUPERBLOCKS; i++) parts[i] = kl_slice_make(zeros, sizeof zeros);
   kl_status status = kl_os_truncate(os, store->file, 0, err); /* of a crashed creation there may be anything */
   if (status == KL_OK) status = kl_os_write(os, store->file, parts, KL_SUPERBLOCKS, 0, err);
-  if (status == KL_OK) status = store_write_superblock(store, &store->newest, err);
+  if (status == KL_OK) status = store_ring_write(store, &store->newest, err);
   if (status == KL_OK) status = kl_os_sync(os, store->file, false, err);
   if (status == KL_OK) status = kl_os_rename(os, temporary, store->path, err);
   if (status == KL_OK) status = kl_os_sync_directory(os, store->path, err);
@@ -3176,15 +5422,20 @@ static kl_status store_create_locked(kl_store *store, const char *temporary, uin
   return status;
 }
 
+static kl_status store_choose_page_size(uint32_t wanted, uint32_t *out, kl_error *err) {
+  *out = wanted != 0 ? wanted : KL_PAGE_SIZE_DEFAULT;
+  if (*out >= KL_PAGE_SIZE_MIN && *out <= KL_PAGE_SIZE_MAX && (*out & (*out - 1)) == 0) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "page size %" PRIu32 " is not a power of two from 4 KiB to 64 KiB", *out);
+}
+
 kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
                           kl_error *err) {
   *out_store = NULL;
-  uint32_t page_size = options->page_size != 0 ? options->page_size : KL_PAGE_SIZE_DEFAULT;
-  if (page_size < KL_PAGE_SIZE_MIN || page_size > KL_PAGE_SIZE_MAX || (page_size & (page_size - 1)) != 0) {
-    return kl_fail(err, KL_E_INVALID, "page size %" PRIu32 " is not a power of two from 4 KiB to 64 KiB", page_size);
-  }
+  uint32_t page_size;
+  kl_status status = store_choose_page_size(options->page_size, &page_size, err);
+  if (status != KL_OK) return status;
   if (options->read_only) return kl_fail(err, KL_E_READ_ONLY, "cannot create '%s': opened read-only", path);
-  kl_status status = store_check_vacant(os, path, err);
+  status = store_check_vacant(os, path, err);
   if (status != KL_OK) return status;
   kl_store *store = NULL;
   status = store_new(os, path, false, &store, err);
@@ -3207,104 +5458,15 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
     status = store_create_locked(store, temporary, options->file_mode != 0 ? options->file_mode : 0600, err);
     kl_free(os->allocator, temporary, size);
   }
+  if (status == KL_OK) status = store_space_open(&store->space, store, first, NULL, err);
   if (status != KL_OK) {
     store_destroy(store);
     return status;
   }
+  store->file_bytes = (uint64_t)KL_SUPERBLOCKS * KL_SUPERBLOCK_SIZE;
+  store_checkpoint_count(store);
   *out_store = store;
   return KL_OK;
-}
-
-/* What the ring of superblocks says, all slots together. */
-typedef struct store_ring {
-  store_superblock newest, previous;
-  bool has_newest, has_previous;
-  bool newer_version, damaged, mixed;
-} store_ring;
-
-static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  if (ring->has_newest &&
-      memcmp(superblock->database_id, ring->newest.database_id, sizeof superblock->database_id) != 0) {
-    ring->mixed = true;
-  }
-  if (!ring->has_newest || superblock->checkpoint.sequence > ring->newest.checkpoint.sequence) {
-    ring->previous = ring->newest;
-    ring->has_previous = ring->has_newest;
-    ring->newest = *superblock;
-    ring->has_newest = true;
-  } else if (!ring->has_previous || superblock->checkpoint.sequence > ring->previous.checkpoint.sequence) {
-    ring->previous = *superblock;
-    ring->has_previous = true;
-  }
-}
-
-static kl_status store_judge(const kl_store *store, const store_ring *ring, kl_error *err) {
-  const char *path = store->path;
-  /* A superblock of a newer version counts even beside older ones: it is later than all that this version can read. */
-  if (ring->newer_version) {
-    return kl_fail(err, KL_E_VERSION,
-                   "database '%s' has a format that this version does not know (1 is known); use a"
-                   " newer Keel",
-                   path);
-  }
-  if (!ring->has_newest && ring->damaged) {
-    return kl_fail(err, KL_E_CORRUPT, "database '%s': none of its %d superblocks is intact; restore from a backup",
-                   path, KL_SUPERBLOCKS);
-  }
-  if (!ring->has_newest) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
-  if (ring->mixed) {
-    return kl_fail(err, KL_E_CORRUPT, "database '%s' holds superblocks of two databases; restore from a backup", path);
-  }
-  const store_superblock *newest = &ring->newest;
-  if (newest->features_incompatible != 0 || (newest->features_read_only != 0 && !store->read_only)) {
-    return kl_fail(err, KL_E_VERSION,
-                   "database '%s' uses features (%" PRIx32 ", %" PRIx32 ") of a newer Keel; use that%s", path,
-                   newest->features_incompatible, newest->features_read_only,
-                   newest->features_incompatible == 0 ? ", or open it read-only" : "");
-  }
-  return KL_OK;
-}
-
-static kl_status store_load(kl_store *store, kl_error *err) {
-  store_ring ring = {0};
-  uint8_t block[KL_SUPERBLOCK_SIZE];
-  store_superblock superblock = {0};
-  bool short_file = false;
-  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
-    size_t got = 0;
-    kl_status status =
-        kl_os_read(store->os, store->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, err);
-    if (status != KL_OK) return status;
-    if (got != sizeof block) {
-      short_file = true;
-      break;
-    }
-    status = store_superblock_decode(block, slot, &superblock);
-    if (status == KL_OK) store_ring_add(&ring, &superblock);
-    ring.newer_version |= status == KL_E_VERSION;
-    ring.damaged |= status == KL_E_CORRUPT;
-  }
-  if (short_file) {
-    return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database: it is shorter than the %d bytes that each has",
-                   store->path, KL_SUPERBLOCKS * KL_SUPERBLOCK_SIZE);
-  }
-  kl_status status = store_judge(store, &ring, err);
-  if (status != KL_OK) return status;
-  store->newest = ring.newest;
-  const kl_checkpoint *fallback = ring.has_previous ? &ring.previous.checkpoint : &ring.newest.checkpoint;
-  store->previous_log_lsn = fallback->log_lsn;
-  store->previous_log_needed = fallback->log_needed;
-  return KL_OK;
-}
-
-/* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
- * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
- * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
- * the file and its log, which a creation may have left unsynced. */
-static kl_status store_confirm(kl_store *store, kl_error *err) {
-  kl_status status = store_write_superblock(store, &store->newest, err);
-  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
-  return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
 }
 
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
@@ -3325,26 +5487,71 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
   if (status == KL_OK) {
     status = kl_os_lock(os, store->file, options->read_only ? KL_LOCK_SHARED : KL_LOCK_EXCLUSIVE, err);
   }
-  if (status == KL_OK) status = store_load(store, err);
-  if (status == KL_OK && !options->read_only) status = store_confirm(store, err);
+  if (status == KL_OK) status = store_ring_load(store, err);
+  if (status == KL_OK && !options->read_only) status = store_ring_confirm(store, err);
   if (status != KL_OK) {
     store_destroy(store);
     return status;
   }
+  store_checkpoint_count(store);
+  *out_store = store;
+  return KL_OK;
+}
+
+kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err) {
+  *out_store = NULL;
+  kl_store *store = NULL;
+  kl_status status = store_choose_page_size(page_size, &page_size, err);
+  if (status == KL_OK) status = store_new(os, ":memory:", false, &store, err);
+  if (status != KL_OK) return status;
+  store->newest.version = STORE_VERSION;
+  store->newest.page_size = page_size;
+  store->newest.created_ns = kl_os_wall_ns(os);
+  store->newest.checkpoint.sequence = 1;
+  store->newest.checkpoint.wall_ns = store->newest.created_ns;
+  status = store_memory_new(store, err);
+  if (status == KL_OK) status = store_space_open(&store->space, store, &store->newest, NULL, err);
+  if (status != KL_OK) {
+    store_destroy(store);
+    return status;
+  }
+  store_checkpoint_count(store);
   *out_store = store;
   return KL_OK;
 }
 
 void kl_store_close(kl_store *store) {
-  if (store != NULL) store_destroy(store);
+  if (store == NULL) return;
+  kl_store_abort(store);
+  /* Nobody reads any more, so nothing is in limbo but for the checkpoint before the newest. */
+  if (!store->read_only && !store->poisoned && !kl_store_is_memory(store)) store_blocks_cut(store);
+  store_destroy(store);
 }
 
 const uint8_t *kl_store_id(const kl_store *store) {
   return store->newest.database_id;
 }
 
+const char *kl_store_path(const kl_store *store) {
+  return store->path;
+}
+
 uint32_t kl_store_page_size(const kl_store *store) {
   return store->newest.page_size;
+}
+
+bool kl_store_is_memory(const kl_store *store) {
+  return store->memory.base != NULL;
+}
+
+bool kl_store_fell_back(const kl_store *store) {
+  return store->fell_back;
+}
+
+void kl_store_get_space(kl_store *store, kl_store_space *out_space) {
+  kl_mutex_lock(&store->lock);
+  *out_space = store->numbers;
+  kl_mutex_unlock(&store->lock);
 }
 
 void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint) {
@@ -3356,41 +5563,10 @@ void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint) {
 uint64_t kl_store_log_release_point(kl_store *store) {
   kl_mutex_lock(&store->lock);
   uint64_t lsn = store->newest.checkpoint.log_lsn;
-  if (store->previous_log_needed && store->previous_log_lsn < lsn) lsn = store->previous_log_lsn;
+  const kl_checkpoint *previous = &store->previous.checkpoint;
+  if (store->has_previous && previous->log_needed && previous->log_lsn < lsn) lsn = previous->log_lsn;
   kl_mutex_unlock(&store->lock);
   return lsn;
-}
-
-/* One slot of the ring: written, synced, then the newest. */
-static kl_status store_publish_one(kl_store *store, const kl_checkpoint *checkpoint, kl_error *err) {
-  store_superblock next = store->newest; /* one publisher: nobody else changes it */
-  next.checkpoint = *checkpoint;
-  next.checkpoint.sequence = store->newest.checkpoint.sequence + 1;
-  next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
-  kl_status status = store_write_superblock(store, &next, err);
-  if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
-  kl_mutex_lock(&store->lock);
-  if (status == KL_OK) {
-    store->previous_log_lsn = store->newest.checkpoint.log_lsn;
-    store->previous_log_needed = store->newest.checkpoint.log_needed;
-    store->newest = next;
-  } else {
-    store->poisoned = true; /* which of the two is on disk is not known */
-  }
-  kl_mutex_unlock(&store->lock);
-  return status;
-}
-
-kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err) {
-  if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
-  if (store->poisoned) {
-    return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
-  }
-  bool twice = checkpoint->log_needed != store->newest.checkpoint.log_needed;
-  kl_status status = store_publish_one(store, checkpoint, err);
-  if (status == KL_OK && twice) status = store_publish_one(store, checkpoint, err);
-  if (status == KL_OK) *checkpoint = store->newest.checkpoint;
-  return status;
 }
 
 /* ---- core/store/superblock.c ---- */
@@ -3418,16 +5594,16 @@ enum {
   STORE_AT_CHECKSUM = KL_SUPERBLOCK_SIZE - 4
 };
 
-static void store_pointer_encode(const store_pointer *pointer, uint8_t *out) {
+void store_pointer_encode(const kl_store_pointer *pointer, uint8_t *out) {
   kl_store_u64_le(out, pointer->address);
   kl_store_u32_le(out + 8, pointer->length);
   kl_store_u32_le(out + 12, pointer->checksum);
   kl_store_u64_le(out + 16, pointer->birth);
 }
 
-static store_pointer store_pointer_decode(const uint8_t *bytes) {
-  return (store_pointer){kl_load_u64_le(bytes), kl_load_u32_le(bytes + 8), kl_load_u32_le(bytes + 12),
-                         kl_load_u64_le(bytes + 16)};
+kl_store_pointer store_pointer_decode(const uint8_t *bytes) {
+  return (kl_store_pointer){kl_load_u64_le(bytes), kl_load_u32_le(bytes + 8), kl_load_u32_le(bytes + 12),
+                            kl_load_u64_le(bytes + 16)};
 }
 
 void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_SUPERBLOCK_SIZE]) {
@@ -3447,7 +5623,7 @@ void store_superblock_encode(const store_superblock *superblock, uint8_t out[KL_
   kl_store_u64_le(out + STORE_AT_CREATED, superblock->created_ns);
   kl_store_u32_le(out + STORE_AT_PAGE_SIZE, superblock->page_size);
   kl_store_u32_le(out + STORE_AT_FLAGS, checkpoint->log_needed ? STORE_FLAG_LOG_NEEDED : 0);
-  store_pointer_encode(&superblock->catalogue, out + STORE_AT_CATALOGUE);
+  store_pointer_encode(&superblock->checkpoint.catalogue, out + STORE_AT_CATALOGUE);
   store_pointer_encode(&superblock->space_map, out + STORE_AT_SPACE_MAP);
   kl_store_u64_le(out + STORE_AT_BLOCKS_END, superblock->blocks_end);
   kl_store_u32_le(out + STORE_AT_CHECKSUM, kl_crc32c(0, out, STORE_AT_CHECKSUM));
@@ -3476,11 +5652,11 @@ kl_status store_superblock_decode(const uint8_t bytes[KL_SUPERBLOCK_SIZE], uint3
                                     .log_needed = (flags & STORE_FLAG_LOG_NEEDED) != 0};
   out->created_ns = kl_load_u64_le(bytes + STORE_AT_CREATED);
   out->page_size = kl_load_u32_le(bytes + STORE_AT_PAGE_SIZE);
-  out->catalogue = store_pointer_decode(bytes + STORE_AT_CATALOGUE);
+  out->checkpoint.catalogue = store_pointer_decode(bytes + STORE_AT_CATALOGUE);
   out->space_map = store_pointer_decode(bytes + STORE_AT_SPACE_MAP);
   out->blocks_end = kl_load_u64_le(bytes + STORE_AT_BLOCKS_END);
-  bool sane = out->checkpoint.sequence != 0 && out->checkpoint.sequence % KL_SUPERBLOCKS == slot &&
-              store_page_size_valid(out->page_size);
+  bool sane = out->checkpoint.sequence != 0 && out->checkpoint.sequence <= STORE_SEQUENCE_MOST &&
+              out->checkpoint.sequence % KL_SUPERBLOCKS == slot && store_page_size_valid(out->page_size);
   return sane ? KL_OK : KL_E_CORRUPT;
 }
 
@@ -4147,6 +6323,13 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
 /* Both give KL_E_NOT_FOUND at the end (of the payload; of the commit) and leave err alone then: the end is no failure.
  * */
 
+/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
+ * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
+ * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
+ * unordered. */
+enum { KL_DROP_MARKER_SIZE = 5, KL_DROP_MARKER_PREFIX = 'd' };
+void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
+
 #endif
 
 /* Offsets inside a commit header and an op header. */
@@ -4262,6 +6445,11 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   reader->ops = commit_record_skip(ops, KL_OP_HEADER_SIZE + key_size + value_size);
   reader->ops_left--;
   return KL_OK;
+}
+
+void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
+  out[0] = KL_DROP_MARKER_PREFIX;
+  kl_store_u32_be(out + 1, keyspace);
 }
 
 /* ---- core/wal/format.c ---- */
@@ -5618,6 +7806,11 @@ kl_status kl_wal_open(kl_os *os, const char *path, const kl_wal_options *options
   if (status != KL_OK) wal->file = NULL;
   if (status == KL_OK) status = wal_load_header(wal, options->database_id, err);
   if (status == KL_OK) status = kl_os_size(os, wal->file, &wal->file_bytes, err);
+  if (status == KL_OK && wal->file_bytes < WAL_OWNER_OFFSET) { /* both copies were durable before anything else */
+    status =
+        kl_fail(err, KL_E_CORRUPT, "log '%s' was cut to %" PRIu64 " bytes, less than its header; restore from a backup",
+                path, wal->file_bytes);
+  }
   wal->prepared_bytes = wal->file_bytes;
   if (status == KL_OK) status = wal_space_load(wal, err);
   if (status != KL_OK) {
@@ -5774,6 +7967,4871 @@ void wal_worker_stop(kl_wal *wal) {
   wal->thread = NULL;
 }
 
+/* ---- core/cache/cache.c ---- */
+/* core/cache/cache.c: life, lookups, statistics. */
+
+/* ---- core/cache/cache.h ---- */
+/* core/cache/cache.h: the page cache: clean, immutable pages in frames of memory, found by block address.
+ *
+ * Pages are written once, by a drain, and never change; so the cache holds no dirty page, eviction is a drop, and two
+ * loads of an address give the same bytes. It knows nothing of files: a page that is absent is fetched by a callback.
+ *
+ * Reading. Enter an epoch of the cache's domain (core/base/epoch.h), call kl_cache_get, use the bytes, leave the epoch.
+ * Inside it each frame that was got stays as it is, whatever is evicted, dropped or resized meanwhile: no store and no
+ * count per page (CACHE-2). To hand a pointer out beyond the epoch, pin the frame before leaving.
+ *
+ * Room. A frame that was evicted is used again only when all epochs that could see it have ended. So a thread that
+ * loads much inside one epoch can run out of room that it blocks itself, and waiting would be for ever. kl_cache_get
+ * then answers KL_CACHE_RETRY, which is no error: leave the epoch, call kl_cache_make_room, enter again, start the
+ * operation again. A scan leaves its epoch every few pages anyway.
+ *
+ * Memory. `limit` bounds all that the cache takes: frames, page table, descriptors, policy. Frames come in size
+ * classes, cut from chunks of 2 MiB (KL_MEMORY_HUGE), larger pages are runs of chunks; while readers keep evicted
+ * frames from being reused, the limit may be exceeded by KL_CACHE_SLACK and no more (CACHE-6). An empty cache takes
+ * address space and a few KiB.
+ *
+ * Loads. One thread loads a page, others that want it wait for that; no lock is held during load and verify (CACHE-5).
+ * The cache calls `verify` on each loaded page before anyone can see it (CACHE-3); a page whose load or verification
+ * failed is not kept, and each waiter tries for itself and gets its own error.
+ *
+ * Thread rules: all calls from any thread, but for new and free. kl_cache_get, _find_many, _prefetch and _pin inside an epoch;
+ * kl_cache_make_room and kl_cache_set_limit outside of any of this domain. Callbacks may not call the cache. Nothing in
+ * here may be called from an epoch's reclaim callback, nor with a lock held that one takes: a miss, a drop and a change
+ * of the limit may run those of the whole domain. */
+#ifndef KL_CACHE_CACHE_H
+#define KL_CACHE_CACHE_H
+
+/* ---- core/cache/policy.h ---- */
+/* core/cache/policy.h: which page goes when room is needed, as one small interface. For core/cache and its tests.
+ *
+ * A policy keeps a node for each page that is in the cache, and for some that were (ghosts: address only). It knows
+ * nothing of memory and I/O: a page is an address, a weight (units of 4 KiB) and a frame number that it hands back.
+ *
+ *   policy_sieve.c    SIEVE: one queue, a hand that moves from old to new, survivors stay where they are
+ *   policy_clock.c    CLOCK: one queue, second chance at its end
+ *   policy_lru.c      LRU
+ *   policy_2q.c       2Q, full version: a queue for first visits, ghosts of it, an LRU list for pages that came back
+ *   policy_lru_k.c    LRU-2: the oldest second-last reference goes first
+ *   policy_lirs.c     LIRS: reuse distance decides, by a stack with ghosts and a small queue
+ *   policy_arc.c      ARC: recency and frequency lists whose shares adapt by ghost hits
+ *   policy_s3fifo.c   S3-FIFO: a small and a main queue, ghosts of the small one
+ *
+ * Papers and our differences: core/cache/README.md. How a hit is told:
+ * - SIEVE, CLOCK, S3-FIFO have heat_limit > 0: a hit raises the page's heat (a byte that the host keeps beside the
+ * page's address) up to that limit, and the policy reads it when it looks for a victim.
+ * - The others have heat_limit 0: the host calls kl_policy_hit, perhaps later and not for each (the cache buffers
+ * hits).
+ *
+ * A page that is read with the scan hint goes into a short queue of its own, in front of whatever policy, and goes from
+ * there first; a real hit makes it an ordinary newcomer (CACHE-9).
+ *
+ * Thread rules: one thread at a time (the cache's policy mutex). The callbacks are called from within. */
+#ifndef KL_CACHE_POLICY_H
+#define KL_CACHE_POLICY_H
+
+typedef enum kl_policy_kind {
+  KL_POLICY_S3_FIFO, /* 0: the default; docs/decisions/0010-cache-policy.md */
+  KL_POLICY_SIEVE,
+  KL_POLICY_CLOCK,
+  KL_POLICY_LRU,
+  KL_POLICY_2Q,
+  KL_POLICY_LRU_K,
+  KL_POLICY_LIRS,
+  KL_POLICY_ARC,
+  KL_POLICY_KINDS
+} kl_policy_kind;
+
+const char *kl_policy_name(kl_policy_kind kind); /* "sieve", "clock" ...; "unknown" */
+
+/* What the policy asks of who owns the pages. `address` is the one of the frame. */
+typedef struct kl_policy_host {
+  void *context;
+  uint32_t (*heat)(void *context, uint32_t frame, uint64_t address);
+  void (*set_heat)(void *context, uint32_t frame, uint64_t address, uint32_t heat);
+  bool (*held)(void *context, uint32_t frame); /* must not be chosen: pinned */
+} kl_policy_host;
+
+typedef struct kl_policy kl_policy;
+
+/* `capacity`: units that the cache is meant to hold; shares of lists and the number of ghosts follow from it. */
+kl_status kl_policy_new(kl_allocator *allocator, kl_policy_kind kind, const kl_policy_host *host, uint64_t capacity,
+                        kl_policy **out_policy, kl_error *err);
+void kl_policy_free(kl_policy *policy); /* NULL is allowed */
+void kl_policy_set_capacity(kl_policy *policy, uint64_t capacity);
+uint32_t kl_policy_heat_limit(const kl_policy *policy);
+uint64_t kl_policy_bytes(const kl_policy *policy); /* taken from the allocator; from any thread */
+
+/* So that `pages` can be inserted without allocation: false when there is no memory. Inserting never fails then. */
+bool kl_policy_reserve(kl_policy *policy, uint32_t pages);
+
+/* A page that is absent will be loaded: comes before the victims that make room for it and before its insertion.
+ * Leaving it out costs precision only (ARC adapts here). */
+void kl_policy_prepare(kl_policy *policy, uint64_t address);
+/* The page came. Returns its node, by which it is named from now on. At most as many as reserved. */
+uint32_t kl_policy_insert(kl_policy *policy, uint64_t address, uint32_t frame, uint32_t weight, bool scan);
+void kl_policy_hit(kl_policy *policy, uint32_t node); /* a hit, not of a scan; for heat_limit 0 */
+/* Chooses a page, forgets it (but for a ghost) and gives its frame; false when there is none that is not held. A
+ * bounded number of steps, whatever is held (CACHE-8). */
+bool kl_policy_evict(kl_policy *policy, uint32_t *out_frame);
+void kl_policy_remove(kl_policy *policy, uint32_t node); /* the page is gone for another reason: no ghost */
+
+#endif
+
+enum {
+  KL_CACHE_RETRY = 1,   /* see above; positive: not an error, `err` is not filled */
+  KL_CACHE_BLOCK = 4096 /* unit of block addresses and of frames */
+};
+#define KL_CACHE_LIMIT_MIN (UINT64_C(8) << 20)
+#define KL_CACHE_SLACK (UINT64_C(4) << 20)
+#define KL_CACHE_PAGE_MAX (UINT32_C(1) << 30) /* bytes of one page or extent */
+
+/* What a parent knows of a page. */
+typedef struct kl_cache_ref {
+  uint64_t address;       /* block, in units of KL_CACHE_BLOCK */
+  uint64_t checksum;      /* for verify; the cache does not look at it */
+  uint32_t stored_length; /* bytes in the file; for load */
+  uint32_t length;        /* bytes in memory, 1 ... KL_CACHE_PAGE_MAX */
+} kl_cache_ref;
+
+typedef struct kl_cache_loader {
+  void *context;
+  /* Fills `frame`, ref->length bytes (its contents before are undefined), from the ref->stored_length bytes at the
+   * address. Any status but KL_OK is a failure and is handed to the caller of kl_cache_get, with err. */
+  kl_status (*load)(void *context, const kl_cache_ref *ref, void *frame, kl_error *err);
+  /* KL_OK when the bytes are those that ref->checksum says; KL_E_CORRUPT with the block otherwise. NULL: `load` has
+   * done it (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
+  kl_status (*verify)(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err);
+} kl_cache_loader;
+
+typedef struct kl_cache_options {
+  kl_os *os;
+  kl_allocator *allocator;
+  kl_epoch *epoch; /* the readers' domain; outlives the cache */
+  kl_cache_loader loader;
+  kl_policy_kind policy; /* 0: S3-FIFO */
+  uint64_t limit;        /* bytes; at least KL_CACHE_LIMIT_MIN */
+  uint64_t limit_most; /* the largest limit that can be set later; 0: 4 * limit, at least 16 GiB. Address space only. */
+  uint64_t pin_budget; /* bytes of frames that may be pinned; 0: a quarter of the limit, whatever that is then */
+} kl_cache_options;
+
+enum { KL_CACHE_SCAN = 1 }; /* flag: read once by a scan; does not push out what is used again and again (CACHE-9) */
+
+typedef struct kl_cache kl_cache;
+
+/* KL_E_INVALID (limits), KL_E_NO_MEMORY. */
+kl_status kl_cache_new(const kl_cache_options *options, kl_cache **out_cache, kl_error *err);
+/* Nobody uses the cache, no pin is left, and no reader stays inside the domain for long: waits for the frames that are
+ * retired. NULL is allowed. */
+void kl_cache_free(kl_cache *cache);
+
+/* The bytes of a page: valid, and unchanged, until the epoch is left. Loads it when it is absent. ref->length is the
+ * same each time as long as the page is not dropped. `flags`: 0 or KL_CACHE_SCAN.
+ * KL_CACHE_RETRY: above. KL_E_LIMIT: everything is pinned, or the page is larger than the limit: read it without the
+ * cache. KL_E_NO_MEMORY. KL_E_INVALID: a length of 0 or above KL_CACHE_PAGE_MAX. What load and verify give. */
+kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame, kl_error *err);
+
+/* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of
+ * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
+ * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
+
+/* Starts to bring what a lookup of the address will read near; for lookups that are about to come. Inside an epoch. */
+void kl_cache_prefetch(const kl_cache *cache, uint64_t address);
+
+/* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
+ * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
+ * harmless. */
+kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err);
+
+/* The block was freed: forgets the page, and lets no load of it that is under way stay. Must come before the block is
+ * written anew (CACHE-4). Readers inside an epoch keep what they have. */
+void kl_cache_drop(kl_cache *cache, const uint64_t *addresses, size_t count);
+
+/* A pin keeps a frame's bytes valid until it is released, across epochs, eviction and drop. For `frame` that was got
+ * inside the current epoch (any pointer into it will do). Counted: each pin needs its unpin. False: the budget is used
+ * up; copy the bytes instead. Until the cache is freed, kl_cache_unpin may be called by any thread, inside an epoch or
+ * not. */
+bool kl_cache_pin(kl_cache *cache, const void *frame);
+void kl_cache_unpin(kl_cache *cache, const void *frame);
+
+/* Outside of any epoch. Waits until a page of `length` could be loaded, at most until the readers that are now inside
+ * have left. KL_E_LIMIT: everything that is not free is pinned, or the page is larger than the limit. */
+kl_status kl_cache_make_room(kl_cache *cache, uint32_t length, kl_error *err);
+
+/* A higher limit counts at once; for a lower one, pages go until it is met, and their memory goes back to the system as
+ * the epochs that can see them end and pins are released. KL_E_INVALID: below KL_CACHE_LIMIT_MIN or above limit_most.
+ */
+kl_status kl_cache_set_limit(kl_cache *cache, uint64_t limit, kl_error *err);
+
+typedef struct kl_cache_stats {
+  uint64_t limit;
+  uint64_t resident;    /* bytes taken in all: chunks, runs, descriptors, table, policy */
+  uint64_t cached;      /* bytes of frames that hold a page that can be found */
+  uint64_t retired;     /* bytes of frames that wait for readers, or for their pins */
+  uint64_t pinned;      /* bytes of frames that are pinned */
+  uint64_t pages;       /* that can be found */
+  uint64_t loads;       /* pages that were loaded: misses, but for those that waited */
+  uint64_t load_errors; /* loads that failed */
+  uint64_t waits;       /* lookups that waited for another thread's load */
+  uint64_t evictions, drops;
+  uint64_t retries; /* KL_CACHE_RETRY answers */
+  uint64_t pin_refusals;
+} kl_cache_stats;
+
+/* Hits are not counted: that would be a store for each (the callers know how many lookups they make). */
+void kl_cache_read_stats(const kl_cache *cache, kl_cache_stats *out_stats);
+
+#endif
+
+/* ---- core/cache/cache_private.h ---- */
+/* core/cache/cache_private.h: the parts of the cache.
+ *
+ *   cache.c    life, lookups, statistics
+ *   load.c     the miss path: one loads, others wait
+ *   evict.c    room: eviction, emptying of chunks, drop, the limit
+ *   frames.c   chunks, size classes, runs; frames that come back from their epoch; pins
+ *   hits.c     buffered hits, for policies that want each told
+ *   table.*    the page table      policy*.*  which page goes
+ *
+ * Lock order: policy_mutex, then one partition's mutex, then arena_mutex. None is held across a callback of the loader,
+ * kl_epoch_retire or kl_epoch_collect (which run others' reclaim callbacks), nor while waiting for a load (CACHE-5).
+ *
+ * A frame's life: FREE -(taken)-> PRIVATE -(published: in table and policy)-> CACHED -(evicted, dropped)-> RETIRED
+ * -(its epoch has passed, its pins are gone)-> FREE. */
+#ifndef KL_CACHE_PRIVATE_H
+#define KL_CACHE_PRIVATE_H
+
+/* ---- core/cache/table.h ---- */
+/* core/cache/table.h: block address -> frame number, read without locks.
+ *
+ * 64 partitions, chosen by the top bits of the hash, each an open-addressing array of lines. A line is one cache line
+ * with four slots: addresses, frames, and the heat bytes of the eviction policy; so a lookup that hits touches one line
+ * here and marks the hit in that same line. Each line counts the entries that wanted it but were put further on: a
+ * search ends at the first line that nothing passed, and there are no tombstones (the overflow counts of Facebook's F14
+ * tables).
+ *
+ * Readers must be inside an epoch. Why a reader never gets a frame that belongs to another address (CACHE-1): a slot
+ * holds one page from the store of its frame number to the store of 0 over it, and a frame that a reader inside an
+ * epoch has seen in a slot is not used for another page until it leaves (CACHE-2). So if the reader sees the same frame
+ * in the slot before and after it read the address, the slot held one page all the time, and the address is that
+ * page's. Writers store the address before the frame (release), and clear the frame before a slot gets another address.
+ *
+ * Writers hold the partition's mutex. An array that is too full is replaced by one twice the size; the old one is
+ * retired: readers that still look at it see pages as they were, whose frames are theirs until they leave. A page that
+ * came since is a miss to them, and the miss path looks again under the mutex. */
+#ifndef KL_CACHE_TABLE_H
+#define KL_CACHE_TABLE_H
+
+enum { KL_TABLE_PARTITION_BITS = 6, KL_TABLE_PARTITIONS = 1 << KL_TABLE_PARTITION_BITS, KL_TABLE_SLOTS = 4 };
+
+typedef struct kl_table_line {
+  _Alignas(64) _Atomic uint64_t address[KL_TABLE_SLOTS];
+  _Atomic uint32_t frame[KL_TABLE_SLOTS]; /* number + 1; 0: the slot is empty */
+  _Atomic uint8_t heat[KL_TABLE_SLOTS];
+  _Atomic uint32_t passed; /* entries whose search goes on behind this line */
+} kl_table_line;
+
+typedef struct kl_table {
+  /* Of each partition: where its lines are, and in the low six bits log2 of their number; 0: none. */
+  _Alignas(64) _Atomic uintptr_t roots[KL_TABLE_PARTITIONS];
+  kl_allocator *allocator;
+  kl_epoch *epoch;
+  _Atomic uint64_t bytes;               /* of all arrays, retired ones included */
+  _Atomic uint32_t retired;             /* arrays that readers may still see */
+  uint32_t counts[KL_TABLE_PARTITIONS]; /* entries; under the partition's mutex */
+} kl_table;
+
+/* Odd multiplier of Fibonacci hashing; addresses that follow each other spread over all partitions. */
+static inline uint64_t kl_table_hash(uint64_t address) {
+  return address * UINT64_C(0x9e3779b97f4a7c15);
+}
+static inline uint32_t kl_table_partition(uint64_t address) {
+  return (uint32_t)(kl_table_hash(address) >> (64 - KL_TABLE_PARTITION_BITS));
+}
+static inline kl_table_line *kl_table_lines(uintptr_t root, uint64_t hash, uint32_t *out_mask, uint32_t *out_first) {
+  uint32_t bits = (uint32_t)(root & 63);
+  *out_mask = (1u << bits) - 1;
+  /* The bits below those that chose the partition. */
+  *out_first = (uint32_t)((hash << KL_TABLE_PARTITION_BITS) >> (64 - bits)); /* bits > 0 */
+  return (kl_table_line *)(root & ~(uintptr_t)63); /* NOLINT(performance-no-int-to-ptr): aligned to a line */
+}
+
+typedef struct kl_table_entry {
+  uint32_t frame; /* number + 1; 0: not found */
+  _Atomic uint8_t *heat;
+} kl_table_entry;
+
+/* Inside an epoch, or under the partition's mutex. */
+static inline kl_table_entry kl_table_find(const kl_table *table, uint64_t address) {
+  uint64_t hash = kl_table_hash(address);
+  /* Acquire: the lines were written before the root. */
+  uintptr_t root = atomic_load_explicit(&table->roots[hash >> (64 - KL_TABLE_PARTITION_BITS)], memory_order_acquire);
+  if (root == 0) return (kl_table_entry){0, NULL};
+  uint32_t mask, index;
+  kl_table_line *lines = kl_table_lines(root, hash, &mask, &index);
+  for (uint32_t left = mask + 1; left > 0; left--, index = (index + 1) & mask) {
+    kl_table_line *line = &lines[index];
+    for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
+      if (atomic_load_explicit(&line->address[i], memory_order_relaxed) != address) continue;
+      /* Acquire: the page's bytes were written before its frame was stored here. */
+      uint32_t frame = atomic_load_explicit(&line->frame[i], memory_order_acquire);
+      /* Acquire: when this is a later page's address, the next load sees at least the 0 that came before it. */
+      uint64_t same = atomic_load_explicit(&line->address[i], memory_order_acquire);
+      if (frame != 0 && same == address && atomic_load_explicit(&line->frame[i], memory_order_relaxed) == frame) {
+        return (kl_table_entry){frame, &line->heat[i]};
+      }
+    }
+    if (atomic_load_explicit(&line->passed, memory_order_relaxed) == 0) break;
+  }
+  return (kl_table_entry){0, NULL};
+}
+
+/* Starts to bring the line of an address near. */
+static inline void kl_table_prefetch(const kl_table *table, uint64_t address) {
+  uint64_t hash = kl_table_hash(address);
+  uintptr_t root = atomic_load_explicit(&table->roots[hash >> (64 - KL_TABLE_PARTITION_BITS)], memory_order_acquire);
+  if (root == 0) return;
+  uint32_t mask, index;
+  const kl_table_line *lines = kl_table_lines(root, hash, &mask, &index);
+  __builtin_prefetch(&lines[index]);
+}
+
+void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch);
+void kl_table_destroy(kl_table *table); /* no reader, and `retired` is 0 */
+
+/* Under the mutex of the address's partition. An address is inserted once. False: no memory. `out_retired`: an array
+ * that was replaced, or NULL; to be handed to kl_epoch_retire without any lock. */
+bool kl_table_insert(kl_table *table, uint64_t address, uint32_t frame, kl_epoch_entry **out_retired);
+/* False: not there. Never allocates more than it may do without. */
+bool kl_table_remove(kl_table *table, uint64_t address, kl_epoch_entry **out_retired);
+
+#endif
+
+enum {
+  KL_CACHE_CHUNK = KL_MEMORY_HUGE,
+  KL_CACHE_CHUNK_BLOCKS = KL_CACHE_CHUNK / KL_CACHE_BLOCK,
+  KL_CACHE_CLASSES = 12,
+  KL_CACHE_RUN = KL_CACHE_CLASSES, /* as a class: a run of whole chunks */
+  KL_CACHE_HIT_SHARDS = 8,
+  KL_CACHE_HITS = 64
+};
+
+typedef struct kl_frame {
+  kl_epoch_entry entry; /* first: reclaim casts back. While the frame is free, entry.next links it */
+  uint64_t address;
+  uint64_t checksum;     /* of the ref: a later get with another one was not told of a drop (asserted) */
+  _Atomic uint32_t pins; /* KL_FRAME_PASSED and the count */
+  uint32_t number;       /* first block in the arena */
+  uint32_t node;         /* of the policy; while cached. Under the policy mutex */
+  uint32_t chunk;
+  _Atomic uint32_t state; /* kl_frame_state. Written under the policy mutex, or by the only owner */
+} kl_frame;
+
+typedef enum kl_frame_state { KL_FRAME_FREE, KL_FRAME_PRIVATE, KL_FRAME_CACHED, KL_FRAME_RETIRED } kl_frame_state;
+
+#define KL_FRAME_PASSED (UINT32_C(1) << 31) /* the epoch of its eviction has passed: the last unpin frees it */
+
+typedef enum kl_chunk_kind { KL_CHUNK_VOID, KL_CHUNK_SLAB, KL_CHUNK_RUN, KL_CHUNK_TAIL } kl_chunk_kind;
+
+/* 2 MiB of the arena. VOID: no memory. SLAB: frames of one class. RUN: the first chunk of a large page, which TAILs
+ * follow. Under the arena mutex; `frames` is also read for a frame that is not free. */
+typedef struct kl_chunk {
+  kl_frame *frames;
+  kl_epoch_entry *free; /* frames */
+  uint32_t count, free_count;
+  uint32_t next, previous; /* of the class's chunks with a free frame; chunk number + 1 */
+  uint32_t run_blocks;     /* RUN: 4 KiB blocks of memory */
+  uint8_t kind, size_class;
+  bool linked;
+  bool leaving; /* is being emptied: its free frames are not given out */
+} kl_chunk;
+
+typedef struct kl_load kl_load;
+
+typedef struct kl_partition { /* the writers' side of a partition of the page table */
+  _Alignas(64) kl_mutex mutex;
+  kl_cond loaded;
+  kl_load *loads; /* under way */
+} kl_partition;
+
+typedef struct kl_hits { /* one shard of buffered hits: addresses */
+  _Alignas(64) _Atomic uint32_t count;
+  _Atomic uint64_t address[KL_CACHE_HITS];
+} kl_hits;
+
+struct kl_cache {
+  kl_table table; /* with `base` and `heat_limit`, all that a hit reads */
+  unsigned char *base;
+  uint32_t heat_limit;
+
+  kl_os *os;
+  kl_allocator *allocator;
+  kl_epoch *epoch;
+  kl_cache_loader loader;
+  uint64_t limit_most, pin_budget;
+  _Atomic uint64_t limit;
+
+  kl_hits *hits; /* NULL: the policy reads heat */
+  kl_partition partitions[KL_TABLE_PARTITIONS];
+
+  _Alignas(64) kl_mutex policy_mutex;
+  kl_policy *policy;
+  _Atomic uint32_t frames; /* in all chunks: the policy keeps a node ready for each */
+
+  _Alignas(64) kl_mutex arena_mutex;
+  kl_chunk *chunks;                   /* one for each 2 MiB of address space; untouched ones cost nothing */
+  uint32_t chunk_count;               /* that address space allows */
+  uint32_t chunk_lowest;              /* none below is VOID */
+  uint32_t chunk_top;                 /* all from here on are VOID */
+  uint32_t partial[KL_CACHE_CLASSES]; /* chunks with a free frame; number + 1 */
+  uint64_t free_bytes[KL_CACHE_CLASSES];
+
+  /* Bytes. `taken`: chunks, runs, descriptors. `leaving`: the part of it that goes once its readers have left.
+   * `detached`: the part of `retired` that no reader but a pin keeps. */
+  _Atomic uint64_t taken, leaving, cached, retired, detached, pinned;
+  _Atomic uint64_t retired_frames;
+  kl_counter loads, load_errors, waits, evictions, drops, retries, pin_refusals, pages;
+};
+
+/* ---- frames.c ---- */
+
+uint32_t kl_cache_class_of(uint32_t length);                                 /* KL_CACHE_RUN above the largest class */
+uint64_t kl_cache_frame_bytes(const kl_cache *cache, const kl_frame *frame); /* that it takes in its chunk */
+static inline void *kl_cache_bytes_of(const kl_cache *cache, uint32_t number) {
+  return cache->base + (uint64_t)number * KL_CACHE_BLOCK;
+}
+/* The frame that a block of the arena belongs to; it is not free. */
+kl_frame *kl_cache_frame_at(const kl_cache *cache, uint32_t number);
+
+kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err);
+void kl_cache_arena_close(kl_cache *cache);
+/* A free frame of what there is, without asking for memory; NULL: none. PRIVATE and the caller's. */
+kl_frame *kl_cache_frame_take(kl_cache *cache, uint32_t size_class);
+/* Adds a chunk, or a run for `length` (the frame comes back in *out_run, which is NULL otherwise), when that keeps
+ * within `bound` bytes. KL_E_LIMIT: it would not (err is not filled). KL_E_NO_MEMORY. */
+kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t length, uint64_t bound, kl_frame **out_run,
+                              kl_error *err);
+void kl_cache_frame_give(kl_cache *cache, kl_frame *frame);   /* a PRIVATE frame that was never seen: free again */
+void kl_cache_frame_retire(kl_cache *cache, kl_frame *frame); /* no lock is held; in neither table nor policy */
+uint64_t kl_cache_resident(const kl_cache *cache);
+uint64_t kl_cache_coming(const kl_cache *cache); /* bytes of frames that are free as soon as their readers have left */
+/* Under the policy mutex. Marks the emptiest chunk that nothing pins and that is not of the class `spared` as leaving,
+ * and gives its cached frames, at most KL_CACHE_CHUNK_BLOCKS, which the caller unpublishes and retires; with the last
+ * of them its memory goes back. One without any goes back at once. False: there is no such chunk. */
+bool kl_cache_chunk_leave(kl_cache *cache, uint32_t spared, kl_frame **out_frames, uint32_t *out_count);
+/* Bytes of free frames of the class. */
+uint64_t kl_cache_free_bytes(kl_cache *cache, uint32_t size_class);
+
+/* ---- evict.c ---- */
+
+/* A PRIVATE frame for `length` bytes. As kl_cache_get. */
+kl_status kl_cache_take(kl_cache *cache, uint32_t length, kl_frame **out_frame, kl_error *err);
+
+/* What goes out of the table is gathered under the policy mutex and retired without it. */
+typedef struct kl_leavers {
+  kl_epoch_entry *frames, *arrays;
+} kl_leavers;
+/* Under the policy mutex: out of the table; out of the policy too, unless that has chosen it. */
+void kl_cache_unpublish(kl_cache *cache, kl_frame *frame, bool chosen, kl_leavers *leavers);
+void kl_cache_retire(kl_cache *cache, kl_leavers *leavers); /* no lock is held */
+
+/* ---- load.c ---- */
+
+kl_status kl_cache_load(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags,
+                        const void **out_frame, kl_error *err);
+/* Under the policy mutex and no partition's: a load of the address that is under way must not stay. */
+void kl_cache_doom_loads(kl_cache *cache, uint64_t address);
+
+/* ---- hits.c ---- */
+
+void kl_cache_hit_buffer(kl_cache *cache, uint64_t address);
+void kl_cache_hits_apply(kl_cache *cache); /* under the policy mutex */
+
+static inline void kl_cache_mark(kl_cache *cache, kl_table_entry entry, uint64_t address) {
+  if (cache->hits != NULL) {
+    kl_cache_hit_buffer(cache, address);
+    return;
+  }
+  /* One relaxed store, and none once the mark is there. It may be lost to, or land on, a page that takes the slot right
+   * now: a hint that is a little wrong. */
+  uint8_t heat = atomic_load_explicit(entry.heat, memory_order_relaxed);
+  if (heat < cache->heat_limit) atomic_store_explicit(entry.heat, (uint8_t)(heat + 1), memory_order_relaxed);
+}
+
+#endif
+
+/* ---- what the policy asks; all under the policy mutex, so that the table's entries stay where they are ---- */
+
+static uint32_t cache_heat(void *context, uint32_t frame, uint64_t address) {
+  kl_cache *cache = context;
+  kl_table_entry entry = kl_table_find(&cache->table, address);
+  KL_ASSERT(entry.frame == frame + 1);
+  (void)frame;
+  return atomic_load_explicit(entry.heat, memory_order_relaxed);
+}
+
+static void cache_set_heat(void *context, uint32_t frame, uint64_t address, uint32_t heat) {
+  kl_cache *cache = context;
+  kl_table_entry entry = kl_table_find(&cache->table, address);
+  KL_ASSERT(entry.frame == frame + 1);
+  (void)frame;
+  atomic_store_explicit(entry.heat, (uint8_t)heat, memory_order_relaxed);
+}
+
+static bool cache_held(void *context, uint32_t frame) {
+  kl_cache *cache = context;
+  return atomic_load_explicit(&kl_cache_frame_at(cache, frame)->pins, memory_order_relaxed) != 0;
+}
+
+/* ---- life ---- */
+
+static kl_status cache_init_locks(kl_cache *cache, kl_error *err) {
+  kl_status status = kl_mutex_init(&cache->policy_mutex, err);
+  if (status == KL_OK) status = kl_mutex_init(&cache->arena_mutex, err);
+  for (int i = 0; i < KL_TABLE_PARTITIONS && status == KL_OK; i++) {
+    status = kl_mutex_init(&cache->partitions[i].mutex, err);
+    if (status == KL_OK) status = kl_cond_init(&cache->partitions[i].loaded, err);
+  }
+  return status;
+}
+
+static kl_status cache_init_policy(kl_cache *cache, kl_policy_kind kind, uint64_t limit, kl_error *err) {
+  kl_policy_host host = {cache, cache_heat, cache_set_heat, cache_held};
+  kl_status status = kl_policy_new(cache->allocator, kind, &host, limit / KL_CACHE_BLOCK, &cache->policy, err);
+  if (status != KL_OK) return status;
+  cache->heat_limit = kl_policy_heat_limit(cache->policy);
+  if (cache->heat_limit > 0) return KL_OK;
+  cache->hits = kl_alloc_aligned(cache->allocator, KL_CACHE_HIT_SHARDS * sizeof(kl_hits), _Alignof(kl_hits));
+  return cache->hits != NULL ? KL_OK
+                             : kl_fail(err, KL_E_NO_MEMORY, "no memory for the hit buffers of a cache; free some");
+}
+
+kl_status kl_cache_new(const kl_cache_options *options, kl_cache **out_cache, kl_error *err) {
+  kl_cache *cache = kl_alloc_aligned(options->allocator, sizeof *cache, _Alignof(kl_cache));
+  if (cache == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a cache (%zu bytes); free some", sizeof *cache);
+  cache->os = options->os;
+  cache->allocator = options->allocator;
+  cache->epoch = options->epoch;
+  cache->loader = options->loader;
+  cache->limit_most = options->limit_most;
+  cache->pin_budget = options->pin_budget;
+  atomic_init(&cache->limit, options->limit);
+  kl_table_init(&cache->table, cache->allocator, cache->epoch);
+  kl_status status = cache_init_locks(cache, err);
+  if (status == KL_OK) status = cache_init_policy(cache, options->policy, options->limit, err);
+  if (status == KL_OK) status = kl_cache_arena_open(cache, err);
+  if (status != KL_OK) {
+    kl_cache_free(cache);
+    return status;
+  }
+  *out_cache = cache;
+  return KL_OK;
+}
+
+void kl_cache_free(kl_cache *cache) {
+  if (cache == NULL) return;
+  /* Acquire: the last reclaim callback is done with the cache. */
+  while (atomic_load_explicit(&cache->retired_frames, memory_order_acquire) != 0 ||
+         atomic_load_explicit(&cache->table.retired, memory_order_acquire) != 0) {
+    if (kl_epoch_collect(cache->epoch) == 0) kl_thread_yield();
+  }
+  KL_ASSERT(atomic_load_explicit(&cache->pinned, memory_order_relaxed) == 0);
+  kl_cache_arena_close(cache);
+  kl_table_destroy(&cache->table);
+  kl_policy_free(cache->policy);
+  if (cache->hits != NULL) kl_free(cache->allocator, cache->hits, KL_CACHE_HIT_SHARDS * sizeof(kl_hits));
+  kl_mutex_destroy(&cache->policy_mutex);
+  kl_mutex_destroy(&cache->arena_mutex);
+  for (int i = 0; i < KL_TABLE_PARTITIONS; i++) {
+    kl_mutex_destroy(&cache->partitions[i].mutex);
+    kl_cond_destroy(&cache->partitions[i].loaded);
+  }
+  kl_free(cache->allocator, cache, sizeof *cache);
+}
+
+/* ---- lookups ---- */
+
+kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame,
+                       kl_error *err) {
+  kl_table_entry entry = kl_table_find(&cache->table, ref->address);
+  if (entry.frame == 0) return kl_cache_load(cache, ref, NULL, flags, out_frame, err);
+  /* CACHE-4: a freed block was dropped before its address came to mean another page. */
+  KL_ASSERT(kl_cache_frame_at(cache, entry.frame - 1)->checksum == ref->checksum);
+  if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, ref->address);
+  *out_frame = kl_cache_bytes_of(cache, entry.frame - 1);
+  return KL_OK;
+}
+
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames) {
+  size_t found = 0;
+  for (size_t i = 0; i < count; i++) kl_table_prefetch(&cache->table, addresses[i]);
+  for (size_t i = 0; i < count; i++) {
+    kl_table_entry entry = kl_table_find(&cache->table, addresses[i]);
+    out_frames[i] = NULL;
+    if (entry.frame == 0) continue;
+    kl_cache_mark(cache, entry, addresses[i]);
+    out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
+    __builtin_prefetch(out_frames[i]);
+    found++;
+  }
+  return found;
+}
+
+void kl_cache_prefetch(const kl_cache *cache, uint64_t address) {
+  kl_table_prefetch(&cache->table, address);
+}
+
+kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
+  const void *frame;
+  return kl_cache_load(cache, ref, bytes, flags, &frame, err);
+}
+
+void kl_cache_read_stats(const kl_cache *cache, kl_cache_stats *out_stats) {
+  *out_stats = (kl_cache_stats){
+      .limit = atomic_load_explicit(&cache->limit, memory_order_relaxed),
+      .resident = kl_cache_resident(cache),
+      .cached = atomic_load_explicit(&cache->cached, memory_order_relaxed),
+      .retired = atomic_load_explicit(&cache->retired, memory_order_relaxed),
+      .pinned = atomic_load_explicit(&cache->pinned, memory_order_relaxed),
+      .pages = kl_counter_read(&cache->pages),
+      .loads = kl_counter_read(&cache->loads),
+      .load_errors = kl_counter_read(&cache->load_errors),
+      .waits = kl_counter_read(&cache->waits),
+      .evictions = kl_counter_read(&cache->evictions),
+      .drops = kl_counter_read(&cache->drops),
+      .retries = kl_counter_read(&cache->retries),
+      .pin_refusals = kl_counter_read(&cache->pin_refusals),
+  };
+}
+
+/* ---- core/cache/evict.c ---- */
+/* core/cache/evict.c: room for a page: free frames, more memory, or pages that go. */
+
+enum {
+  EVICT_BATCH = 4,   /* victims, at most, until one has the size that is needed */
+  EVICT_DROPS = 16,  /* blocks that are dropped under one lock */
+  EVICT_AHEAD = 4,   /* at most so many after each load that used up a free frame */
+  EVICT_ROUNDS = 64, /* for one page; a run adds one for each chunk that it needs */
+  EVICT_NAP_NS = 50000,
+  EVICT_NONE_SPARED = KL_CACHE_CLASSES + 1 /* no class */
+};
+
+void kl_cache_unpublish(kl_cache *cache, kl_frame *frame, bool chosen, kl_leavers *leavers) {
+  kl_epoch_entry *array = NULL;
+  kl_partition *partition = &cache->partitions[kl_table_partition(frame->address)];
+  kl_mutex_lock(&partition->mutex);
+  bool there = kl_table_remove(&cache->table, frame->address, &array);
+  kl_mutex_unlock(&partition->mutex);
+  KL_ASSERT(there);
+  (void)there;
+  if (!chosen) kl_policy_remove(cache->policy, frame->node);
+  atomic_store_explicit(&frame->state, KL_FRAME_RETIRED, memory_order_relaxed);
+  kl_counter_subtract(&cache->pages, 1);
+  frame->entry.next = leavers->frames;
+  leavers->frames = &frame->entry;
+  if (array == NULL) return;
+  array->next = leavers->arrays;
+  leavers->arrays = array;
+}
+
+void kl_cache_retire(kl_cache *cache, kl_leavers *leavers) {
+  while (leavers->frames != NULL) {
+    kl_epoch_entry *next = leavers->frames->next; /* retiring uses the link */
+    kl_cache_frame_retire(cache, (kl_frame *)(void *)leavers->frames);
+    leavers->frames = next;
+  }
+  while (leavers->arrays != NULL) {
+    kl_epoch_entry *next = leavers->arrays->next;
+    kl_epoch_retire(cache->epoch, leavers->arrays);
+    leavers->arrays = next;
+  }
+}
+
+/* Evicts at most `most` pages, until one of the size class goes. Returns how many; *out_match: the last was of it. */
+static uint32_t evict_some(kl_cache *cache, uint32_t size_class, uint32_t most, bool *out_match) {
+  kl_leavers leavers = {NULL, NULL};
+  uint32_t count = 0, number;
+  *out_match = false;
+  kl_mutex_lock(&cache->policy_mutex);
+  kl_cache_hits_apply(cache);
+  /* What there is when pages have to go is what the cache can hold, with these sizes of page and its own tables beside
+   * them; a policy that believed in more would never fill its lists and be another policy. */
+  kl_policy_set_capacity(cache->policy, atomic_load_explicit(&cache->cached, memory_order_relaxed) / KL_CACHE_BLOCK);
+  while (count < most && !*out_match && kl_policy_evict(cache->policy, &number)) {
+    kl_frame *frame = kl_cache_frame_at(cache, number);
+    const kl_chunk *chunk = &cache->chunks[frame->chunk];
+    *out_match = chunk->size_class == size_class && !chunk->leaving;
+    kl_cache_unpublish(cache, frame, true, &leavers);
+    count++;
+  }
+  kl_mutex_unlock(&cache->policy_mutex);
+  kl_cache_retire(cache, &leavers);
+  kl_counter_add(&cache->evictions, count);
+  return count;
+}
+
+/* Drops all of a chunk that is not of the class, the emptiest; its memory goes back when its readers have left. */
+static bool evict_chunk(kl_cache *cache, uint32_t spared) {
+  kl_frame *frames[KL_CACHE_CHUNK_BLOCKS];
+  kl_leavers leavers = {NULL, NULL};
+  uint32_t count = 0;
+  kl_mutex_lock(&cache->policy_mutex);
+  bool found = kl_cache_chunk_leave(cache, spared, frames, &count);
+  for (uint32_t i = 0; i < count; i++) kl_cache_unpublish(cache, frames[i], false, &leavers);
+  kl_mutex_unlock(&cache->policy_mutex);
+  kl_cache_retire(cache, &leavers);
+  kl_counter_add(&cache->evictions, count);
+  return found;
+}
+
+static uint64_t evict_limit(const kl_cache *cache) {
+  return atomic_load_explicit(&cache->limit, memory_order_relaxed);
+}
+
+/* Frames that are kept free, or on their way to it, so that a load seldom waits for an epoch: a sixty-fourth of the
+ * limit, at most 1 MiB. */
+static uint64_t evict_reserve(const kl_cache *cache) {
+  uint64_t share = evict_limit(cache) / 64;
+  return share < UINT64_C(1) << 20 ? share : UINT64_C(1) << 20;
+}
+
+/* After a frame was taken: replaces it ahead of the next load, when the cache is full. */
+static void evict_ahead(kl_cache *cache, uint32_t size_class) {
+  uint64_t reserve = evict_reserve(cache), resident = kl_cache_resident(cache), limit = evict_limit(cache);
+  if (resident + KL_CACHE_CHUNK <= limit) return;
+  uint64_t free_now = kl_cache_free_bytes(cache, size_class), coming = kl_cache_coming(cache);
+  bool match;
+  for (int i = 0; i < EVICT_AHEAD && free_now + coming < reserve; i++, coming = kl_cache_coming(cache)) {
+    if (evict_some(cache, size_class, 1, &match) == 0) break;
+  }
+  /* What was retired in one epoch can only be used by readers that enter in a later one, so epochs must go on before
+   * the free frames are gone. */
+  if (free_now < reserve / 2 && coming > 0) (void)kl_epoch_collect(cache->epoch);
+  /* A reader that needed more than the limit has left: back below it. */
+  bool above = resident > limit + atomic_load_explicit(&cache->leaving, memory_order_relaxed);
+  if (above && coming < reserve / 4) (void)evict_chunk(cache, EVICT_NONE_SPARED);
+}
+
+/* A frame from what is free, or from memory within the bound. KL_E_LIMIT (err is not filled): neither. */
+static kl_status evict_try(kl_cache *cache, uint32_t size_class, uint32_t length, uint64_t bound, kl_frame **out_frame,
+                           kl_error *err) {
+  if (size_class < KL_CACHE_RUN) *out_frame = kl_cache_frame_take(cache, size_class);
+  if (*out_frame != NULL) return KL_OK;
+  kl_status status = kl_cache_arena_grow(cache, size_class, length, bound, out_frame, err);
+  if (status != KL_OK || *out_frame != NULL) return status;
+  *out_frame = kl_cache_frame_take(cache, size_class);
+  return *out_frame != NULL ? KL_OK : KL_E_LIMIT; /* other threads were faster than we: as good as no room */
+}
+
+/* True when nothing more has to go: what is on its way back is enough, and only its readers keep it. */
+static bool evict_enough(const kl_cache *cache, uint32_t size_class, uint64_t bytes) {
+  uint64_t leaving = atomic_load_explicit(&cache->leaving, memory_order_relaxed);
+  if (size_class == KL_CACHE_RUN) return kl_cache_resident(cache) + bytes <= evict_limit(cache) + leaving;
+  return kl_cache_coming(cache) >= bytes + evict_reserve(cache);
+}
+
+/* Evicts for a page of the class: what the policy says; and when that frees nothing for this class, all of the emptiest
+ * chunk of the others, so that memory goes to the sizes that are asked for. False: there is nothing that could go, or
+ * no need. */
+static bool evict_round(kl_cache *cache, uint32_t size_class, uint64_t bytes) {
+  bool match;
+  if (evict_enough(cache, size_class, bytes)) return false;
+  uint32_t count = evict_some(cache, size_class, EVICT_BATCH, &match);
+  if (match || (size_class == KL_CACHE_RUN && evict_enough(cache, size_class, bytes))) return true;
+  return evict_chunk(cache, size_class == KL_CACHE_RUN ? EVICT_NONE_SPARED : size_class) || count > 0;
+}
+
+static kl_status evict_no_room(kl_cache *cache, uint32_t length, kl_error *err) {
+  uint64_t pinned = atomic_load_explicit(&cache->pinned, memory_order_relaxed);
+  if (kl_cache_coming(cache) > 0) {
+    kl_counter_add(&cache->retries, 1);
+    return KL_CACHE_RETRY;
+  }
+  return kl_fail(
+      err, KL_E_LIMIT,
+      "no room for a page of %u bytes: the cache's limit is %llu and %llu are pinned; release views or raise it",
+      length, (unsigned long long)evict_limit(cache), (unsigned long long)pinned);
+}
+
+kl_status kl_cache_take(kl_cache *cache, uint32_t length, kl_frame **out_frame, kl_error *err) {
+  uint32_t size_class = kl_cache_class_of(length);
+  uint64_t bytes = ((uint64_t)length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK * KL_CACHE_BLOCK;
+  uint64_t rounds = EVICT_ROUNDS + 2 * (bytes / KL_CACHE_CHUNK), limit = evict_limit(cache);
+  *out_frame = NULL;
+  if (bytes > limit) {
+    return kl_fail(err, KL_E_LIMIT,
+                   "a page of %u bytes is larger than the cache's limit of %llu; raise it or read around it", length,
+                   (unsigned long long)limit);
+  }
+  for (; rounds > 0; rounds--) {
+    kl_status status = evict_try(cache, size_class, length, limit, out_frame, err);
+    if (status == KL_OK) {
+      if (size_class < KL_CACHE_RUN) evict_ahead(cache, size_class);
+      return KL_OK;
+    }
+    /* What waited for readers that have left since comes first. A system that has no memory is no reason to fail while
+     * pages can go. */
+    if (kl_epoch_collect(cache->epoch) > 0) continue;
+    if (!evict_round(cache, size_class, bytes)) {
+      if (status == KL_E_NO_MEMORY) return status;
+      break;
+    }
+    (void)kl_epoch_collect(cache->epoch);
+  }
+  kl_status status = evict_try(cache, size_class, length, limit + KL_CACHE_SLACK, out_frame, err);
+  return status == KL_E_LIMIT ? evict_no_room(cache, length, err) : status;
+}
+
+kl_status kl_cache_make_room(kl_cache *cache, uint32_t length, kl_error *err) {
+  for (;;) {
+    kl_frame *frame = NULL;
+    kl_status status = kl_cache_take(cache, length, &frame, err);
+    if (status == KL_OK) kl_cache_frame_give(cache, frame);
+    if (status != KL_CACHE_RETRY) return status;
+    /* Somebody reads what was evicted, and leaves within an operation. */
+    kl_os_sleep_ns(cache->os, EVICT_NAP_NS);
+  }
+}
+
+void kl_cache_drop(kl_cache *cache, const uint64_t *addresses, size_t count) {
+  for (size_t done = 0; done < count;) {
+    size_t end = count - done > EVICT_DROPS ? done + EVICT_DROPS : count;
+    kl_leavers leavers = {NULL, NULL};
+    uint64_t dropped = 0;
+    kl_mutex_lock(&cache->policy_mutex);
+    for (; done < end; done++) {
+      kl_cache_doom_loads(cache, addresses[done]);
+      kl_table_entry entry = kl_table_find(&cache->table, addresses[done]);
+      if (entry.frame == 0) continue;
+      kl_cache_unpublish(cache, kl_cache_frame_at(cache, entry.frame - 1), false, &leavers);
+      dropped++;
+    }
+    kl_mutex_unlock(&cache->policy_mutex);
+    kl_cache_retire(cache, &leavers);
+    kl_counter_add(&cache->drops, dropped);
+  }
+}
+
+kl_status kl_cache_set_limit(kl_cache *cache, uint64_t limit, kl_error *err) {
+  if (limit < KL_CACHE_LIMIT_MIN || limit > cache->limit_most) {
+    return kl_fail(
+        err, KL_E_INVALID, "a cache limit of %llu bytes is refused: %llu to %llu are possible; reopen for more",
+        (unsigned long long)limit, (unsigned long long)KL_CACHE_LIMIT_MIN, (unsigned long long)cache->limit_most);
+  }
+  atomic_store_explicit(&cache->limit, limit, memory_order_relaxed);
+  while (kl_cache_resident(cache) > limit + atomic_load_explicit(&cache->leaving, memory_order_relaxed)) {
+    if (!evict_chunk(cache, EVICT_NONE_SPARED)) break;
+  }
+  (void)kl_epoch_collect(cache->epoch);
+  return KL_OK;
+}
+
+/* ---- core/cache/frames.c ---- */
+/* core/cache/frames.c: the arena: chunks of 2 MiB, cut into frames of one size class, or runs of them for large pages.
+ */
+
+/* Up to 64 KiB by doubling, as pages are; then finer, for values in extents: at most a third of a frame is unused. */
+static const uint16_t frames_class_blocks[KL_CACHE_CLASSES] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256};
+
+/* Below this much memory chunks get small pages: a small database should not cost 2 MiB for each size of page it has.
+ */
+#define FRAMES_HUGE_FROM (UINT64_C(32) << 20)
+#define FRAMES_ADDRESS_SPACE_LEAST (UINT64_C(16) << 30)
+#define FRAMES_LIMIT_MOST (UINT64_C(4) << 40) /* frame numbers have 32 bits, and address space is twice the limit */
+
+uint32_t kl_cache_class_of(uint32_t length) {
+  uint32_t blocks = (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK, c = 0;
+  while (c < KL_CACHE_CLASSES && frames_class_blocks[c] < blocks) c++;
+  return c;
+}
+
+static kl_chunk *frames_chunk_of(const kl_cache *cache, const kl_frame *frame) {
+  return &cache->chunks[frame->chunk];
+}
+
+static uint32_t frames_blocks(const kl_chunk *chunk) {
+  return chunk->kind == KL_CHUNK_SLAB ? frames_class_blocks[chunk->size_class] : chunk->run_blocks;
+}
+
+uint64_t kl_cache_frame_bytes(const kl_cache *cache, const kl_frame *frame) {
+  return (uint64_t)frames_blocks(frames_chunk_of(cache, frame)) * KL_CACHE_BLOCK;
+}
+
+kl_frame *kl_cache_frame_at(const kl_cache *cache, uint32_t number) {
+  const kl_chunk *chunk = &cache->chunks[number / KL_CACHE_CHUNK_BLOCKS];
+  if (chunk->kind != KL_CHUNK_SLAB) return chunk->frames; /* a tail has its run's */
+  return &chunk->frames[number % KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[chunk->size_class]];
+}
+
+/* ---- the arena as a whole ---- */
+
+static uint64_t frames_chunk_table_bytes(uint32_t chunk_count) {
+  return ((uint64_t)chunk_count * sizeof(kl_chunk) + KL_MEMORY_PAGE - 1) / KL_MEMORY_PAGE * KL_MEMORY_PAGE;
+}
+
+/* Twice the limit and room for one page of the largest size, so that runs find a gap between what is scattered. */
+static uint32_t frames_chunks_for(uint64_t limit) {
+  return (uint32_t)(2 * (limit / KL_CACHE_CHUNK) + KL_CACHE_PAGE_MAX / KL_CACHE_CHUNK + 1);
+}
+
+static uint32_t frames_per_slab(uint32_t size_class) {
+  return (uint32_t)KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class];
+}
+
+kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
+  uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
+  bool asked = cache->limit_most != 0;
+  uint64_t most = asked ? cache->limit_most : limit > UINT64_MAX / 4 ? UINT64_MAX : 4 * limit;
+  if (!asked && most < FRAMES_ADDRESS_SPACE_LEAST) most = FRAMES_ADDRESS_SPACE_LEAST;
+  if (!asked && most > FRAMES_LIMIT_MOST && limit <= FRAMES_LIMIT_MOST) most = FRAMES_LIMIT_MOST;
+  if (limit < KL_CACHE_LIMIT_MIN || most < limit || most > FRAMES_LIMIT_MOST) {
+    return kl_fail(err, KL_E_INVALID,
+                   "a cache limit of %llu bytes (at most %llu later) is refused: %llu to %llu are possible",
+                   (unsigned long long)limit, (unsigned long long)most, (unsigned long long)KL_CACHE_LIMIT_MIN,
+                   (unsigned long long)FRAMES_LIMIT_MOST);
+  }
+  void *memory = NULL;
+  kl_status status;
+  for (;;) {
+    cache->chunk_count = frames_chunks_for(most);
+    status = kl_os_map(cache->os, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK, &memory, err);
+    /* A process whose address space is limited: what nobody asked for is only nice to have. */
+    if (status == KL_OK || asked || most / 2 < limit) break;
+    most /= 2;
+  }
+  if (status != KL_OK) return status;
+  cache->base = memory;
+  cache->limit_most = most;
+  uint64_t size = frames_chunk_table_bytes(cache->chunk_count);
+  status = kl_os_map(cache->os, size, &memory, err);
+  if (status != KL_OK) return status;
+  cache->chunks = memory;
+  return kl_os_commit(cache->os, memory, size, false, err);
+}
+
+static uint64_t frames_chunk_taken(const kl_chunk *chunk) {
+  uint64_t bytes = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK : (uint64_t)chunk->run_blocks * KL_CACHE_BLOCK;
+  return bytes + chunk->count * sizeof(kl_frame);
+}
+
+void kl_cache_arena_close(kl_cache *cache) {
+  for (uint32_t i = 0; i < cache->chunk_top; i++) {
+    kl_chunk *chunk = &cache->chunks[i];
+    if (chunk->kind != KL_CHUNK_SLAB && chunk->kind != KL_CHUNK_RUN) continue;
+    kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
+  }
+  kl_os_unmap(cache->os, cache->chunks, frames_chunk_table_bytes(cache->chunk_count));
+  kl_os_unmap(cache->os, cache->base, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK);
+}
+
+uint64_t kl_cache_resident(const kl_cache *cache) {
+  return atomic_load_explicit(&cache->taken, memory_order_relaxed) +
+         atomic_load_explicit(&cache->table.bytes, memory_order_relaxed) + kl_policy_bytes(cache->policy) +
+         sizeof *cache + (cache->hits != NULL ? KL_CACHE_HIT_SHARDS * sizeof(kl_hits) : 0);
+}
+
+/* ---- chunks; all under the arena mutex ---- */
+
+static void frames_link(kl_cache *cache, uint32_t number) {
+  kl_chunk *chunk = &cache->chunks[number];
+  uint32_t *head = &cache->partial[chunk->size_class];
+  chunk->previous = 0;
+  chunk->next = *head;
+  if (*head != 0) cache->chunks[*head - 1].previous = number + 1;
+  *head = number + 1;
+  chunk->linked = true;
+}
+
+static void frames_unlink(kl_cache *cache, uint32_t number) {
+  kl_chunk *chunk = &cache->chunks[number];
+  if (!chunk->linked) return;
+  if (chunk->previous != 0) {
+    cache->chunks[chunk->previous - 1].next = chunk->next;
+  } else {
+    cache->partial[chunk->size_class] = chunk->next;
+  }
+  if (chunk->next != 0) cache->chunks[chunk->next - 1].previous = chunk->previous;
+  chunk->linked = false;
+}
+
+/* Its free frames are not given out any more. */
+static void frames_close_chunk(kl_cache *cache, uint32_t number) {
+  kl_chunk *chunk = &cache->chunks[number];
+  if (chunk->linked)
+    cache->free_bytes[chunk->size_class] -= (uint64_t)chunk->free_count * frames_blocks(chunk) * KL_CACHE_BLOCK;
+  frames_unlink(cache, number);
+  chunk->leaving = true;
+  atomic_fetch_add_explicit(&cache->leaving, frames_chunk_taken(chunk), memory_order_relaxed);
+}
+
+/* All frames of a leaving chunk are free: its memory goes back. */
+static void frames_release(kl_cache *cache, uint32_t number) {
+  kl_chunk *chunk = &cache->chunks[number];
+  KL_ASSERT(chunk->leaving && !chunk->linked && chunk->free_count == chunk->count);
+  uint64_t taken = frames_chunk_taken(chunk);
+  uint32_t blocks = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK_BLOCKS : chunk->run_blocks;
+  uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
+  kl_os_release(cache->os, kl_cache_bytes_of(cache, number * KL_CACHE_CHUNK_BLOCKS), (uint64_t)blocks * KL_CACHE_BLOCK);
+  kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
+  atomic_fetch_sub_explicit(&cache->frames, chunk->count, memory_order_relaxed);
+  for (uint32_t i = 0; i < chunks; i++) cache->chunks[number + i] = (kl_chunk){0};
+  if (number < cache->chunk_lowest) cache->chunk_lowest = number;
+  while (cache->chunk_top > 0 && cache->chunks[cache->chunk_top - 1].kind == KL_CHUNK_VOID) cache->chunk_top--;
+  atomic_fetch_sub_explicit(&cache->leaving, taken, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&cache->taken, taken, memory_order_relaxed);
+}
+
+/* The first gap of so many chunks; chunk_count: there is none. */
+static uint32_t frames_find_gap(kl_cache *cache, uint32_t wanted) {
+  uint32_t first = cache->chunk_lowest;
+  while (first < cache->chunk_top && cache->chunks[first].kind != KL_CHUNK_VOID) first++;
+  cache->chunk_lowest = first;
+  for (uint32_t i = first; i < cache->chunk_top && i - first < wanted; i++) {
+    if (cache->chunks[i].kind != KL_CHUNK_VOID) first = i + 1;
+  }
+  return first <= cache->chunk_count - wanted ? first : cache->chunk_count;
+}
+
+static void frames_push_free(kl_chunk *chunk, kl_frame *frame) {
+  atomic_store_explicit(&frame->pins, 0, memory_order_relaxed);
+  atomic_store_explicit(&frame->state, KL_FRAME_FREE, memory_order_relaxed);
+  frame->entry.next = chunk->free;
+  chunk->free = &frame->entry;
+  chunk->free_count++;
+}
+
+static void frames_free_locked(kl_cache *cache, kl_frame *frame) {
+  uint32_t number = frame->chunk;
+  kl_chunk *chunk = &cache->chunks[number];
+  frames_push_free(chunk, frame);
+  uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
+  if (!chunk->leaving) {
+    bool whole = chunk->free_count == chunk->count;
+    if (chunk->kind == KL_CHUNK_SLAB) {
+      cache->free_bytes[chunk->size_class] += (uint64_t)frames_blocks(chunk) * KL_CACHE_BLOCK;
+      if (!chunk->linked) frames_link(cache, number);
+    }
+    /* A large page's memory is of no use to a page of another length. */
+    if (whole && (chunk->kind == KL_CHUNK_RUN || kl_cache_resident(cache) > limit)) frames_close_chunk(cache, number);
+  }
+  if (chunk->leaving && chunk->free_count == chunk->count) frames_release(cache, number);
+}
+
+/* ---- frames ---- */
+
+static void frames_free(kl_cache *cache, kl_frame *frame) {
+  kl_mutex_lock(&cache->arena_mutex);
+  frames_free_locked(cache, frame);
+  kl_mutex_unlock(&cache->arena_mutex);
+}
+
+kl_frame *kl_cache_frame_take(kl_cache *cache, uint32_t size_class) {
+  kl_frame *frame = NULL;
+  kl_mutex_lock(&cache->arena_mutex);
+  uint32_t head = cache->partial[size_class];
+  if (head != 0) {
+    kl_chunk *chunk = &cache->chunks[head - 1];
+    frame = (kl_frame *)(void *)chunk->free;
+    chunk->free = frame->entry.next;
+    chunk->free_count--;
+    cache->free_bytes[size_class] -= (uint64_t)frames_blocks(chunk) * KL_CACHE_BLOCK;
+    if (chunk->free_count == 0) frames_unlink(cache, head - 1);
+    atomic_store_explicit(&frame->state, KL_FRAME_PRIVATE, memory_order_relaxed);
+  }
+  kl_mutex_unlock(&cache->arena_mutex);
+  return frame;
+}
+
+uint64_t kl_cache_free_bytes(kl_cache *cache, uint32_t size_class) {
+  if (size_class >= KL_CACHE_CLASSES) return 0;
+  kl_mutex_lock(&cache->arena_mutex);
+  uint64_t bytes = cache->free_bytes[size_class];
+  kl_mutex_unlock(&cache->arena_mutex);
+  return bytes;
+}
+
+void kl_cache_frame_give(kl_cache *cache, kl_frame *frame) {
+  KL_ASSERT(atomic_load_explicit(&frame->state, memory_order_relaxed) == KL_FRAME_PRIVATE);
+  frames_free(cache, frame);
+}
+
+/* Neither reader nor pin has the frame any more. */
+static void frames_let_go(kl_cache *cache, kl_frame *frame, uint64_t bytes) {
+  atomic_fetch_sub_explicit(&cache->retired, bytes, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&cache->detached, bytes, memory_order_relaxed);
+  frames_free(cache, frame);
+}
+
+uint64_t kl_cache_coming(const kl_cache *cache) {
+  uint64_t detached = atomic_load_explicit(&cache->detached, memory_order_relaxed);
+  uint64_t retired = atomic_load_explicit(&cache->retired, memory_order_relaxed);
+  return retired > detached ? retired - detached : 0;
+}
+
+/* No reader can see the frame's page any more; whoever pinned it still does (CACHE-2). */
+static void frames_reclaim(kl_epoch_entry *entry, void *context) {
+  kl_cache *cache = context;
+  kl_frame *frame = (kl_frame *)(void *)entry;
+  uint64_t bytes = kl_cache_frame_bytes(cache, frame);
+  atomic_fetch_add_explicit(&cache->detached, bytes, memory_order_relaxed); /* before an unpin can take it back */
+  /* One of this and the last unpin finds the other's mark: acquire-release, so that what a pin's holder read comes
+   * before the frame is used again. */
+  if (atomic_fetch_or_explicit(&frame->pins, KL_FRAME_PASSED, memory_order_acq_rel) == 0)
+    frames_let_go(cache, frame, bytes);
+  /* Release, and last: kl_cache_free waits for 0 and then frees what we used. */
+  atomic_fetch_sub_explicit(&cache->retired_frames, 1, memory_order_release);
+}
+
+void kl_cache_frame_retire(kl_cache *cache, kl_frame *frame) {
+  uint64_t bytes = kl_cache_frame_bytes(cache, frame);
+  kl_chunk *chunk = frames_chunk_of(cache, frame);
+  if (chunk->kind == KL_CHUNK_RUN) { /* goes back as a whole, so it counts as on its way from now on */
+    kl_mutex_lock(&cache->arena_mutex);
+    if (!chunk->leaving) frames_close_chunk(cache, frame->chunk);
+    kl_mutex_unlock(&cache->arena_mutex);
+  }
+  atomic_fetch_sub_explicit(&cache->cached, bytes, memory_order_relaxed);
+  atomic_fetch_add_explicit(&cache->retired, bytes, memory_order_relaxed);
+  atomic_fetch_add_explicit(&cache->retired_frames, 1, memory_order_relaxed);
+  frame->entry.reclaim = frames_reclaim;
+  frame->entry.context = cache;
+  kl_epoch_retire(cache->epoch, &frame->entry);
+}
+
+/* ---- growth ---- */
+
+/* Commits the memory of new chunks and enters them. */
+static kl_status frames_enter(kl_cache *cache, uint32_t number, uint32_t size_class, uint32_t blocks, kl_frame *frames,
+                              kl_error *err) {
+  unsigned char *memory = kl_cache_bytes_of(cache, number * KL_CACHE_CHUNK_BLOCKS);
+  bool huge = atomic_load_explicit(&cache->taken, memory_order_relaxed) > FRAMES_HUGE_FROM;
+  uint64_t whole = (uint64_t)blocks / KL_CACHE_CHUNK_BLOCKS * KL_CACHE_CHUNK, all = (uint64_t)blocks * KL_CACHE_BLOCK;
+  kl_status status = whole != 0 ? kl_os_commit(cache->os, memory, whole, huge, err) : KL_OK;
+  /* The end of a run: only what it needs, and so in small pages. */
+  if (status == KL_OK && all > whole) status = kl_os_commit(cache->os, memory + whole, all - whole, false, err);
+  if (status != KL_OK) return status;
+  bool slab = size_class < KL_CACHE_RUN;
+  uint32_t count = slab ? frames_per_slab(size_class) : 1;
+  uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
+  for (uint32_t i = 0; i < chunks; i++) {
+    kl_chunk *chunk = &cache->chunks[number + i];
+    *chunk = (kl_chunk){.frames = frames, .count = i == 0 ? count : 0, .run_blocks = slab ? 0 : blocks};
+    chunk->kind = slab ? KL_CHUNK_SLAB : i == 0 ? KL_CHUNK_RUN : KL_CHUNK_TAIL;
+    chunk->size_class = (uint8_t)size_class;
+  }
+  if (number + chunks > cache->chunk_top) cache->chunk_top = number + chunks;
+  for (uint32_t i = count; i-- > 0;) {
+    frames[i].chunk = number;
+    frames[i].number = number * KL_CACHE_CHUNK_BLOCKS + i * (slab ? frames_class_blocks[size_class] : 0);
+    if (slab) {
+      frames_push_free(&cache->chunks[number], &frames[i]);
+    } else {
+      atomic_store_explicit(&frames[i].state, KL_FRAME_PRIVATE, memory_order_relaxed);
+    }
+  }
+  if (slab) {
+    cache->free_bytes[size_class] += (uint64_t)count * frames_class_blocks[size_class] * KL_CACHE_BLOCK;
+    frames_link(cache, number);
+  }
+  return KL_OK;
+}
+
+/* Makes the policy ready for `count` more pages. */
+static bool frames_reserve_nodes(kl_cache *cache, uint32_t count) {
+  kl_mutex_lock(&cache->policy_mutex);
+  uint32_t frames = atomic_fetch_add_explicit(&cache->frames, count, memory_order_relaxed) + count;
+  bool ready = kl_policy_reserve(cache->policy, frames);
+  kl_mutex_unlock(&cache->policy_mutex);
+  return ready;
+}
+
+static kl_status frames_grow_locked(kl_cache *cache, uint32_t size_class, uint32_t blocks, uint64_t bytes,
+                                    uint64_t bound, kl_frame *frames, kl_error *err) {
+  if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT;
+  uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
+  uint32_t number = frames_find_gap(cache, chunks);
+  if (number == cache->chunk_count) return KL_E_LIMIT;
+  kl_status status = frames_enter(cache, number, size_class, blocks, frames, err);
+  if (status == KL_OK) atomic_fetch_add_explicit(&cache->taken, bytes, memory_order_relaxed);
+  return status;
+}
+
+kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t length, uint64_t bound, kl_frame **out_run,
+                              kl_error *err) {
+  bool slab = size_class < KL_CACHE_RUN;
+  uint32_t blocks = slab ? KL_CACHE_CHUNK_BLOCKS : (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK;
+  uint32_t count = slab ? frames_per_slab(size_class) : 1;
+  uint64_t descriptors = count * sizeof(kl_frame), bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors;
+  *out_run = NULL;
+  if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT; /* again under the mutex; here it saves the work */
+  kl_frame *frames = kl_alloc(cache->allocator, descriptors);
+  bool ready = frames_reserve_nodes(cache, count);
+  kl_status status = KL_OK;
+  if (frames == NULL || !ready) {
+    status = kl_fail(err, KL_E_NO_MEMORY, "no memory for the descriptors of %u cache frames; free some", count);
+  } else {
+    kl_mutex_lock(&cache->arena_mutex);
+    status = frames_grow_locked(cache, size_class, blocks, bytes, bound, frames, err);
+    kl_mutex_unlock(&cache->arena_mutex);
+  }
+  if (status == KL_OK) {
+    if (!slab) *out_run = frames;
+    return KL_OK;
+  }
+  kl_free(cache->allocator, frames, descriptors);
+  atomic_fetch_sub_explicit(&cache->frames, count, memory_order_relaxed);
+  return status;
+}
+
+/* ---- emptying a chunk; under the arena mutex ---- */
+
+/* Bytes of its frames that hold something; UINT64_MAX: it cannot be emptied now. */
+static uint64_t frames_in_use(const kl_chunk *chunk) {
+  if (chunk->leaving || (chunk->kind != KL_CHUNK_SLAB && chunk->kind != KL_CHUNK_RUN)) return UINT64_MAX;
+  return (uint64_t)(chunk->count - chunk->free_count) * frames_blocks(chunk) * KL_CACHE_BLOCK;
+}
+
+static bool frames_can_leave(const kl_chunk *chunk) {
+  for (uint32_t i = 0; i < chunk->count; i++) {
+    const kl_frame *frame = &chunk->frames[i];
+    if ((atomic_load_explicit(&frame->pins, memory_order_relaxed) & ~KL_FRAME_PASSED) != 0) return false;
+    if (atomic_load_explicit(&frame->state, memory_order_relaxed) == KL_FRAME_PRIVATE) return false;
+  }
+  return true;
+}
+
+bool kl_cache_chunk_leave(kl_cache *cache, uint32_t spared, kl_frame **out_frames, uint32_t *out_count) {
+  uint32_t best = 0;
+  uint64_t least = UINT64_MAX;
+  kl_mutex_lock(&cache->arena_mutex);
+  for (uint32_t i = 0; i < cache->chunk_top && least > 0; i++) {
+    const kl_chunk *chunk = &cache->chunks[i];
+    uint64_t used = frames_in_use(chunk);
+    if (used >= least || chunk->size_class == spared || !frames_can_leave(chunk)) continue;
+    best = i;
+    least = used;
+  }
+  *out_count = 0;
+  if (least != UINT64_MAX) {
+    kl_chunk *chunk = &cache->chunks[best];
+    frames_close_chunk(cache, best);
+    /* Cached frames stay so while the policy mutex is held; and as long as there is one, the chunk stays. */
+    for (uint32_t i = 0; i < chunk->count; i++) {
+      if (atomic_load_explicit(&chunk->frames[i].state, memory_order_relaxed) == KL_FRAME_CACHED) {
+        out_frames[(*out_count)++] = &chunk->frames[i];
+      }
+    }
+    if (chunk->free_count == chunk->count) frames_release(cache, best);
+  }
+  kl_mutex_unlock(&cache->arena_mutex);
+  return least != UINT64_MAX;
+}
+
+/* ---- pins ---- */
+
+static kl_frame *frames_of_pointer(const kl_cache *cache, const void *pointer) {
+  uint64_t offset = (uint64_t)((const unsigned char *)pointer - cache->base);
+  KL_ASSERT(offset < (uint64_t)cache->chunk_count * KL_CACHE_CHUNK);
+  return kl_cache_frame_at(cache, (uint32_t)(offset / KL_CACHE_BLOCK));
+}
+
+static bool frames_charge_pin(kl_cache *cache, uint64_t bytes) {
+  uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
+  uint64_t budget = cache->pin_budget != 0 ? cache->pin_budget : limit / 4;
+  if (atomic_fetch_add_explicit(&cache->pinned, bytes, memory_order_relaxed) + bytes <= budget) return true;
+  atomic_fetch_sub_explicit(&cache->pinned, bytes, memory_order_relaxed);
+  return false;
+}
+
+bool kl_cache_pin(kl_cache *cache, const void *pointer) {
+  kl_frame *frame = frames_of_pointer(cache, pointer);
+  uint64_t bytes = kl_cache_frame_bytes(cache, frame);
+  uint32_t pins = atomic_load_explicit(&frame->pins, memory_order_relaxed);
+  bool charged = false;
+  for (;;) {
+    /* The budget counts frames: whoever takes the count from 0 to 1 charges, whoever takes it back to 0 discharges. */
+    if ((pins & ~KL_FRAME_PASSED) == 0 && !charged) {
+      if (!frames_charge_pin(cache, bytes)) {
+        kl_counter_add(&cache->pin_refusals, 1);
+        return false;
+      }
+      charged = true;
+    }
+    /* Relaxed: the epoch that the caller is in keeps the frame until the count is visible to its reclamation. */
+    if (atomic_compare_exchange_weak_explicit(&frame->pins, &pins, pins + 1, memory_order_relaxed,
+                                              memory_order_relaxed)) {
+      break;
+    }
+  }
+  if (charged && (pins & ~KL_FRAME_PASSED) != 0) atomic_fetch_sub_explicit(&cache->pinned, bytes, memory_order_relaxed);
+  return true;
+}
+
+void kl_cache_unpin(kl_cache *cache, const void *pointer) {
+  kl_frame *frame = frames_of_pointer(cache, pointer);
+  uint64_t bytes = kl_cache_frame_bytes(cache, frame);
+  /* Acquire-release: see frames_reclaim. */
+  uint32_t before = atomic_fetch_sub_explicit(&frame->pins, 1, memory_order_acq_rel);
+  KL_ASSERT((before & ~KL_FRAME_PASSED) != 0);
+  if ((before & ~KL_FRAME_PASSED) != 1) return;
+  atomic_fetch_sub_explicit(&cache->pinned, bytes, memory_order_relaxed);
+  if ((before & KL_FRAME_PASSED) == 0) return; /* still cached, or its epoch has not passed */
+  frames_let_go(cache, frame, bytes);
+}
+
+/* ---- core/cache/hits.c ---- */
+/* core/cache/hits.c: hits for the policies that must be told of each (LRU, 2Q, LRU-K, LIRS, ARC).
+ *
+ * A reader writes the address into a buffer of its shard; who fills it up applies all buffers when the policy's mutex
+ * is free, and otherwise the hit is lost. A miss applies them first. So with one thread no hit is lost and none comes
+ * late (but for the order between shards, of which one thread uses one), and with many the lists see a sample
+ * (CACHE-7). The buffer holds addresses, not frames: what was evicted meanwhile is not found, and nothing is applied to
+ * another page. */
+
+static void hits_apply_shard(kl_cache *cache, kl_hits *shard) {
+  uint32_t count = atomic_load_explicit(&shard->count, memory_order_acquire);
+  if (count > KL_CACHE_HITS) count = KL_CACHE_HITS;
+  for (uint32_t i = 0; i < count; i++) {
+    uint64_t address = atomic_load_explicit(&shard->address[i], memory_order_relaxed);
+    /* The table changes under the policy mutex only: its arrays stay, what is found is cached, and its node is good. */
+    kl_table_entry entry = kl_table_find(&cache->table, address);
+    if (entry.frame != 0) kl_policy_hit(cache->policy, kl_cache_frame_at(cache, entry.frame - 1)->node);
+  }
+  atomic_store_explicit(&shard->count, 0, memory_order_release);
+}
+
+void kl_cache_hits_apply(kl_cache *cache) {
+  if (cache->hits == NULL) return;
+  for (int i = 0; i < KL_CACHE_HIT_SHARDS; i++) hits_apply_shard(cache, &cache->hits[i]);
+}
+
+void kl_cache_hit_buffer(kl_cache *cache, uint64_t address) {
+  kl_hits *shard = &cache->hits[kl_thread_hint() & (KL_CACHE_HIT_SHARDS - 1)];
+  uint32_t index = atomic_fetch_add_explicit(&shard->count, 1, memory_order_relaxed);
+  if (index < KL_CACHE_HITS) atomic_store_explicit(&shard->address[index], address, memory_order_relaxed);
+  if (index + 1 < KL_CACHE_HITS) return;
+  if (!kl_mutex_try_lock(&cache->policy_mutex)) return;
+  kl_cache_hits_apply(cache);
+  kl_mutex_unlock(&cache->policy_mutex);
+}
+
+/* ---- core/cache/load.c ---- */
+/* core/cache/load.c: the miss path: one thread loads a page, the others wait for it. */
+
+/* On the stack of the thread that loads; found through its partition, under that mutex. */
+struct kl_load {
+  kl_load *next;
+  uint64_t address;
+  bool doomed; /* the block was freed meanwhile */
+};
+
+static kl_load *load_find(const kl_partition *partition, uint64_t address) {
+  kl_load *load = partition->loads;
+  while (load != NULL && load->address != address) load = load->next;
+  return load;
+}
+
+static void load_unlink(kl_partition *partition, kl_load *load) {
+  kl_load **link = &partition->loads;
+  while (*link != load) link = &(*link)->next;
+  *link = load->next;
+}
+
+void kl_cache_doom_loads(kl_cache *cache, uint64_t address) {
+  kl_partition *partition = &cache->partitions[kl_table_partition(address)];
+  kl_mutex_lock(&partition->mutex);
+  kl_load *load = load_find(partition, address);
+  if (load != NULL) load->doomed = true;
+  kl_mutex_unlock(&partition->mutex);
+}
+
+/* The frame of the address, waiting for a load of it that is under way; 0: the caller loads, `load` is registered. */
+static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *load, uint64_t address, bool scan) {
+  bool waited = false;
+  kl_mutex_lock(&partition->mutex);
+  for (;;) {
+    kl_table_entry entry = kl_table_find(&cache->table, address);
+    if (entry.frame != 0) {
+      kl_mutex_unlock(&partition->mutex);
+      if (!scan) kl_cache_mark(cache, entry, address);
+      return entry.frame;
+    }
+    if (load_find(partition, address) == NULL) break;
+    if (!waited) kl_counter_add(&cache->waits, 1);
+    waited = true;
+    kl_cond_wait(&partition->loaded, &partition->mutex);
+  }
+  *load = (kl_load){partition->loads, address, false};
+  partition->loads = load;
+  kl_mutex_unlock(&partition->mutex);
+  return 0;
+}
+
+/* Takes a frame and fills it. No lock is held (CACHE-5). */
+static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, kl_frame **out_frame,
+                           kl_error *err) {
+  kl_mutex_lock(&cache->policy_mutex);
+  kl_cache_hits_apply(cache);
+  kl_policy_prepare(cache->policy, ref->address);
+  kl_mutex_unlock(&cache->policy_mutex);
+  kl_status status = kl_cache_take(cache, ref->length, out_frame, err);
+  if (status != KL_OK) return status;
+  void *memory = kl_cache_bytes_of(cache, (*out_frame)->number);
+  if (bytes != NULL) {
+    memcpy(memory, bytes, ref->length);
+    return KL_OK;
+  }
+  status = cache->loader.load(cache->loader.context, ref, memory, err);
+  /* CACHE-3: nobody can find the frame yet. */
+  if (status == KL_OK && cache->loader.verify != NULL) {
+    status = cache->loader.verify(cache->loader.context, ref, memory, err);
+  }
+  kl_counter_add(status == KL_OK ? &cache->loads : &cache->load_errors, 1);
+  if (status == KL_OK) return KL_OK;
+  kl_cache_frame_give(cache, *out_frame);
+  *out_frame = NULL;
+  return status;
+}
+
+/* Ends the load, and enters the page when there is a frame and nothing speaks against it. False: it was not entered. */
+static bool load_publish(kl_cache *cache, kl_partition *partition, kl_load *load, const kl_cache_ref *ref, bool scan,
+                         kl_frame *frame, kl_epoch_entry **out_array) {
+  bool entered = false;
+  *out_array = NULL;
+  kl_mutex_lock(&cache->policy_mutex);
+  kl_mutex_lock(&partition->mutex);
+  if (frame != NULL && !load->doomed) {
+    frame->address = ref->address;
+    frame->checksum = ref->checksum;
+    atomic_store_explicit(&frame->state, KL_FRAME_CACHED, memory_order_relaxed);
+    entered = kl_table_insert(&cache->table, ref->address, frame->number, out_array);
+  }
+  load_unlink(partition, load);
+  kl_cond_broadcast(&partition->loaded);
+  kl_mutex_unlock(&partition->mutex);
+  if (entered) {
+    /* Between table and policy a reader can find the page already: what a policy is told of it comes under this mutex.
+     */
+    uint64_t bytes = kl_cache_frame_bytes(cache, frame);
+    frame->node =
+        kl_policy_insert(cache->policy, ref->address, frame->number, (uint32_t)(bytes / KL_CACHE_BLOCK), scan);
+    atomic_fetch_add_explicit(&cache->cached, bytes, memory_order_relaxed);
+    kl_counter_add(&cache->pages, 1);
+  } else if (frame != NULL) {
+    atomic_store_explicit(&frame->state, KL_FRAME_PRIVATE, memory_order_relaxed);
+  }
+  kl_mutex_unlock(&cache->policy_mutex);
+  return entered;
+}
+
+kl_status kl_cache_load(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags,
+                        const void **out_frame, kl_error *err) {
+  kl_partition *partition = &cache->partitions[kl_table_partition(ref->address)];
+  bool scan = (flags & KL_CACHE_SCAN) != 0;
+  if (ref->length == 0 || ref->length > KL_CACHE_PAGE_MAX) {
+    return kl_fail(err, KL_E_INVALID, "the page at block %llu has a length of %u bytes; 1 to %u are possible",
+                   (unsigned long long)ref->address, ref->length, KL_CACHE_PAGE_MAX);
+  }
+  for (;;) {
+    kl_load load;
+    kl_frame *frame = NULL;
+    kl_epoch_entry *array;
+    uint32_t number = load_begin(cache, partition, &load, ref->address, scan);
+    if (number != 0) {
+      *out_frame = kl_cache_bytes_of(cache, number - 1);
+      return KL_OK;
+    }
+    kl_status status = load_fill(cache, ref, bytes, &frame, err);
+    bool entered = load_publish(cache, partition, &load, ref, scan, frame, &array);
+    if (array != NULL) kl_epoch_retire(cache->epoch, array);
+    if (entered) {
+      *out_frame = kl_cache_bytes_of(cache, frame->number);
+      return KL_OK;
+    }
+    if (frame == NULL) return status;
+    kl_cache_frame_give(cache, frame);
+    if (!load.doomed) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for the page table of the cache (block %llu); free some",
+                     (unsigned long long)ref->address);
+    }
+    /* The block was freed while we read it, so these bytes may be of before or after: again. */
+  }
+}
+
+/* ---- core/cache/policy.c ---- */
+/* core/cache/policy.c: nodes, lists and ghosts for the policies, and the queue of scanned pages in front of them. */
+
+/* ---- core/cache/policy_private.h ---- */
+/* core/cache/policy_private.h: what the policies are made of: nodes, lists, ghosts. See policy.h.
+ *
+ * Nodes are named by numbers from 1 on and live in segments, so that more can be added without moving any. All lists of
+ * a policy have their newest node first. The node of an evicted page becomes its ghost; kl_policy_ghost files it under
+ * its address, and the next insertion of the address finds it, still in its ghost list. */
+#ifndef KL_CACHE_POLICY_PRIVATE_H
+#define KL_CACHE_POLICY_PRIVATE_H
+
+typedef struct kl_policy_node {
+  uint64_t address;
+  uint32_t next, previous; /* towards older, towards newer; in the list that `list` says */
+  union {
+    struct {
+      uint32_t next, previous;
+    } queue;              /* LIRS: its second list */
+    uint64_t penultimate; /* LRU-K: time of the last reference but one; 0: there was none */
+  } u;
+  uint64_t last;  /* LRU-K: time of the last reference */
+  uint32_t chain; /* the next ghost of its bucket; or the next free node */
+  uint32_t frame; /* KL_POLICY_GHOST: none */
+  uint32_t weight;
+  uint32_t place; /* LRU-K: index in the heap */
+  uint8_t list;   /* index into policy->lists; KL_POLICY_UNLISTED */
+  uint8_t state;  /* the policy's own */
+} kl_policy_node;
+
+#define KL_POLICY_GHOST UINT32_MAX
+enum { KL_POLICY_LISTS = 6, KL_POLICY_UNLISTED = 255, KL_POLICY_SCANNED = KL_POLICY_LISTS - 1 };
+
+typedef struct kl_policy_list {
+  uint32_t newest, oldest;
+  uint32_t count;
+  uint64_t weight;
+} kl_policy_list;
+
+typedef struct kl_policy_ops {
+  const char *name;
+  uint32_t heat_limit;
+  bool (*reserve)(kl_policy *policy, uint32_t pages); /* NULL: nothing to do */
+  void (*prepare)(kl_policy *policy, uint32_t ghost); /* NULL: nothing to do. ghost 0: the address has none */
+  void (*insert)(kl_policy *policy, uint32_t node);   /* listed: a ghost that comes back; otherwise new */
+  void (*hit)(kl_policy *policy, uint32_t node);      /* NULL when heat_limit > 0 */
+  uint32_t (*choose)(kl_policy *policy);              /* not held; 0: none */
+  void (*evict)(kl_policy *policy, uint32_t node);    /* unlists what was chosen; kl_policy_ghost or _drop */
+  void (*remove)(kl_policy *policy, uint32_t node);   /* unlists a page or a ghost; no ghost */
+  void (*forget)(kl_policy *policy);                  /* kl_policy_drop of the oldest ghost; NULL: has none */
+  void (*done)(kl_policy *policy);                    /* frees what reserve took; NULL: nothing */
+} kl_policy_ops;
+
+struct kl_policy {
+  const kl_policy_ops *ops;
+  kl_allocator *allocator;
+  kl_policy_host host;
+  uint64_t told;     /* the capacity as the host told it, units */
+  uint64_t capacity; /* less what scanned pages take of it: what the policy's own lists are measured by */
+  _Atomic uint64_t bytes;
+
+  kl_policy_node **segments;
+  uint32_t segment_count, segment_capacity;
+  uint32_t free; /* node; chained */
+
+  uint32_t *buckets; /* of ghosts, by address */
+  uint32_t bucket_count, ghosts;
+
+  kl_policy_list lists[KL_POLICY_LISTS]; /* what each is, the policy's file says; the last is for scans */
+  uint32_t hand;                         /* SIEVE: where the search goes on; 0: at the oldest */
+  uint64_t target;                       /* ARC: p. S3-FIFO, 2Q, LIRS: none */
+  bool second_ghost;                     /* ARC: the page that is coming has a ghost in B2 */
+  uint64_t now;                          /* LRU-K: references so far */
+  uint32_t *heap;                        /* LRU-K */
+  uint32_t heap_count, heap_capacity;
+};
+
+enum { KL_POLICY_SEGMENT_BITS = 10 };
+
+static inline kl_policy_node *kl_policy_at(const kl_policy *policy, uint32_t node) {
+  return &policy->segments[node >> KL_POLICY_SEGMENT_BITS][node & ((1u << KL_POLICY_SEGMENT_BITS) - 1)];
+}
+
+void kl_policy_push(kl_policy *policy, uint32_t list, uint32_t node); /* as the newest */
+void kl_policy_unlist(kl_policy *policy, uint32_t node);
+static inline void kl_policy_move(kl_policy *policy, uint32_t list, uint32_t node) {
+  kl_policy_unlist(policy, node);
+  kl_policy_push(policy, list, node);
+}
+/* The oldest of the list that is not held; those that are move to the front, as if they were hit. 0: all are. */
+uint32_t kl_policy_oldest(kl_policy *policy, uint32_t list);
+
+uint32_t kl_policy_heat(const kl_policy *policy, uint32_t node);
+void kl_policy_set_heat(kl_policy *policy, uint32_t node, uint32_t heat);
+bool kl_policy_held(const kl_policy *policy, uint32_t node);
+
+void kl_policy_ghost(kl_policy *policy, uint32_t node); /* its page is gone; the policy listed it among its ghosts */
+void kl_policy_drop(kl_policy *policy, uint32_t node);  /* not listed any more, page or ghost: forget it */
+
+extern const kl_policy_ops kl_policy_sieve, kl_policy_clock, kl_policy_lru, kl_policy_2q, kl_policy_lru_k,
+    kl_policy_lirs, kl_policy_arc, kl_policy_s3_fifo;
+
+#endif
+
+enum {
+  POLICY_SEGMENT = 1 << KL_POLICY_SEGMENT_BITS, /* nodes */
+  POLICY_BUCKETS_FIRST = 64,
+  POLICY_SCAN_SHARE = 64 /* one part in so many of the capacity is for scanned pages ... */
+};
+#define POLICY_SCAN_LEAST UINT64_C(64) /* ... and at least so many units, unless the cache is very small */
+
+static const kl_policy_ops *const policy_kinds[KL_POLICY_KINDS] = {
+    [KL_POLICY_S3_FIFO] = &kl_policy_s3_fifo, [KL_POLICY_SIEVE] = &kl_policy_sieve,
+    [KL_POLICY_CLOCK] = &kl_policy_clock,     [KL_POLICY_LRU] = &kl_policy_lru,
+    [KL_POLICY_2Q] = &kl_policy_2q,           [KL_POLICY_LRU_K] = &kl_policy_lru_k,
+    [KL_POLICY_LIRS] = &kl_policy_lirs,       [KL_POLICY_ARC] = &kl_policy_arc,
+};
+
+const char *kl_policy_name(kl_policy_kind kind) {
+  return (unsigned)kind < KL_POLICY_KINDS ? policy_kinds[kind]->name : "unknown";
+}
+
+static void *policy_alloc(kl_policy *policy, size_t size) {
+  void *memory = kl_alloc(policy->allocator, size);
+  if (memory != NULL) atomic_fetch_add_explicit(&policy->bytes, size, memory_order_relaxed);
+  return memory;
+}
+
+static void policy_free(kl_policy *policy, void *memory, size_t size) {
+  if (memory == NULL) return;
+  atomic_fetch_sub_explicit(&policy->bytes, size, memory_order_relaxed);
+  kl_free(policy->allocator, memory, size);
+}
+
+kl_status kl_policy_new(kl_allocator *allocator, kl_policy_kind kind, const kl_policy_host *host, uint64_t capacity,
+                        kl_policy **out_policy, kl_error *err) {
+  if ((unsigned)kind >= KL_POLICY_KINDS) {
+    return kl_fail(err, KL_E_INVALID, "there is no eviction policy %u; use one of kl_policy_kind", (unsigned)kind);
+  }
+  kl_policy *policy = kl_alloc(allocator, sizeof *policy);
+  if (policy == NULL)
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for an eviction policy (%zu bytes)", sizeof *policy);
+  policy->ops = policy_kinds[kind];
+  policy->allocator = allocator;
+  policy->host = *host;
+  kl_policy_set_capacity(policy, capacity);
+  atomic_init(&policy->bytes, sizeof *policy);
+  policy->buckets = policy_alloc(policy, POLICY_BUCKETS_FIRST * sizeof *policy->buckets);
+  if (policy->buckets == NULL) {
+    kl_free(allocator, policy, sizeof *policy);
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for the ghosts of an eviction policy; free some");
+  }
+  policy->bucket_count = POLICY_BUCKETS_FIRST;
+  *out_policy = policy;
+  return KL_OK;
+}
+
+void kl_policy_free(kl_policy *policy) {
+  if (policy == NULL) return;
+  if (policy->ops->done != NULL) policy->ops->done(policy);
+  for (uint32_t i = 0; i < policy->segment_count; i++) {
+    policy_free(policy, policy->segments[i], POLICY_SEGMENT * sizeof(kl_policy_node));
+  }
+  policy_free(policy, policy->segments, policy->segment_capacity * sizeof *policy->segments);
+  policy_free(policy, policy->buckets, policy->bucket_count * sizeof *policy->buckets);
+  KL_ASSERT(atomic_load_explicit(&policy->bytes, memory_order_relaxed) == sizeof *policy);
+  kl_free(policy->allocator, policy, sizeof *policy);
+}
+
+static void policy_measure(kl_policy *policy) {
+  uint64_t scanned = policy->lists[KL_POLICY_SCANNED].weight;
+  policy->capacity = policy->told > scanned ? policy->told - scanned : 0;
+}
+
+void kl_policy_set_capacity(kl_policy *policy, uint64_t capacity) {
+  policy->told = capacity;
+  policy_measure(policy);
+}
+uint32_t kl_policy_heat_limit(const kl_policy *policy) {
+  return policy->ops->heat_limit;
+}
+uint64_t kl_policy_bytes(const kl_policy *policy) {
+  return atomic_load_explicit(&policy->bytes, memory_order_relaxed);
+}
+
+/* ---- nodes ---- */
+
+static bool policy_grow_directory(kl_policy *policy) {
+  uint32_t capacity = policy->segment_capacity == 0 ? 16 : 2 * policy->segment_capacity;
+  kl_policy_node **grown = policy_alloc(policy, capacity * sizeof *grown);
+  if (grown == NULL) return false;
+  if (policy->segment_count != 0) memcpy(grown, policy->segments, policy->segment_count * sizeof *grown);
+  policy_free(policy, policy->segments, policy->segment_capacity * sizeof *grown);
+  policy->segments = grown;
+  policy->segment_capacity = capacity;
+  return true;
+}
+
+static bool policy_add_segment(kl_policy *policy) {
+  if (policy->segment_count == policy->segment_capacity && !policy_grow_directory(policy)) return false;
+  kl_policy_node *nodes = policy_alloc(policy, POLICY_SEGMENT * sizeof *nodes);
+  if (nodes == NULL) return false;
+  uint32_t first = policy->segment_count << KL_POLICY_SEGMENT_BITS;
+  policy->segments[policy->segment_count++] = nodes;
+  for (uint32_t i = POLICY_SEGMENT; i-- > 0;) {
+    if (first + i == 0) continue; /* node 0 means none */
+    nodes[i].chain = policy->free;
+    policy->free = first + i;
+  }
+  return true;
+}
+
+bool kl_policy_reserve(kl_policy *policy, uint32_t pages) {
+  while ((uint64_t)policy->segment_count * POLICY_SEGMENT <= pages) {
+    if (!policy_add_segment(policy)) return false;
+  }
+  return policy->ops->reserve == NULL || policy->ops->reserve(policy, pages);
+}
+
+static uint32_t policy_take_node(kl_policy *policy) {
+  /* Pages never outnumber the nodes (that is what is reserved), so without a free one there is a ghost. More memory is
+   * nicer to it, but not needed. */
+  if (policy->free == 0 && !policy_add_segment(policy)) policy->ops->forget(policy);
+  KL_ASSERT(policy->free != 0);
+  uint32_t node = policy->free;
+  policy->free = kl_policy_at(policy, node)->chain;
+  return node;
+}
+
+/* ---- lists ---- */
+
+void kl_policy_push(kl_policy *policy, uint32_t list, uint32_t node) {
+  kl_policy_list *l = &policy->lists[list];
+  kl_policy_node *n = kl_policy_at(policy, node);
+  KL_ASSERT(n->list == KL_POLICY_UNLISTED);
+  n->list = (uint8_t)list;
+  n->previous = 0;
+  n->next = l->newest;
+  if (l->newest != 0) kl_policy_at(policy, l->newest)->previous = node;
+  l->newest = node;
+  if (l->oldest == 0) l->oldest = node;
+  l->count++;
+  l->weight += n->weight;
+}
+
+void kl_policy_unlist(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  KL_ASSERT(n->list < KL_POLICY_LISTS);
+  kl_policy_list *l = &policy->lists[n->list];
+  if (n->previous != 0) {
+    kl_policy_at(policy, n->previous)->next = n->next;
+  } else {
+    l->newest = n->next;
+  }
+  if (n->next != 0) {
+    kl_policy_at(policy, n->next)->previous = n->previous;
+  } else {
+    l->oldest = n->previous;
+  }
+  l->count--;
+  l->weight -= n->weight;
+  n->list = KL_POLICY_UNLISTED;
+}
+
+uint32_t kl_policy_oldest(kl_policy *policy, uint32_t list) {
+  for (uint32_t left = policy->lists[list].count; left > 0; left--) {
+    uint32_t node = policy->lists[list].oldest;
+    if (!kl_policy_held(policy, node)) return node;
+    kl_policy_move(policy, list, node);
+  }
+  return 0;
+}
+
+uint32_t kl_policy_heat(const kl_policy *policy, uint32_t node) {
+  const kl_policy_node *n = kl_policy_at(policy, node);
+  return policy->host.heat(policy->host.context, n->frame, n->address);
+}
+
+void kl_policy_set_heat(kl_policy *policy, uint32_t node, uint32_t heat) {
+  const kl_policy_node *n = kl_policy_at(policy, node);
+  policy->host.set_heat(policy->host.context, n->frame, n->address, heat);
+}
+
+bool kl_policy_held(const kl_policy *policy, uint32_t node) {
+  return policy->host.held(policy->host.context, kl_policy_at(policy, node)->frame);
+}
+
+/* ---- ghosts ---- */
+
+static uint32_t *policy_bucket(const kl_policy *policy, uint64_t address) {
+  return &policy->buckets[kl_mix64(address) & (policy->bucket_count - 1)];
+}
+
+static void policy_grow_buckets(kl_policy *policy) {
+  uint32_t old_count = policy->bucket_count, *old = policy->buckets;
+  uint32_t count = 2 * old_count;
+  uint32_t *grown = policy_alloc(policy, count * sizeof *grown);
+  if (grown == NULL) return; /* longer chains: slower, not wrong */
+  policy->buckets = grown;
+  policy->bucket_count = count;
+  for (uint32_t i = 0; i < old_count; i++) {
+    for (uint32_t node = old[i]; node != 0;) {
+      kl_policy_node *n = kl_policy_at(policy, node);
+      uint32_t following = n->chain, *bucket = policy_bucket(policy, n->address);
+      n->chain = *bucket;
+      *bucket = node;
+      node = following;
+    }
+  }
+  policy_free(policy, old, old_count * sizeof *old);
+}
+
+static uint32_t policy_find_ghost(const kl_policy *policy, uint64_t address) {
+  uint32_t node = *policy_bucket(policy, address);
+  while (node != 0 && kl_policy_at(policy, node)->address != address) node = kl_policy_at(policy, node)->chain;
+  return node;
+}
+
+static void policy_unfile_ghost(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  uint32_t *link = policy_bucket(policy, n->address);
+  while (*link != node) link = &kl_policy_at(policy, *link)->chain;
+  *link = n->chain;
+  policy->ghosts--;
+}
+
+void kl_policy_ghost(kl_policy *policy, uint32_t node) {
+  if (policy->ghosts >= policy->bucket_count) policy_grow_buckets(policy);
+  kl_policy_node *n = kl_policy_at(policy, node);
+  n->frame = KL_POLICY_GHOST;
+  policy->ghosts++;
+  uint32_t *bucket = policy_bucket(policy, n->address);
+  n->chain = *bucket;
+  *bucket = node;
+}
+
+void kl_policy_drop(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  KL_ASSERT(n->list == KL_POLICY_UNLISTED);
+  if (n->frame == KL_POLICY_GHOST) policy_unfile_ghost(policy, node);
+  n->chain = policy->free;
+  policy->free = node;
+}
+
+/* ---- the interface ---- */
+
+void kl_policy_prepare(kl_policy *policy, uint64_t address) {
+  if (policy->ops->prepare != NULL) policy->ops->prepare(policy, policy_find_ghost(policy, address));
+}
+
+/* The ghost of the page at `address`; 0: none. Another weight means that the block was freed and used for another page.
+ */
+static uint32_t policy_take_ghost(kl_policy *policy, uint64_t address, uint32_t weight) {
+  uint32_t node = policy_find_ghost(policy, address);
+  if (node == 0) return 0;
+  if (kl_policy_at(policy, node)->weight == weight) {
+    policy_unfile_ghost(policy, node);
+    return node;
+  }
+  policy->ops->remove(policy, node);
+  kl_policy_drop(policy, node);
+  return 0;
+}
+
+uint32_t kl_policy_insert(kl_policy *policy, uint64_t address, uint32_t frame, uint32_t weight, bool scan) {
+  uint32_t node = scan ? 0 : policy_take_ghost(policy, address, weight);
+  if (node == 0) {
+    node = policy_take_node(policy);
+    *kl_policy_at(policy, node) = (kl_policy_node){.address = address, .weight = weight, .list = KL_POLICY_UNLISTED};
+  }
+  kl_policy_at(policy, node)->frame = frame;
+  if (scan) {
+    kl_policy_push(policy, KL_POLICY_SCANNED, node);
+  } else {
+    policy->ops->insert(policy, node);
+  }
+  return node;
+}
+
+/* A scanned page that somebody else wants becomes an ordinary newcomer. */
+static void policy_adopt(kl_policy *policy, uint32_t node) {
+  kl_policy_unlist(policy, node);
+  if (policy->ops->heat_limit > 0) kl_policy_set_heat(policy, node, 0);
+  policy->ops->insert(policy, node);
+}
+
+void kl_policy_hit(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == KL_POLICY_SCANNED) {
+    policy_adopt(policy, node);
+  } else if (policy->ops->hit != NULL) {
+    policy->ops->hit(policy, node);
+  }
+}
+
+/* The scanned page that goes, when there are enough of them; 0: the policy decides. */
+static uint32_t policy_choose_scanned(kl_policy *policy, bool any) {
+  kl_policy_list *scanned = &policy->lists[KL_POLICY_SCANNED];
+  uint64_t share = policy->told / POLICY_SCAN_SHARE;
+  if (share < POLICY_SCAN_LEAST) share = POLICY_SCAN_LEAST < policy->told / 8 ? POLICY_SCAN_LEAST : policy->told / 8;
+  for (uint32_t left = scanned->count; left > 0 && (any || scanned->weight > share); left--) {
+    uint32_t node = kl_policy_oldest(policy, KL_POLICY_SCANNED);
+    if (node == 0) return 0;
+    if (policy->ops->heat_limit == 0 || kl_policy_heat(policy, node) == 0) return node;
+    policy_adopt(policy, node);
+  }
+  return 0;
+}
+
+bool kl_policy_evict(kl_policy *policy, uint32_t *out_frame) {
+  policy_measure(policy);
+  uint32_t node = policy_choose_scanned(policy, false);
+  if (node == 0) node = policy->ops->choose(policy);
+  if (node == 0) node = policy_choose_scanned(policy, true);
+  if (node == 0) node = policy->ops->choose(policy); /* one of them may just have been adopted */
+  if (node == 0) return false;
+  kl_policy_node *n = kl_policy_at(policy, node);
+  *out_frame = n->frame;
+  if (n->list == KL_POLICY_SCANNED) {
+    kl_policy_unlist(policy, node);
+    kl_policy_drop(policy, node);
+  } else {
+    policy->ops->evict(policy, node);
+  }
+  return true;
+}
+
+void kl_policy_remove(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == KL_POLICY_SCANNED) {
+    kl_policy_unlist(policy, node);
+  } else {
+    policy->ops->remove(policy, node);
+  }
+  kl_policy_drop(policy, node);
+}
+
+/* ---- core/cache/policy_2q.c ---- */
+/* core/cache/policy_2q.c: 2Q, full version (T. Johnson, D. Shasha, "2Q: a low overhead high performance buffer
+ * management replacement algorithm", VLDB 1994).
+ *
+ * A page comes into A1in, a queue; hits there are taken for one visit and change nothing. What leaves A1in is
+ * remembered in A1out (ghosts); a page that comes back while it is remembered goes to Am, an LRU list. Kin is a quarter
+ * of the capacity, Kout a half, as the paper advises. */
+
+enum { TWO_Q_IN, TWO_Q_MAIN, TWO_Q_OUT };
+
+static void two_q_insert(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == TWO_Q_OUT) {
+    kl_policy_move(policy, TWO_Q_MAIN, node);
+  } else {
+    kl_policy_push(policy, TWO_Q_IN, node);
+  }
+}
+
+static void two_q_hit(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == TWO_Q_MAIN) kl_policy_move(policy, TWO_Q_MAIN, node);
+}
+
+static uint32_t two_q_choose(kl_policy *policy) {
+  bool in_first = policy->lists[TWO_Q_IN].weight > policy->capacity / 4 || policy->lists[TWO_Q_MAIN].count == 0;
+  uint32_t node = kl_policy_oldest(policy, in_first ? TWO_Q_IN : TWO_Q_MAIN);
+  return node != 0 ? node : kl_policy_oldest(policy, in_first ? TWO_Q_MAIN : TWO_Q_IN);
+}
+
+static void two_q_forget(kl_policy *policy) {
+  uint32_t node = policy->lists[TWO_Q_OUT].oldest;
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+static void two_q_evict(kl_policy *policy, uint32_t node) {
+  bool remember = kl_policy_at(policy, node)->list == TWO_Q_IN;
+  kl_policy_unlist(policy, node);
+  if (!remember) {
+    kl_policy_drop(policy, node);
+    return;
+  }
+  kl_policy_push(policy, TWO_Q_OUT, node);
+  kl_policy_ghost(policy, node);
+  while (policy->lists[TWO_Q_OUT].weight > policy->capacity / 2) two_q_forget(policy);
+}
+
+const kl_policy_ops kl_policy_2q = {
+    .name = "2q",
+    .insert = two_q_insert,
+    .hit = two_q_hit,
+    .choose = two_q_choose,
+    .evict = two_q_evict,
+    .remove = kl_policy_unlist,
+    .forget = two_q_forget,
+};
+
+/* ---- core/cache/policy_arc.c ---- */
+/* core/cache/policy_arc.c: ARC (N. Megiddo, D. S. Modha, "ARC: a self-tuning, low overhead replacement cache", FAST
+ * 2003).
+ *
+ * T1 holds pages seen once, T2 pages seen again, both in LRU order; B1 and B2 are their ghosts. `target` is the paper's
+ * p, the share of T1: a page that comes back while in B1 says that T1 was too small, one in B2 that T2 was.
+ * Differences: room is made by kl_policy_evict when the cache needs it, not with each miss, and sizes are sums of
+ * weights. */
+
+enum { ARC_T1, ARC_T2, ARC_B1, ARC_B2 };
+
+static void arc_forget_oldest(kl_policy *policy, uint32_t list) {
+  uint32_t node = policy->lists[list].oldest;
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+/* Cases II and III of the paper: adapts the target by how much the other ghost list outweighs this one. */
+static void arc_adapt(kl_policy *policy, uint32_t ghost) {
+  uint64_t b1 = policy->lists[ARC_B1].weight, b2 = policy->lists[ARC_B2].weight;
+  if (kl_policy_at(policy, ghost)->list == ARC_B1) {
+    uint64_t step = b1 >= b2 ? 1 : b2 / b1;
+    policy->target = policy->target + step < policy->capacity ? policy->target + step : policy->capacity;
+  } else {
+    uint64_t step = b2 >= b1 ? 1 : b1 / b2;
+    policy->target = policy->target > step ? policy->target - step : 0;
+    policy->second_ghost = true;
+  }
+}
+
+static void arc_prepare(kl_policy *policy, uint32_t ghost) {
+  policy->second_ghost = false;
+  if (ghost != 0) arc_adapt(policy, ghost);
+}
+
+static void arc_insert(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list != KL_POLICY_UNLISTED) {
+    kl_policy_move(policy, ARC_T2, node);
+  } else {
+    kl_policy_push(policy, ARC_T1, node);
+  }
+  policy->second_ghost = false;
+  /* Case IV: T1 and B1 together stay within the capacity, all four lists within twice that. */
+  const kl_policy_list *l = policy->lists;
+  while (l[ARC_B1].count > 0 && l[ARC_T1].weight + l[ARC_B1].weight > policy->capacity) {
+    arc_forget_oldest(policy, ARC_B1);
+  }
+  while (l[ARC_B2].count > 0 &&
+         l[ARC_T1].weight + l[ARC_T2].weight + l[ARC_B1].weight + l[ARC_B2].weight > 2 * policy->capacity) {
+    arc_forget_oldest(policy, ARC_B2);
+  }
+}
+
+static void arc_hit(kl_policy *policy, uint32_t node) {
+  kl_policy_move(policy, ARC_T2, node);
+}
+
+/* REPLACE of the paper. */
+static uint32_t arc_choose(kl_policy *policy) {
+  uint64_t t1 = policy->lists[ARC_T1].weight;
+  bool first = t1 > 0 && (t1 > policy->target || (policy->second_ghost && t1 == policy->target));
+  uint32_t node = kl_policy_oldest(policy, first ? ARC_T1 : ARC_T2);
+  return node != 0 ? node : kl_policy_oldest(policy, first ? ARC_T2 : ARC_T1);
+}
+
+static void arc_evict(kl_policy *policy, uint32_t node) {
+  kl_policy_move(policy, kl_policy_at(policy, node)->list == ARC_T1 ? ARC_B1 : ARC_B2, node);
+  kl_policy_ghost(policy, node);
+}
+
+static void arc_forget(kl_policy *policy) {
+  const kl_policy_list *l = policy->lists;
+  arc_forget_oldest(policy, l[ARC_B2].count == 0 || l[ARC_B1].weight > l[ARC_B2].weight ? ARC_B1 : ARC_B2);
+}
+
+const kl_policy_ops kl_policy_arc = {
+    .name = "arc",
+    .prepare = arc_prepare,
+    .insert = arc_insert,
+    .hit = arc_hit,
+    .choose = arc_choose,
+    .evict = arc_evict,
+    .remove = kl_policy_unlist,
+    .forget = arc_forget,
+};
+
+/* ---- core/cache/policy_clock.c ---- */
+/* core/cache/policy_clock.c: CLOCK (F. J. Corbato, "A paging experiment with the Multics system", 1968).
+ *
+ * The clock's face is a list whose oldest end is where the hand stands: a page that was hit since the hand last passed
+ * loses its mark and goes behind the hand; the first one without a mark goes. New pages come behind the hand, unmarked.
+ */
+
+enum { CLOCK_LIST };
+
+static void clock_insert(kl_policy *policy, uint32_t node) {
+  kl_policy_push(policy, CLOCK_LIST, node);
+}
+
+static uint32_t clock_choose(kl_policy *policy) {
+  /* Two rounds: the first may find every page marked. Hits by other threads meanwhile can mark them again, so the
+   * second can fail too; then the oldest that is not held goes, marked or not. */
+  for (uint32_t left = 2 * policy->lists[CLOCK_LIST].count; left > 0; left--) {
+    uint32_t node = policy->lists[CLOCK_LIST].oldest;
+    if (!kl_policy_held(policy, node)) {
+      if (kl_policy_heat(policy, node) == 0) return node;
+      kl_policy_set_heat(policy, node, 0);
+    }
+    kl_policy_move(policy, CLOCK_LIST, node);
+  }
+  return kl_policy_oldest(policy, CLOCK_LIST);
+}
+
+static void clock_evict(kl_policy *policy, uint32_t node) {
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+const kl_policy_ops kl_policy_clock = {
+    .name = "clock",
+    .heat_limit = 1,
+    .insert = clock_insert,
+    .choose = clock_choose,
+    .evict = clock_evict,
+    .remove = kl_policy_unlist,
+};
+
+/* ---- core/cache/policy_lirs.c ---- */
+/* core/cache/policy_lirs.c: LIRS (S. Jiang, X. Zhang, "LIRS: an efficient low inter-reference recency set replacement
+ * policy", SIGMETRICS 2002).
+ *
+ * Pages with a small distance between their last two references (LIR) are kept, 99 parts of 100 of the capacity; the
+ * rest (HIR) pass through the small queue Q. The stack S has, most recent first, all LIR pages and those HIR pages,
+ * also ghosts, that were referenced more recently than the LIR page at its bottom; one of them that is referenced again
+ * has proved a smaller distance than that page, and they change places. Difference: ghosts weigh at most twice the
+ * capacity; beyond it the one that was evicted first is forgotten (the paper leaves the stack unbounded).
+ *
+ * Where a page is: `list` is S or none; the second pair of links is Q for a resident HIR page, and the order of
+ * eviction for a ghost (lirs_chain). */
+
+enum { LIRS_STACK };
+enum { LIRS_LOW = 1, LIRS_HIGH, LIRS_GHOST }; /* state: LIR, resident HIR, ghost */
+enum { LIRS_Q = 1, LIRS_GHOSTS };             /* lists that are linked by the second pair */
+enum { LIRS_LOWS = 3 };                       /* its weight only: that of all LIR pages */
+
+static uint32_t lirs_chain_of(const kl_policy_node *node) {
+  return node->state == LIRS_HIGH ? LIRS_Q : LIRS_GHOSTS;
+}
+
+static void lirs_chain_push(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  kl_policy_list *l = &policy->lists[lirs_chain_of(n)];
+  n->u.queue.previous = 0;
+  n->u.queue.next = l->newest;
+  if (l->newest != 0) kl_policy_at(policy, l->newest)->u.queue.previous = node;
+  l->newest = node;
+  if (l->oldest == 0) l->oldest = node;
+  l->count++;
+  l->weight += n->weight;
+}
+
+static void lirs_chain_unlist(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  kl_policy_list *l = &policy->lists[lirs_chain_of(n)];
+  uint32_t previous = n->u.queue.previous, next = n->u.queue.next;
+  if (previous != 0) {
+    kl_policy_at(policy, previous)->u.queue.next = next;
+  } else {
+    l->newest = next;
+  }
+  if (next != 0) {
+    kl_policy_at(policy, next)->u.queue.previous = previous;
+  } else {
+    l->oldest = previous;
+  }
+  l->count--;
+  l->weight -= n->weight;
+}
+
+static uint64_t lirs_low_limit(const kl_policy *policy) {
+  uint64_t high = policy->capacity / 100;
+  return policy->capacity - (high > 0 ? high : 1);
+}
+
+/* The bottom of the stack is always a LIR page: what lies below it says nothing any more. */
+static void lirs_prune(kl_policy *policy) {
+  for (;;) {
+    uint32_t bottom = policy->lists[LIRS_STACK].oldest;
+    if (bottom == 0 || kl_policy_at(policy, bottom)->state == LIRS_LOW) return;
+    kl_policy_unlist(policy, bottom);
+    if (kl_policy_at(policy, bottom)->state != LIRS_GHOST) continue;
+    lirs_chain_unlist(policy, bottom);
+    kl_policy_drop(policy, bottom);
+  }
+}
+
+static void lirs_make_low(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  n->state = LIRS_LOW;
+  policy->lists[LIRS_LOWS].weight += n->weight;
+}
+
+/* LIR pages at the bottom become HIR until the others fit; `spare` never does. */
+static void lirs_fit(kl_policy *policy, uint32_t spare) {
+  kl_policy_list *lows = &policy->lists[LIRS_LOWS];
+  while (lows->weight > lirs_low_limit(policy)) {
+    uint32_t bottom = policy->lists[LIRS_STACK].oldest;
+    if (bottom == spare) return;
+    kl_policy_node *n = kl_policy_at(policy, bottom);
+    lows->weight -= n->weight;
+    kl_policy_unlist(policy, bottom);
+    n->state = LIRS_HIGH;
+    lirs_chain_push(policy, bottom);
+    lirs_prune(policy);
+  }
+}
+
+static void lirs_insert(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  if (n->state == LIRS_GHOST) {
+    lirs_chain_unlist(policy, node);
+    kl_policy_move(policy, LIRS_STACK, node);
+    lirs_make_low(policy, node);
+    lirs_fit(policy, node);
+    return;
+  }
+  kl_policy_push(policy, LIRS_STACK, node);
+  if (policy->lists[LIRS_LOWS].weight + n->weight <= lirs_low_limit(policy)) {
+    lirs_make_low(policy, node);
+  } else {
+    n->state = LIRS_HIGH;
+    lirs_chain_push(policy, node);
+    lirs_prune(policy); /* a stack of one HIR page, when there is no LIR page at all */
+  }
+}
+
+static void lirs_hit(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  bool stacked = n->list == LIRS_STACK;
+  if (stacked) kl_policy_unlist(policy, node);
+  kl_policy_push(policy, LIRS_STACK, node);
+  if (n->state == LIRS_HIGH) {
+    lirs_chain_unlist(policy, node);
+    if (stacked) {
+      lirs_make_low(policy, node);
+      lirs_fit(policy, node);
+    } else {
+      lirs_chain_push(policy, node);
+    }
+  }
+  lirs_prune(policy);
+}
+
+static uint32_t lirs_choose(kl_policy *policy) {
+  for (uint32_t left = policy->lists[LIRS_Q].count; left > 0; left--) {
+    uint32_t node = policy->lists[LIRS_Q].oldest;
+    if (!kl_policy_held(policy, node)) return node;
+    lirs_chain_unlist(policy, node);
+    lirs_chain_push(policy, node);
+  }
+  /* No HIR page, or all held: the LIR page that was longest not referenced. */
+  uint32_t node = policy->lists[LIRS_STACK].oldest;
+  while (node != 0) {
+    const kl_policy_node *n = kl_policy_at(policy, node);
+    if (n->state == LIRS_LOW && !kl_policy_held(policy, node)) return node;
+    node = n->previous;
+  }
+  return 0;
+}
+
+/* Takes a page out of everything but the stack. */
+static void lirs_detach(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  if (n->state == LIRS_LOW) {
+    policy->lists[LIRS_LOWS].weight -= n->weight;
+  } else {
+    lirs_chain_unlist(policy, node);
+  }
+}
+
+static void lirs_forget(kl_policy *policy) {
+  uint32_t node = policy->lists[LIRS_GHOSTS].oldest;
+  lirs_chain_unlist(policy, node);
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+static void lirs_evict(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  bool remember = n->state == LIRS_HIGH && n->list == LIRS_STACK;
+  lirs_detach(policy, node);
+  if (remember) {
+    n->state = LIRS_GHOST;
+    lirs_chain_push(policy, node);
+    kl_policy_ghost(policy, node);
+    while (policy->lists[LIRS_GHOSTS].weight > 2 * policy->capacity) lirs_forget(policy);
+    return;
+  }
+  if (n->list == LIRS_STACK) kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+  lirs_prune(policy);
+}
+
+static void lirs_remove(kl_policy *policy, uint32_t node) {
+  lirs_detach(policy, node);
+  if (kl_policy_at(policy, node)->list == LIRS_STACK) kl_policy_unlist(policy, node);
+  lirs_prune(policy);
+}
+
+const kl_policy_ops kl_policy_lirs = {
+    .name = "lirs",
+    .insert = lirs_insert,
+    .hit = lirs_hit,
+    .choose = lirs_choose,
+    .evict = lirs_evict,
+    .remove = lirs_remove,
+    .forget = lirs_forget,
+};
+
+/* ---- core/cache/policy_lru.c ---- */
+/* core/cache/policy_lru.c: LRU. One list, the most recently used page first; the oldest goes. */
+
+enum { LRU_LIST };
+
+static void lru_insert(kl_policy *policy, uint32_t node) {
+  kl_policy_push(policy, LRU_LIST, node);
+}
+static void lru_hit(kl_policy *policy, uint32_t node) {
+  kl_policy_move(policy, LRU_LIST, node);
+}
+static uint32_t lru_choose(kl_policy *policy) {
+  return kl_policy_oldest(policy, LRU_LIST);
+}
+static void lru_evict(kl_policy *policy, uint32_t node) {
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+const kl_policy_ops kl_policy_lru = {
+    .name = "lru",
+    .insert = lru_insert,
+    .hit = lru_hit,
+    .choose = lru_choose,
+    .evict = lru_evict,
+    .remove = kl_policy_unlist,
+};
+
+/* ---- core/cache/policy_lru_k.c ---- */
+/* core/cache/policy_lru_k.c: LRU-2 (E. J. O'Neil, P. E. O'Neil, G. Weikum, "The LRU-K page replacement algorithm for
+ * database disk buffering", SIGMOD 1993), K = 2.
+ *
+ * The page whose last reference but one is oldest goes; pages with one reference go before all others, the least recent
+ * first. Time is the number of references. The history of evicted pages is kept (the paper's retained information): of
+ * as many units as the capacity, the first evicted forgotten first, in place of a period. The correlated reference
+ * period is 0: the cache buffers hits, and an operation of the tree touches a page once.
+ *
+ * Pages are in a binary heap by (last but one, last); `place` is a page's index there. */
+
+enum { LRU_K_PAGES, LRU_K_HISTORY };
+
+static bool lru_k_before(const kl_policy *policy, uint32_t a, uint32_t b) {
+  const kl_policy_node *x = kl_policy_at(policy, a), *y = kl_policy_at(policy, b);
+  return x->u.penultimate != y->u.penultimate ? x->u.penultimate < y->u.penultimate : x->last < y->last;
+}
+
+static void lru_k_place(kl_policy *policy, uint32_t index, uint32_t node) {
+  policy->heap[index] = node;
+  kl_policy_at(policy, node)->place = index;
+}
+
+/* Moves the node of a hole at `index` to where it belongs. */
+static void lru_k_settle(kl_policy *policy, uint32_t index, uint32_t node) {
+  while (index > 0 && lru_k_before(policy, node, policy->heap[(index - 1) / 2])) {
+    lru_k_place(policy, index, policy->heap[(index - 1) / 2]);
+    index = (index - 1) / 2;
+  }
+  for (;;) {
+    uint32_t child = 2 * index + 1;
+    if (child >= policy->heap_count) break;
+    if (child + 1 < policy->heap_count && lru_k_before(policy, policy->heap[child + 1], policy->heap[child])) child++;
+    if (!lru_k_before(policy, policy->heap[child], node)) break;
+    lru_k_place(policy, index, policy->heap[child]);
+    index = child;
+  }
+  lru_k_place(policy, index, node);
+}
+
+static bool lru_k_reserve(kl_policy *policy, uint32_t pages) {
+  if (pages <= policy->heap_capacity) return true;
+  uint32_t capacity = policy->heap_capacity < 512 ? 512 : policy->heap_capacity;
+  while (capacity < pages) capacity += capacity / 2;
+  uint32_t *grown =
+      kl_realloc(policy->allocator, policy->heap, policy->heap_capacity * sizeof *grown, capacity * sizeof *grown);
+  if (grown == NULL) return false;
+  atomic_fetch_add_explicit(&policy->bytes, (capacity - policy->heap_capacity) * sizeof *grown, memory_order_relaxed);
+  policy->heap = grown;
+  policy->heap_capacity = capacity;
+  return true;
+}
+
+static void lru_k_done(kl_policy *policy) {
+  atomic_fetch_sub_explicit(&policy->bytes, policy->heap_capacity * sizeof *policy->heap, memory_order_relaxed);
+  kl_free(policy->allocator, policy->heap, policy->heap_capacity * sizeof *policy->heap);
+}
+
+static void lru_k_refer(kl_policy *policy, uint32_t node) {
+  kl_policy_node *n = kl_policy_at(policy, node);
+  n->u.penultimate = n->last;
+  n->last = ++policy->now;
+}
+
+static void lru_k_insert(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == LRU_K_HISTORY) kl_policy_unlist(policy, node);
+  kl_policy_push(policy, LRU_K_PAGES, node);
+  lru_k_refer(policy, node);
+  KL_ASSERT(policy->heap_count < policy->heap_capacity);
+  lru_k_settle(policy, policy->heap_count++, node);
+}
+
+static void lru_k_hit(kl_policy *policy, uint32_t node) {
+  lru_k_refer(policy, node);
+  lru_k_settle(policy, kl_policy_at(policy, node)->place, node);
+}
+
+static uint32_t lru_k_choose(kl_policy *policy) {
+  /* A held page counts as referenced; twice, and it is among the last. */
+  for (uint64_t left = 2 * (uint64_t)policy->heap_count + 1; left > 0 && policy->heap_count > 0; left--) {
+    if (!kl_policy_held(policy, policy->heap[0])) return policy->heap[0];
+    lru_k_hit(policy, policy->heap[0]);
+  }
+  return 0;
+}
+
+static void lru_k_unlist(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == LRU_K_HISTORY) {
+    kl_policy_unlist(policy, node);
+    return;
+  }
+  uint32_t index = kl_policy_at(policy, node)->place;
+  uint32_t last = policy->heap[--policy->heap_count];
+  if (last != node) lru_k_settle(policy, index, last);
+  kl_policy_unlist(policy, node);
+}
+
+static void lru_k_forget(kl_policy *policy) {
+  uint32_t node = policy->lists[LRU_K_HISTORY].oldest;
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+static void lru_k_evict(kl_policy *policy, uint32_t node) {
+  lru_k_unlist(policy, node);
+  kl_policy_push(policy, LRU_K_HISTORY, node);
+  kl_policy_ghost(policy, node);
+  while (policy->lists[LRU_K_HISTORY].weight > policy->capacity) lru_k_forget(policy);
+}
+
+const kl_policy_ops kl_policy_lru_k = {
+    .name = "lru-2",
+    .reserve = lru_k_reserve,
+    .insert = lru_k_insert,
+    .hit = lru_k_hit,
+    .choose = lru_k_choose,
+    .evict = lru_k_evict,
+    .remove = lru_k_unlist,
+    .forget = lru_k_forget,
+    .done = lru_k_done,
+};
+
+/* ---- core/cache/policy_s3fifo.c ---- */
+/* core/cache/policy_s3fifo.c: S3-FIFO (J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi, "FIFO queues are all you need
+ * for cache eviction", SOSP 2023).
+ *
+ * A page comes into the small queue, a tenth of the capacity. At its end, a page that was hit more than once goes on to
+ * the main queue with its heat cleared; the others go, and are remembered as ghosts; a page that comes back while it is
+ * remembered enters the main queue at once. At the end of the main queue, a page with heat loses one and starts over.
+ * The heat is counted up to 3. Ghosts weigh at most as much as the main queue may, nine tenths of the capacity. */
+
+enum { S3_SMALL, S3_MAIN, S3_GHOSTS };
+enum { S3_HEAT_LIMIT = 3 };
+
+static void s3_insert(kl_policy *policy, uint32_t node) {
+  if (kl_policy_at(policy, node)->list == S3_GHOSTS) {
+    kl_policy_move(policy, S3_MAIN, node);
+  } else {
+    kl_policy_push(policy, S3_SMALL, node);
+  }
+}
+
+static uint32_t s3_choose(kl_policy *policy) {
+  kl_policy_list *small = &policy->lists[S3_SMALL], *large = &policy->lists[S3_MAIN];
+  /* Each step takes a page out of the small queue for good, or cools one of the main queue, or passes one that is held;
+   * so without hits by other threads this many steps find a victim if there is one. */
+  uint64_t steps = (uint64_t)small->count + (S3_HEAT_LIMIT + 2) * ((uint64_t)small->count + large->count);
+  for (; steps > 0; steps--) {
+    bool from_small = small->count > 0 && (small->weight >= policy->capacity / 10 || large->count == 0);
+    uint32_t node = from_small ? small->oldest : large->oldest;
+    bool held = kl_policy_held(policy, node);
+    uint32_t heat = kl_policy_heat(policy, node);
+    if (from_small) {
+      if (!held && heat <= 1) return node;
+      kl_policy_move(policy, S3_MAIN, node);
+      kl_policy_set_heat(policy, node, 0);
+    } else {
+      if (!held && heat == 0) return node;
+      kl_policy_move(policy, S3_MAIN, node);
+      if (heat > 0) kl_policy_set_heat(policy, node, heat - 1);
+    }
+  }
+  uint32_t node = kl_policy_oldest(policy, S3_SMALL);
+  return node != 0 ? node : kl_policy_oldest(policy, S3_MAIN);
+}
+
+static void s3_forget(kl_policy *policy) {
+  uint32_t node = policy->lists[S3_GHOSTS].oldest;
+  kl_policy_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+static void s3_evict(kl_policy *policy, uint32_t node) {
+  bool remember = kl_policy_at(policy, node)->list == S3_SMALL;
+  kl_policy_unlist(policy, node);
+  if (!remember) {
+    kl_policy_drop(policy, node);
+    return;
+  }
+  kl_policy_push(policy, S3_GHOSTS, node);
+  kl_policy_ghost(policy, node);
+  while (policy->lists[S3_GHOSTS].weight > policy->capacity - policy->capacity / 10) s3_forget(policy);
+}
+
+const kl_policy_ops kl_policy_s3_fifo = {
+    .name = "s3-fifo",
+    .heat_limit = S3_HEAT_LIMIT,
+    .insert = s3_insert,
+    .choose = s3_choose,
+    .evict = s3_evict,
+    .remove = kl_policy_unlist,
+    .forget = s3_forget,
+};
+
+/* ---- core/cache/policy_sieve.c ---- */
+/* core/cache/policy_sieve.c: SIEVE (Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi, "SIEVE is simpler than LRU",
+ * NSDI 2024).
+ *
+ * One queue in order of arrival, which hits do not change. The hand moves from the oldest page to the newest: it takes
+ * the mark off pages that were hit and leaves them where they are; the first one without a mark goes, and the hand
+ * stays there. So newcomers meet the hand soon, and pages that proved themselves are looked at once a round. */
+
+enum { SIEVE_QUEUE };
+
+static void sieve_insert(kl_policy *policy, uint32_t node) {
+  kl_policy_push(policy, SIEVE_QUEUE, node);
+}
+
+static void sieve_unlist(kl_policy *policy, uint32_t node) {
+  /* Beyond the newest page the hand starts over at the oldest, which 0 stands for. */
+  if (policy->hand == node) policy->hand = kl_policy_at(policy, node)->previous;
+  kl_policy_unlist(policy, node);
+}
+
+/* The first page from the hand on that may go; `marked`: also one that was hit. At most `steps` pages are looked at. */
+static uint32_t sieve_search(kl_policy *policy, uint64_t steps, bool marked) {
+  for (; steps > 0; steps--) {
+    uint32_t node = policy->hand != 0 ? policy->hand : policy->lists[SIEVE_QUEUE].oldest;
+    policy->hand = node;
+    if (!kl_policy_held(policy, node)) {
+      if (marked || kl_policy_heat(policy, node) == 0) return node;
+      kl_policy_set_heat(policy, node, 0);
+    }
+    policy->hand = kl_policy_at(policy, node)->previous;
+  }
+  return 0;
+}
+
+static uint32_t sieve_choose(kl_policy *policy) {
+  uint64_t count = policy->lists[SIEVE_QUEUE].count;
+  uint32_t node = sieve_search(policy, 2 * count, false);
+  /* Other threads may hit pages as fast as the marks are taken off. */
+  return node != 0 ? node : sieve_search(policy, count, true);
+}
+
+static void sieve_evict(kl_policy *policy, uint32_t node) {
+  sieve_unlist(policy, node);
+  kl_policy_drop(policy, node);
+}
+
+const kl_policy_ops kl_policy_sieve = {
+    .name = "sieve",
+    .heat_limit = 1,
+    .insert = sieve_insert,
+    .choose = sieve_choose,
+    .evict = sieve_evict,
+    .remove = sieve_unlist,
+};
+
+/* ---- core/cache/table.c ---- */
+/* core/cache/table.c: the writers' side of the page table. See table.h. */
+
+enum {
+  TABLE_BITS_FIRST = 1, /* lines of a partition's first array, as a power of two */
+  TABLE_BITS_MOST = 28,
+  /* Slots in use, of 16, above which an array grows and below which it shrinks: far enough apart that a cache which
+   * only turns over does neither. */
+  TABLE_GROW_ABOVE = 12,
+  TABLE_SHRINK_BELOW = 2
+};
+
+/* In front of the lines, in a line of its own: readers never touch it. */
+typedef struct table_array {
+  _Alignas(64) kl_epoch_entry entry; /* first: reclaim casts back */
+  kl_table *table;
+  size_t size; /* bytes, with this */
+} table_array;
+
+static size_t table_size_of(uint32_t bits) {
+  return sizeof(table_array) + ((size_t)1 << bits) * sizeof(kl_table_line);
+}
+
+static kl_table_line *table_lines_of(table_array *array) {
+  return (kl_table_line *)(void *)(array + 1);
+}
+
+static table_array *table_array_of(uintptr_t root) {
+  return (table_array *)(root & ~(uintptr_t)63) - 1; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static void table_array_free(table_array *array) {
+  kl_table *table = array->table;
+  atomic_fetch_sub_explicit(&table->bytes, array->size, memory_order_relaxed);
+  kl_free(table->allocator, array, array->size);
+}
+
+static void table_reclaim(kl_epoch_entry *entry, void *context) {
+  kl_table *table = context;
+  table_array_free((table_array *)(void *)entry);
+  /* Release: whoever waits for the last one before it frees the table sees that we are done with it. */
+  atomic_fetch_sub_explicit(&table->retired, 1, memory_order_release);
+}
+
+static table_array *table_array_new(kl_table *table, uint32_t bits) {
+  size_t size = table_size_of(bits);
+  table_array *array = kl_alloc_aligned(table->allocator, size, _Alignof(table_array));
+  if (array == NULL) return NULL;
+  array->entry.reclaim = table_reclaim;
+  array->entry.context = table;
+  array->table = table;
+  array->size = size;
+  atomic_fetch_add_explicit(&table->bytes, size, memory_order_relaxed);
+  return array;
+}
+
+void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch) {
+  for (int i = 0; i < KL_TABLE_PARTITIONS; i++) atomic_init(&table->roots[i], 0);
+  table->allocator = allocator;
+  table->epoch = epoch;
+  atomic_init(&table->bytes, 0);
+  atomic_init(&table->retired, 0);
+}
+
+void kl_table_destroy(kl_table *table) {
+  for (int i = 0; i < KL_TABLE_PARTITIONS; i++) {
+    uintptr_t root = atomic_load_explicit(&table->roots[i], memory_order_relaxed);
+    if (root != 0) table_array_free(table_array_of(root));
+  }
+  KL_ASSERT(atomic_load_explicit(&table->bytes, memory_order_relaxed) == 0);
+}
+
+/* Puts an entry into lines that have a free slot. */
+static void table_put(uintptr_t root, uint64_t address, uint32_t frame, uint8_t heat) {
+  uint32_t mask, index;
+  kl_table_line *lines = kl_table_lines(root, kl_table_hash(address), &mask, &index);
+  for (;; index = (index + 1) & mask) {
+    kl_table_line *line = &lines[index];
+    for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
+      if (atomic_load_explicit(&line->frame[i], memory_order_relaxed) != 0) continue;
+      atomic_store_explicit(&line->heat[i], heat, memory_order_relaxed);
+      /* Release, twice: the 0 in the frame before the address, the address and the page's bytes before the frame. */
+      atomic_store_explicit(&line->address[i], address, memory_order_release);
+      atomic_store_explicit(&line->frame[i], frame + 1, memory_order_release);
+      return;
+    }
+    atomic_fetch_add_explicit(&line->passed, 1, memory_order_relaxed);
+  }
+}
+
+/* Replaces a partition's array by one of `bits`. False: no memory, and nothing changed. */
+static bool table_rebuild(kl_table *table, uint32_t partition, uint32_t bits, kl_epoch_entry **out_retired) {
+  table_array *array = bits <= TABLE_BITS_MOST ? table_array_new(table, bits) : NULL;
+  if (array == NULL) return false;
+  uintptr_t old = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
+  uintptr_t root = (uintptr_t)table_lines_of(array) | bits;
+  if (old != 0) {
+    uint32_t mask, ignored;
+    kl_table_line *lines = kl_table_lines(old, 0, &mask, &ignored);
+    for (uint32_t index = 0; index <= mask; index++) {
+      for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
+        uint32_t frame = atomic_load_explicit(&lines[index].frame[i], memory_order_relaxed);
+        if (frame == 0) continue;
+        table_put(root, atomic_load_explicit(&lines[index].address[i], memory_order_relaxed), frame - 1,
+                  atomic_load_explicit(&lines[index].heat[i], memory_order_relaxed));
+      }
+    }
+    atomic_fetch_add_explicit(&table->retired, 1, memory_order_relaxed);
+    *out_retired = &table_array_of(old)->entry;
+  }
+  atomic_store_explicit(&table->roots[partition], root, memory_order_release); /* the lines come before it */
+  return true;
+}
+
+bool kl_table_insert(kl_table *table, uint64_t address, uint32_t frame, kl_epoch_entry **out_retired) {
+  uint32_t partition = kl_table_partition(address);
+  uintptr_t root = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
+  uint32_t bits = root == 0 ? TABLE_BITS_FIRST - 1 : (uint32_t)(root & 63);
+  uint64_t slots = root == 0 ? 0 : (uint64_t)KL_TABLE_SLOTS << bits;
+  KL_ASSERT(kl_table_find(table, address).frame == 0);
+  *out_retired = NULL;
+  if (16 * (uint64_t)(table->counts[partition] + 1) > TABLE_GROW_ABOVE * slots) {
+    /* Without memory for more lines, those there are can still be filled to the last slot. */
+    if (!table_rebuild(table, partition, bits + 1, out_retired) && table->counts[partition] >= slots) return false;
+    root = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
+  }
+  table_put(root, address, frame, 0);
+  table->counts[partition]++;
+  return true;
+}
+
+/* Clears the slot of an entry and takes back what it counted on its way there. */
+static bool table_take(uintptr_t root, uint64_t address) {
+  uint32_t mask, first;
+  kl_table_line *lines = kl_table_lines(root, kl_table_hash(address), &mask, &first);
+  for (uint32_t step = 0; step <= mask; step++) {
+    kl_table_line *line = &lines[(first + step) & mask];
+    for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
+      if (atomic_load_explicit(&line->frame[i], memory_order_relaxed) == 0 ||
+          atomic_load_explicit(&line->address[i], memory_order_relaxed) != address) {
+        continue;
+      }
+      atomic_store_explicit(&line->frame[i], 0, memory_order_relaxed);
+      for (uint32_t s = 0; s < step; s++) {
+        atomic_fetch_sub_explicit(&lines[(first + s) & mask].passed, 1, memory_order_relaxed);
+      }
+      return true;
+    }
+    if (atomic_load_explicit(&line->passed, memory_order_relaxed) == 0) break;
+  }
+  return false;
+}
+
+bool kl_table_remove(kl_table *table, uint64_t address, kl_epoch_entry **out_retired) {
+  uint32_t partition = kl_table_partition(address);
+  uintptr_t root = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
+  *out_retired = NULL;
+  if (root == 0 || !table_take(root, address)) return false;
+  uint32_t bits = (uint32_t)(root & 63);
+  table->counts[partition]--;
+  if (bits > TABLE_BITS_FIRST &&
+      16 * (uint64_t)table->counts[partition] < TABLE_SHRINK_BELOW * ((uint64_t)KL_TABLE_SLOTS << bits)) {
+    (void)table_rebuild(table, partition, bits - 1, out_retired); /* only to save memory */
+  }
+  return true;
+}
+
+/* ---- core/tree/builder.c ---- */
+/* core/tree/builder.c: see builder.h. */
+
+/* ---- core/tree/builder.h ---- */
+/* core/tree/builder.h: writes a tree bottom-up, from its rows in order. Private to core/tree.
+ *
+ * Each level collects entries: rows at level 0, pages of the level below above that. It keeps up to two pages' worth:
+ * when a third would begin, the first is written and becomes an entry of the level above. So the last two pages of a
+ * run can still share their entries evenly, and no page is written before its size is known.
+ *
+ * Besides rows it takes whole subtrees of an old tree (tree_builder_take), between two rows, where that leaves no page
+ * behind that is too small. Call order: rows and subtrees ascending; then each level from the leaves up is flushed,
+ * until one page is left (merge.c); then tree_builder_free. */
+#ifndef KL_TREE_BUILDER_H
+#define KL_TREE_BUILDER_H
+
+/* ---- core/tree/page.h ---- */
+/* core/tree/page.h: where things lie in a page, and how a key is found in it. Private to core/tree.
+ *
+ * Pages are immutable, so nothing has room to grow: arrays and records lie one behind the other, and the number of
+ * entries says where each begins. Everything here relies on kl_tree_page_check and checks nothing. Byte tables:
+ * docs/format.md.
+ *
+ * Two kinds of search. A range of a page is found by its heads: the four bytes of each key behind the page's common
+ * prefix, as a number, in one array that binary search walks without touching a key. A point is found by fingerprint
+ * (probe.h): one byte per row, sixteen compared at once, and mostly a single row is looked at. */
+#ifndef KL_TREE_PAGE_H
+#define KL_TREE_PAGE_H
+
+/* ---- core/tree/tree.h ---- */
+/* core/tree/tree.h: the copy-on-write B+tree of ordered bytes.
+ *
+ * A tree is an immutable set of pages, written once, that hang below one root pointer; an empty tree is a null root.
+ * kl_tree_merge reads an old tree and a sorted run of changes, writes the pages of a new one that shares all that did
+ * not change, and says which pages the new one no longer uses. Nobody ever changes a page, so that a reader of any
+ * root needs no lock, and a failed merge leaves nothing to undo.
+ *
+ * The module knows neither files nor caches: pages come from a kl_tree_source and go to a kl_tree_sink. Bytes of a
+ * page: docs/format.md. Invariants TREE-1 ... and the sources: README.md.
+ *
+ * Keys are byte strings of 0 ... KL_TREE_KEY_MAX bytes in memcmp order. A value is stored in its leaf up to
+ * kl_tree_inline_max(page_size) bytes, above as a reference to an extent.
+ *
+ * Thread rules: every read from any thread at once; a cursor, a merge and a walk belong to one thread at a time. Page
+ * lifetime: what a source gives stays valid inside the caller's epoch; every slice that a read returns points into
+ * such a page (or into the cursor) and lives as long. */
+#ifndef KL_TREE_TREE_H
+#define KL_TREE_TREE_H
+
+enum {
+  KL_TREE_KEY_MAX = 1024,
+  KL_TREE_PAGE_MIN = 4096, /* bytes; page sizes are powers of two */
+  KL_TREE_PAGE_MAX = 65536,
+  KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
+  KL_TREE_POINTER_SIZE = 24,
+  KL_TREE_EXTENT_SIZE = 40
+};
+
+/* Where a page lies and what must be found there. All zero: there is none. */
+typedef struct kl_tree_pointer {
+  uint64_t address;
+  uint32_t length;   /* bytes as stored */
+  uint32_t checksum; /* CRC-32C of the bytes as stored */
+  uint64_t birth;    /* the version (checkpoint) that wrote it */
+} kl_tree_pointer;
+
+static inline bool kl_tree_pointer_is_null(const kl_tree_pointer *p) {
+  return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
+}
+
+/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to. */
+typedef struct kl_tree_extent {
+  uint64_t address;
+  uint64_t length; /* bytes of the value */
+  uint64_t stored; /* bytes as stored */
+  uint64_t birth;
+  uint32_t checksum; /* of the bytes as stored */
+} kl_tree_extent;
+
+/* -------- pages in and out -------- */
+
+typedef struct kl_tree_source {
+  /* The page that `pointer` names, whole and checked: the source compares the checksum and calls kl_tree_page_check
+   * once, when it brings the page into memory. The tree checks nothing again but that a child is of the level below
+   * its parent (a damaged tree cannot lead it in circles). The page starts at a multiple of 16. */
+  kl_status (*load)(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err);
+  /* A load of `pointer` is near: begin to fetch what it will need. Never fails, never waits. May be NULL. */
+  void (*prefetch)(void *context, const kl_tree_pointer *pointer);
+  /* Merges and walks, which take long, call this whenever they hold no page: the place to leave the epoch and enter it
+   * again. May be NULL. */
+  void (*pause)(void *context);
+  void *context;
+} kl_tree_source;
+
+typedef struct kl_tree_sink {
+  /* Places a page (`length` <= page size; the bytes are the caller's afterwards). Any failure ends the merge with that
+   * status; the owner of the sink then discards all that was placed. */
+  kl_status (*write)(void *context, const void *page, size_t length, kl_tree_pointer *out_pointer, kl_error *err);
+  /* Places a value that is too large for a leaf. NULL: such values are refused with KL_E_VALUE_SIZE. */
+  kl_status (*write_extent)(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err);
+  void *context;
+} kl_tree_sink;
+
+/* Called for each page and extent that the old tree uses and the new one does not, once, in no promised order. A page
+ * that the same merge had just placed may be among them (it was joined with its neighbour). Either may be NULL. A
+ * failure ends the merge. They count only when the merge succeeds. */
+typedef struct kl_tree_freed {
+  kl_status (*page)(void *context, const kl_tree_pointer *pointer, kl_error *err);
+  kl_status (*extent)(void *context, const kl_tree_extent *extent, kl_error *err);
+  void *context;
+} kl_tree_freed;
+
+/* The largest value that is stored in a leaf: about a quarter of the page, so that two rows of the largest size always
+ * share a page. */
+static inline size_t kl_tree_inline_max(uint32_t page_size) {
+  return page_size / 4 - 64;
+}
+
+/* Checks every byte that a reader relies on: sizes, counts, offsets, order, heads, fingerprints, child pointers.
+ * KL_OK, or KL_E_CORRUPT with what is wrong; KL_E_VERSION for a page of a newer format. Never reads outside of the
+ * `size` bytes at `page`. `pointer` is for the message, NULL allowed. */
+kl_status kl_tree_page_check(const uint8_t *page, size_t size, const kl_tree_pointer *pointer, kl_error *err);
+
+/* -------- reading -------- */
+
+typedef struct kl_tree_value {
+  kl_slice bytes; /* the value; with is_extent the reference as stored (kl_tree_value_extent) */
+  bool found;     /* kl_tree_get_many only: false leaves the rest zero */
+  bool is_extent;
+} kl_tree_value;
+
+void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent);
+
+/* KL_E_NOT_FOUND (without a message: it is an ordinary answer); KL_E_CORRUPT; whatever the source answers. A key longer
+ * than KL_TREE_KEY_MAX is in no tree. */
+kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
+                      kl_error *err);
+
+/* The same for many keys in any order, sixteen at a time, with their cache misses side by side. */
+kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
+                           size_t count, kl_tree_value *out_values, kl_error *err);
+
+/* The number of keys before `key`; exact, from the counts in inner pages: one path is read. */
+kl_status kl_tree_rank(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank,
+                       kl_error *err);
+/* The number of keys in the tree; reads the root. */
+kl_status kl_tree_rows(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+/* The number of keys in [low, high); `high` NULL: to the end. Exact; two paths are read. */
+kl_status kl_tree_count(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                        uint64_t *out_count, kl_error *err);
+/* The key number `rank`, counted from 0. `out_key` has KL_TREE_KEY_MAX bytes. KL_E_NOT_FOUND: there are not so many. */
+kl_status kl_tree_select(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t rank, uint8_t *out_key,
+                         size_t *out_size, kl_error *err);
+
+/* A key that cuts a range. */
+typedef struct kl_tree_split {
+  size_t size;
+  uint8_t key[KL_TREE_KEY_MAX];
+} kl_tree_split;
+
+/* Keys of the tree, ascending, that cut [low, high) into *out_count + 1 parts whose numbers of rows differ by at most
+ * one. Fewer than `wanted` where the range has not that many rows: no part is empty unless the range is. */
+kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                               const kl_slice *high, size_t wanted, kl_tree_split *out_splits, size_t *out_count,
+                               kl_error *err);
+
+/* The keys that a page is about: `low` <= key, and key < `high` where it has one. */
+typedef struct kl_tree_range {
+  kl_tree_split low, high;
+  bool has_high;
+} kl_tree_range;
+
+/* Finds out what is lost with a page that cannot be loaded, from the separators above it: the page that `wanted` names
+ * (which is not loaded) on the path to `key` (direction 0), or on the path to the next leaf before or behind that of
+ * `key` (-1, 1). KL_E_NOT_FOUND: it is on neither; errors of the source. `out_range` is some 2 KiB. */
+kl_status kl_tree_locate(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, int direction,
+                         const kl_tree_pointer *wanted, kl_tree_range *out_range, kl_error *err);
+
+/* -------- cursors -------- */
+
+/* A place in a tree. The caller owns the memory; nothing has to be freed. The fields are private. */
+typedef struct kl_tree_cursor {
+  const kl_tree_source *source;
+  kl_tree_pointer root;
+  uint32_t depth; /* pages on the stack; 0: nowhere */
+  struct {
+    kl_tree_pointer pointer;
+    const uint8_t *page; /* NULL: parked */
+    uint32_t index;
+    uint32_t level;
+  } stack[KL_TREE_LEVELS];
+  uint8_t key[KL_TREE_KEY_MAX]; /* of the row, where its page holds it in two parts */
+  const uint8_t *prefix_page;   /* whose prefix stands in `key` */
+} kl_tree_cursor;
+
+typedef struct kl_tree_row {
+  kl_slice key;
+  kl_tree_value value;
+} kl_tree_row;
+
+/* A cursor that is nowhere. `source` must outlive it. */
+void kl_tree_cursor_init(kl_tree_cursor *cursor, const kl_tree_source *source, const kl_tree_pointer *root);
+/* Each of these moves: KL_OK; KL_E_NOT_FOUND: there is no such row, and the cursor is nowhere; an error: likewise
+ * nowhere. */
+kl_status kl_tree_cursor_first(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_last(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_seek_ge(kl_tree_cursor *cursor, kl_slice key,
+                                 kl_error *err); /* the first row at or behind key */
+kl_status kl_tree_cursor_seek_le(kl_tree_cursor *cursor, kl_slice key,
+                                 kl_error *err); /* the last row at or before key */
+/* From nowhere: KL_E_NOT_FOUND. */
+kl_status kl_tree_cursor_next(kl_tree_cursor *cursor, kl_error *err);
+kl_status kl_tree_cursor_prev(kl_tree_cursor *cursor, kl_error *err);
+/* The row at the cursor: valid until it moves, is parked, or the epoch is left. KL_E_NOT_FOUND: it is nowhere. */
+kl_status kl_tree_cursor_row(kl_tree_cursor *cursor, kl_tree_row *out_row, kl_error *err);
+/* Forgets the pages, not the place: call it before the epoch is left. The next call, in another epoch, loads them
+ * again. */
+void kl_tree_cursor_park(kl_tree_cursor *cursor);
+
+/* -------- writing -------- */
+
+typedef enum kl_tree_change_kind { KL_TREE_PUT = 1, KL_TREE_PUT_EXTENT = 2, KL_TREE_DELETE = 3 } kl_tree_change_kind;
+
+typedef struct kl_tree_change {
+  kl_tree_change_kind kind;
+  kl_slice key;
+  kl_slice value;        /* KL_TREE_PUT */
+  kl_tree_extent extent; /* KL_TREE_PUT_EXTENT: already placed by the caller */
+} kl_tree_change;
+
+/* Changes in strictly ascending order of keys. KL_OK and a change, whose bytes stay valid until the next call;
+ * KL_E_NOT_FOUND: there are no more; anything else ends the merge with that status. */
+typedef struct kl_tree_changes {
+  kl_status (*next)(void *context, kl_tree_change *out_change, kl_error *err);
+  void *context;
+} kl_tree_changes;
+
+typedef struct kl_tree_merge_options {
+  kl_allocator *allocator;
+  uint32_t page_size;           /* KL_TREE_PAGE_MIN ... KL_TREE_PAGE_MAX, a power of two; one size for all of a tree */
+  uint32_t fill_percent;        /* how full pages are made, 50 ... 100; 0: 100 */
+  const kl_tree_source *source; /* of the old tree, and of what the sink placed; not needed for kl_tree_build */
+  const kl_tree_sink *sink;
+  const kl_tree_freed *freed; /* may be NULL */
+} kl_tree_merge_options;
+
+typedef struct kl_tree_merge_stats {
+  uint64_t puts;    /* rows put, new or in place of an old one */
+  uint64_t deletes; /* rows removed; deletes of what is absent are not counted, and rewrite nothing */
+  uint64_t pages_written, bytes_written, pages_freed;
+  uint64_t extents_written, extents_freed;
+  uint64_t rows; /* of the new tree, when the merge changed or built anything */
+} kl_tree_merge_stats;
+
+/* Old tree + changes -> new tree. Rewrites the paths to what changes, and neighbours of pages that would be left less
+ * than a third full. The old tree stays as it is. No effective change: *out_root is `root`, and nothing was written.
+ * Memory: for each level a copy of a page and the rows of about two pages, whatever the size of the trees or of the
+ * run. `out_stats` may be NULL. On failure *out_root is untouched. KL_E_INVALID (options, or changes out of order),
+ * KL_E_KEY_SIZE, KL_E_VALUE_SIZE (see kl_tree_sink), KL_E_NO_MEMORY, KL_E_CORRUPT, KL_E_LIMIT (too many levels), and
+ * whatever the callbacks answer. */
+kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
+                        kl_error *err);
+
+/* The same into an empty tree, for bulk loads: a delete is KL_E_INVALID; no source is needed. */
+kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_changes *rows, kl_tree_pointer *out_root,
+                        kl_tree_merge_stats *out_stats, kl_error *err);
+
+/* -------- walking -------- */
+
+typedef struct kl_tree_visitor {
+  /* Each may be NULL; a failure ends the walk with that status. */
+  kl_status (*page)(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err);
+  kl_status (*extent)(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err);
+  void *context;
+} kl_tree_visitor;
+
+/* Visits every page and extent of a tree, and checks what kl_tree_page_check cannot see in one page: that all keys of a
+ * child lie between the separators around it, and that the counts are right. KL_E_CORRUPT, KL_E_NO_MEMORY, and whatever
+ * the callbacks answer. `page_size` as in kl_tree_merge_options. */
+kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                       const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err);
+
+#endif
+
+enum {
+  TREE_MAGIC = 0x1a47504b, /* "KPG" and 0x1A */
+  TREE_VERSION = 1,
+  TREE_HEADER = 32,
+  TREE_AT_MAGIC = 0,
+  TREE_AT_VERSION = 4,
+  TREE_AT_LEVEL = 5,
+  TREE_AT_FLAGS = 6,
+  TREE_AT_LENGTH = 8,
+  TREE_AT_COUNT = 12,
+  TREE_AT_PREFIX = 14,
+  TREE_SLOT_EXTENT = 0x8000, /* in the key size of a leaf's slot: the value is a reference to an extent */
+  TREE_CHILD_SIZE = KL_TREE_POINTER_SIZE + 8
+};
+
+static inline uint32_t tree_page_level(const uint8_t *page) {
+  return page[TREE_AT_LEVEL];
+}
+static inline uint32_t tree_page_length(const uint8_t *page) {
+  return kl_load_u32_le(page + TREE_AT_LENGTH);
+}
+static inline uint32_t tree_page_count(const uint8_t *page) {
+  return kl_load_u16_le(page + TREE_AT_COUNT);
+}
+static inline uint32_t tree_page_prefix_size(const uint8_t *page) {
+  return kl_load_u16_le(page + TREE_AT_PREFIX);
+}
+
+/* The keys of a page: rows of a leaf, separators of an inner page (one fewer than children). */
+typedef struct tree_keys {
+  const uint8_t *page, *heads, *slots, *prefix;
+  uint32_t count, prefix_size;
+  bool is_leaf;
+} tree_keys;
+
+static inline uint32_t tree_leaf_heads_at(uint32_t count) {
+  return TREE_HEADER + ((count + 15) & ~UINT32_C(15));
+}
+static inline uint32_t tree_leaf_prefix_at(uint32_t count) {
+  return tree_leaf_heads_at(count) + 8 * count;
+}
+static inline uint32_t tree_inner_children_at(uint32_t children) {
+  return (TREE_HEADER + 6 * (children - 1) + 7) & ~UINT32_C(7);
+}
+static inline uint32_t tree_inner_prefix_at(uint32_t children) {
+  return tree_inner_children_at(children) + TREE_CHILD_SIZE * children;
+}
+
+static inline tree_keys tree_leaf_keys(const uint8_t *page) {
+  uint32_t count = tree_page_count(page);
+  const uint8_t *heads = page + tree_leaf_heads_at(count), *slots = heads + 4 * (size_t)count;
+  return (tree_keys){page, heads, slots, slots + 4 * (size_t)count, count, tree_page_prefix_size(page), true};
+}
+
+static inline tree_keys tree_inner_keys(const uint8_t *page) {
+  uint32_t children = tree_page_count(page), count = children - 1;
+  const uint8_t *heads = page + TREE_HEADER, *prefix = page + tree_inner_prefix_at(children);
+  return (tree_keys){page, heads, heads + 4 * (size_t)count, prefix, count, tree_page_prefix_size(page), false};
+}
+
+/* A key without the page's prefix. */
+static inline kl_slice tree_keys_suffix(const tree_keys *keys, uint32_t i) {
+  if (keys->is_leaf) {
+    const uint8_t *slot = keys->slots + 4 * (size_t)i;
+    return kl_slice_make(keys->page + kl_load_u16_le(slot), kl_load_u16_le(slot + 2) & (TREE_SLOT_EXTENT - 1));
+  }
+  const uint8_t *slot = keys->slots + 2 * (size_t)i;
+  uint32_t at = kl_load_u16_le(slot);
+  uint32_t end = i + 1 < keys->count ? kl_load_u16_le(slot + 2) : tree_page_length(keys->page);
+  return kl_slice_make(keys->page + at, end - at);
+}
+
+static inline void tree_leaf_value(const tree_keys *keys, uint32_t i, kl_tree_value *out) {
+  const uint8_t *slot = keys->slots + 4 * (size_t)i;
+  uint32_t field = kl_load_u16_le(slot + 2), at = kl_load_u16_le(slot) + (field & (TREE_SLOT_EXTENT - 1));
+  uint32_t end = i + 1 < keys->count ? kl_load_u16_le(slot + 4) : tree_page_length(keys->page);
+  out->bytes = kl_slice_make(keys->page + at, end - at);
+  out->found = true;
+  out->is_extent = (field & TREE_SLOT_EXTENT) != 0;
+}
+
+/* The whole key, put together in `out` (KL_TREE_KEY_MAX bytes). */
+static inline kl_slice tree_keys_copy(const tree_keys *keys, uint32_t i, uint8_t *out) {
+  kl_slice suffix = tree_keys_suffix(keys, i);
+  memcpy(out, keys->prefix, keys->prefix_size);
+  memcpy(out + keys->prefix_size, suffix.data, suffix.size);
+  return kl_slice_make(out, keys->prefix_size + suffix.size);
+}
+
+/* The first four bytes as a number that sorts as they do; missing ones count as zero, so that equal heads decide
+ * nothing. */
+static inline uint32_t tree_head(const uint8_t *data, size_t size) {
+  if (size >= 4) return kl_load_u32_be(data);
+  uint32_t head = 0;
+  for (size_t i = 0; i < size; i++) head |= (uint32_t)data[i] << (24 - 8 * i);
+  return head;
+}
+
+static inline size_t tree_common_prefix(kl_slice a, kl_slice b) {
+  size_t n = a.size < b.size ? a.size : b.size, i = 0;
+  const uint8_t *p = a.data, *q = b.data;
+  while (i < n && p[i] == q[i]) i++;
+  return i;
+}
+
+/* The first key that is not before `key`; *out_equal: it is `key`. */
+static inline uint32_t tree_keys_search(const tree_keys *keys, kl_slice key, bool *out_equal) {
+  *out_equal = false;
+  if (keys->prefix_size != 0) {
+    size_t n = key.size < keys->prefix_size ? key.size : keys->prefix_size;
+    int order = n != 0 ? memcmp(key.data, keys->prefix, n) : 0;
+    if (order < 0 || (order == 0 && key.size < keys->prefix_size)) return 0;
+    if (order > 0) return keys->count;
+    key = kl_slice_make((const uint8_t *)key.data + keys->prefix_size, key.size - keys->prefix_size);
+  }
+  uint32_t head = tree_head(key.data, key.size), low = 0, left = keys->count;
+  while (left > 1) { /* without branches that depend on the keys */
+    uint32_t half = left / 2;
+    low += kl_load_u32_le(keys->heads + 4 * (size_t)(low + half - 1)) < head ? half : 0;
+    left -= half;
+  }
+  if (left == 1 && kl_load_u32_le(keys->heads + 4 * (size_t)low) < head) low++;
+  uint32_t high = keys->count;
+  while (low < high && kl_load_u32_le(keys->heads + 4 * (size_t)low) == head) { /* equal heads: the rest decides */
+    uint32_t middle = low + (high - low) / 2;
+    if (kl_load_u32_le(keys->heads + 4 * (size_t)middle) != head) {
+      high = middle;
+      continue;
+    }
+    int order = kl_slice_compare(tree_keys_suffix(keys, middle), key);
+    if (order == 0) {
+      *out_equal = true;
+      return middle;
+    }
+    if (order < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+/* The child whose range holds `key`. */
+static inline uint32_t tree_inner_search(const uint8_t *page, kl_slice key) {
+  tree_keys keys = tree_inner_keys(page);
+  bool equal;
+  uint32_t i = tree_keys_search(&keys, key, &equal);
+  return i + (equal ? 1 : 0);
+}
+
+static inline const uint8_t *tree_inner_child_at(const uint8_t *page, uint32_t i) {
+  return page + tree_inner_children_at(tree_page_count(page)) + (size_t)KL_TREE_POINTER_SIZE * i;
+}
+
+static inline void tree_pointer_decode(const uint8_t *from, kl_tree_pointer *out) {
+  out->address = kl_load_u64_le(from);
+  out->length = kl_load_u32_le(from + 8);
+  out->checksum = kl_load_u32_le(from + 12);
+  out->birth = kl_load_u64_le(from + 16);
+}
+static inline void tree_pointer_encode(const kl_tree_pointer *pointer, uint8_t *to) {
+  kl_store_u64_le(to, pointer->address);
+  kl_store_u32_le(to + 8, pointer->length);
+  kl_store_u32_le(to + 12, pointer->checksum);
+  kl_store_u64_le(to + 16, pointer->birth);
+}
+void tree_extent_encode(const kl_tree_extent *extent, uint8_t *to);
+void tree_extent_decode(const uint8_t *from, kl_tree_extent *out);
+
+static inline void tree_inner_child(const uint8_t *page, uint32_t i, kl_tree_pointer *out) {
+  tree_pointer_decode(tree_inner_child_at(page, i), out);
+}
+/* The number of rows below a child. */
+static inline uint64_t tree_inner_rows(const uint8_t *page, uint32_t i) {
+  uint32_t children = tree_page_count(page);
+  return kl_load_u64_le(page + tree_inner_children_at(children) + (size_t)KL_TREE_POINTER_SIZE * children +
+                        8 * (size_t)i);
+}
+
+/* -------- making pages -------- */
+
+/* An entry on its way into a page: the key's bytes, then the value's, at `data + at`. In a leaf the value is the
+ * row's, or an encoded extent; in an inner page it is an encoded pointer and the number of rows (TREE_CHILD_SIZE
+ * bytes), and the key is the least key that may be below it. Entries lie in order without gaps, which makes the size
+ * of a run O(1). */
+typedef struct tree_entry {
+  size_t at;
+  uint32_t value_size;
+  uint16_t key_size;
+  bool is_extent;
+} tree_entry;
+
+static inline kl_slice tree_entry_key(const uint8_t *data, const tree_entry *entry) {
+  return kl_slice_make(data + entry->at, entry->key_size);
+}
+
+/* Bytes of a page of `count` entries; `level` 0 makes a leaf. */
+size_t tree_page_size_of(const uint8_t *data, const tree_entry *entries, size_t count, uint32_t level);
+/* Writes that page into `out`, zeroing what no field covers; returns its length. Its size must fit. */
+size_t tree_page_encode(const uint8_t *data, const tree_entry *entries, size_t count, uint32_t level, uint8_t *out);
+
+/* -------- following pointers -------- */
+
+enum { TREE_LEVEL_ANY = KL_TREE_LEVELS }; /* for a root */
+
+kl_status tree_level_wrong(const kl_tree_pointer *pointer, uint32_t found, uint32_t wanted, kl_error *err);
+
+/* Loads a page and sees to it that it is of the level that its parent promises (TREE-3). */
+static inline kl_status tree_load(const kl_tree_source *source, const kl_tree_pointer *pointer, uint32_t level,
+                                  const uint8_t **out_page, kl_error *err) {
+  kl_status status = source->load(source->context, pointer, out_page, err);
+  if (status != KL_OK) return status;
+  if (level != TREE_LEVEL_ANY && tree_page_level(*out_page) != level) {
+    return tree_level_wrong(pointer, tree_page_level(*out_page), level, err);
+  }
+  return KL_OK;
+}
+
+/* Own copies of pages, one per level, for whoever reads on for longer than an epoch should last. */
+typedef struct tree_frames {
+  kl_allocator *allocator;
+  const kl_tree_source *source;
+  uint32_t page_size;
+  uint8_t *page[KL_TREE_LEVELS];
+} tree_frames;
+
+/* The page, in the frame of its level; there until the next load of that level. KL_E_NO_MEMORY, as tree_load
+ * otherwise. */
+kl_status tree_frames_load(tree_frames *frames, const kl_tree_pointer *pointer, uint32_t level,
+                           const uint8_t **out_page, kl_error *err);
+void tree_frames_free(tree_frames *frames);
+
+#endif
+
+typedef struct tree_level {
+  uint8_t *data;
+  size_t data_size, data_capacity;
+  tree_entry *entries;
+  size_t count, capacity;
+  size_t start;                 /* the page in progress begins at this entry; those before it are a full page */
+  uint8_t low[KL_TREE_KEY_MAX]; /* level 0: a key behind all before the first entry, and not behind the first entry */
+  size_t low_size;
+} tree_level;
+
+typedef struct tree_builder {
+  kl_allocator *allocator;
+  const kl_tree_sink *sink;
+  uint32_t page_size;
+  size_t target;    /* bytes at which a page is full */
+  size_t underfull; /* bytes below which it is joined with a neighbour */
+  uint8_t *page;    /* being encoded */
+  kl_tree_merge_stats *stats;
+  tree_level level[KL_TREE_LEVELS];
+} tree_builder;
+
+/* KL_E_INVALID (page size, fill, sink), KL_E_NO_MEMORY. `stats` outlives the builder. */
+kl_status tree_builder_init(tree_builder *builder, const kl_tree_merge_options *options, kl_tree_merge_stats *stats,
+                            kl_error *err);
+void tree_builder_free(tree_builder *builder);
+
+/* Adds a row. `low`: a key behind everything that was added before and not behind this one; it counts only where
+ * nothing is pending at level 0 (the row is the first, or the first behind a subtree). */
+kl_status tree_builder_row(tree_builder *builder, kl_slice low, kl_slice key, kl_slice value, bool is_extent,
+                           kl_error *err);
+
+/* Tries to add a page of `level` with all that hangs below it. *out_taken false: what is pending would be left too
+ * small; the caller opens the page and adds its contents instead. */
+kl_status tree_builder_take(tree_builder *builder, uint32_t level, kl_slice low, const kl_tree_pointer *pointer,
+                            uint64_t rows, bool *out_taken, kl_error *err);
+
+/* The highest level that holds entries; KL_TREE_LEVELS: none does. */
+uint32_t tree_builder_top(const tree_builder *builder);
+bool tree_builder_is_underfull(const tree_builder *builder, uint32_t level);
+/* Writes all that is pending at this level. */
+kl_status tree_builder_flush(tree_builder *builder, uint32_t level, kl_error *err);
+
+/* Takes back the last entry of level + 1 (there is one) into *out_pointer and its low key. */
+void tree_builder_untake(tree_builder *builder, uint32_t level, kl_tree_pointer *out_pointer, uint8_t *low,
+                         size_t *out_low_size);
+/* Puts the contents of a page of `level`, whose low key is `low`, in front of what is pending there. */
+kl_status tree_builder_prepend(tree_builder *builder, uint32_t level, const uint8_t *page, kl_slice low, kl_error *err);
+
+#endif
+
+kl_status tree_builder_init(tree_builder *builder, const kl_tree_merge_options *options, kl_tree_merge_stats *stats,
+                            kl_error *err) {
+  uint32_t page_size = options->page_size, fill = options->fill_percent == 0 ? 100 : options->fill_percent;
+  memset(builder, 0, sizeof *builder);
+  if (page_size < KL_TREE_PAGE_MIN || page_size > KL_TREE_PAGE_MAX || (page_size & (page_size - 1)) != 0) {
+    return kl_fail(err, KL_E_INVALID, "tree: page size %u is not a power of two from 4096 to 65536",
+                   (unsigned)page_size);
+  }
+  if (fill < 50 || fill > 100)
+    return kl_fail(err, KL_E_INVALID, "tree: fill of %u percent; give 50 to 100", (unsigned)fill);
+  if (options->sink == NULL || options->sink->write == NULL) {
+    return kl_fail(err, KL_E_INVALID, "tree: no sink; give one that places pages");
+  }
+  builder->allocator = options->allocator;
+  builder->sink = options->sink;
+  builder->page_size = page_size;
+  builder->target = (size_t)page_size * fill / 100;
+  builder->underfull = page_size / 3;
+  builder->stats = stats;
+  builder->page = kl_alloc(options->allocator, page_size);
+  if (builder->page == NULL)
+    return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a page of %u bytes", (unsigned)page_size);
+  return KL_OK;
+}
+
+static void tree_level_free(kl_allocator *allocator, tree_level *level) {
+  if (level->data != NULL) kl_free(allocator, level->data, level->data_capacity);
+  if (level->entries != NULL) kl_free(allocator, level->entries, level->capacity * sizeof *level->entries);
+}
+
+void tree_builder_free(tree_builder *builder) {
+  for (size_t i = 0; i < KL_TREE_LEVELS; i++) tree_level_free(builder->allocator, &builder->level[i]);
+  if (builder->page != NULL) kl_free(builder->allocator, builder->page, builder->page_size);
+}
+
+static kl_status tree_level_reserve(tree_builder *builder, tree_level *level, size_t bytes, kl_error *err) {
+  size_t needed = level->data_size + bytes;
+  if (needed > level->data_capacity) {
+    size_t capacity = level->data_capacity == 0 ? (size_t)builder->page_size * 2 : level->data_capacity;
+    while (capacity < needed) capacity *= 2;
+    uint8_t *data = kl_realloc(builder->allocator, level->data, level->data_capacity, capacity);
+    if (data == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for %zu bytes of pending rows", capacity);
+    level->data = data;
+    level->data_capacity = capacity;
+  }
+  if (level->count == level->capacity) {
+    size_t capacity = level->capacity == 0 ? builder->page_size / 64 : level->capacity * 2, unit = sizeof(tree_entry);
+    tree_entry *entries = kl_realloc(builder->allocator, level->entries, level->capacity * unit, capacity * unit);
+    if (entries == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for %zu pending rows", capacity);
+    level->entries = entries;
+    level->capacity = capacity;
+  }
+  return KL_OK;
+}
+
+static size_t tree_level_bytes(const tree_level *level, size_t from, size_t to, uint32_t number) {
+  return tree_page_size_of(level->data, level->entries + from, to - from, number);
+}
+
+static kl_status tree_builder_add(tree_builder *builder, uint32_t number, kl_slice key, kl_slice value, bool is_extent,
+                                  kl_error *err);
+
+/* The shortest key that is behind `before` and not behind `key`. */
+static size_t tree_separator_size(kl_slice before, kl_slice key) {
+  size_t common = tree_common_prefix(before, key);
+  KL_ASSERT(common < key.size); /* before < key, so key goes on where they part */
+  return common + 1;
+}
+
+/* Takes the first `n` entries away. */
+static void tree_level_drop(tree_level *level, size_t n) {
+  size_t bytes = n == level->count ? level->data_size : level->entries[n].at;
+  memmove(level->data, level->data + bytes, level->data_size - bytes);
+  level->data_size -= bytes;
+  level->count -= n;
+  for (size_t i = 0; i < level->count; i++) {
+    level->entries[i] = level->entries[i + n];
+    level->entries[i].at -= bytes;
+  }
+  level->start = level->start > n ? level->start - n : 0;
+}
+
+static uint64_t tree_level_rows(const tree_level *level, size_t n, uint32_t number) {
+  if (number == 0) return n;
+  uint64_t rows = 0;
+  for (size_t i = 0; i < n; i++) {
+    const tree_entry *entry = &level->entries[i];
+    rows += kl_load_u64_le(level->data + entry->at + entry->key_size + KL_TREE_POINTER_SIZE);
+  }
+  return rows;
+}
+
+/* Writes the first `n` entries as a page, which becomes an entry of the level above. */
+static kl_status tree_builder_emit(tree_builder *builder, uint32_t number, size_t n, kl_error *err) {
+  tree_level *level = &builder->level[number];
+  kl_tree_pointer pointer = {0};
+  uint8_t child[TREE_CHILD_SIZE], low_copy[KL_TREE_KEY_MAX];
+  if (number + 1 == KL_TREE_LEVELS) {
+    return kl_fail(err, KL_E_LIMIT, "tree: more than %d levels; use larger pages or shorter keys", KL_TREE_LEVELS);
+  }
+  if (tree_level_bytes(level, 0, n, number) > builder->page_size) {
+    return KL_BROKEN(err, "TREE-2: a page of level %u does not fit", (unsigned)number);
+  }
+  size_t length = tree_page_encode(level->data, level->entries, n, number, builder->page);
+  kl_status status = builder->sink->write(builder->sink->context, builder->page, length, &pointer, err);
+  if (status != KL_OK) return status;
+  builder->stats->pages_written++;
+  builder->stats->bytes_written += length;
+  tree_pointer_encode(&pointer, child);
+  kl_store_u64_le(child + KL_TREE_POINTER_SIZE, tree_level_rows(level, n, number));
+  kl_slice low = number == 0 ? kl_slice_make(level->low, level->low_size) : tree_entry_key(level->data, level->entries);
+  memcpy(low_copy, low.data, low.size);
+  low.data = low_copy;
+  if (number == 0 && n < level->count) {
+    kl_slice next = tree_entry_key(level->data, &level->entries[n]);
+    level->low_size = tree_separator_size(tree_entry_key(level->data, &level->entries[n - 1]), next);
+    memcpy(level->low, next.data, level->low_size);
+  }
+  tree_level_drop(level, n);
+  return tree_builder_add(builder, number + 1, low, kl_slice_make(child, sizeof child), false, err);
+}
+
+/* Adds an entry; writes a page when a third one begins. The recursion goes up one level at a time. */
+static kl_status tree_builder_add(tree_builder *builder, uint32_t number, kl_slice key, kl_slice value, bool is_extent,
+                                  kl_error *err) {
+  tree_level *level = &builder->level[number];
+  kl_status status = tree_level_reserve(builder, level, key.size + value.size, err);
+  if (status != KL_OK) return status;
+  level->entries[level->count++] = (tree_entry){level->data_size, (uint32_t)value.size, (uint16_t)key.size, is_extent};
+  if (key.size != 0) memcpy(level->data + level->data_size, key.data, key.size);
+  if (value.size != 0) memcpy(level->data + level->data_size + key.size, value.data, value.size);
+  level->data_size += key.size + value.size;
+  size_t least = number == 0 ? 1 : 2; /* entries of a page */
+  if (level->count - 1 - level->start < least) return KL_OK;
+  if (tree_level_bytes(level, level->start, level->count, number) <= builder->target) return KL_OK;
+  if (level->start != 0) status = tree_builder_emit(builder, number, level->start, err);
+  level->start = level->count - 1;
+  return status;
+}
+
+kl_status tree_builder_row(tree_builder *builder, kl_slice low, kl_slice key, kl_slice value, bool is_extent,
+                           kl_error *err) {
+  tree_level *leaf = &builder->level[0];
+  if (leaf->count == 0) {
+    if (low.size != 0) memcpy(leaf->low, low.data, low.size);
+    leaf->low_size = low.size;
+  }
+  return tree_builder_add(builder, 0, key, value, is_extent, err);
+}
+
+uint32_t tree_builder_top(const tree_builder *builder) {
+  for (uint32_t i = KL_TREE_LEVELS; i > 0; i--) {
+    if (builder->level[i - 1].count != 0) return i - 1;
+  }
+  return KL_TREE_LEVELS;
+}
+
+bool tree_builder_is_underfull(const tree_builder *builder, uint32_t number) {
+  const tree_level *level = &builder->level[number];
+  if (level->count == 0) return false;
+  if (number > 0 && level->count < 2) return true;
+  return tree_level_bytes(level, 0, level->count, number) < builder->underfull;
+}
+
+kl_status tree_builder_flush(tree_builder *builder, uint32_t number, kl_error *err) {
+  tree_level *level = &builder->level[number];
+  size_t least = number == 0 ? 1 : 2, end = level->count;
+  if (end == 0) return KL_OK;
+  if (level->start != 0 && tree_level_bytes(level, 0, end, number) <= builder->page_size) level->start = 0;
+  if (level->start != 0) {
+    size_t cut = level->start;
+    if (end - cut < least || tree_level_bytes(level, cut, end, number) < builder->underfull) {
+      /* Share evenly: move the cut left while the right page stays the smaller one. */
+      while (cut > least && tree_level_bytes(level, cut - 1, end, number) <= builder->page_size &&
+             (end - cut < least ||
+              tree_level_bytes(level, cut - 1, end, number) <= tree_level_bytes(level, 0, cut - 1, number))) {
+        cut--;
+      }
+    }
+    kl_status status = tree_builder_emit(builder, number, cut, err);
+    if (status != KL_OK) return status;
+  }
+  return tree_builder_emit(builder, number, level->count, err);
+}
+
+kl_status tree_builder_take(tree_builder *builder, uint32_t number, kl_slice low, const kl_tree_pointer *pointer,
+                            uint64_t rows, bool *out_taken, kl_error *err) {
+  uint8_t child[TREE_CHILD_SIZE];
+  *out_taken = false;
+  for (uint32_t i = 0; i <= number; i++) {
+    if (tree_builder_is_underfull(builder, i)) return KL_OK;
+    kl_status status = tree_builder_flush(builder, i, err);
+    if (status != KL_OK) return status;
+  }
+  tree_pointer_encode(pointer, child);
+  kl_store_u64_le(child + KL_TREE_POINTER_SIZE, rows);
+  *out_taken = true;
+  return tree_builder_add(builder, number + 1, low, kl_slice_make(child, sizeof child), false, err);
+}
+
+void tree_builder_untake(tree_builder *builder, uint32_t number, kl_tree_pointer *out_pointer, uint8_t *low,
+                         size_t *out_low_size) {
+  tree_level *above = &builder->level[number + 1];
+  const tree_entry *entry = &above->entries[above->count - 1];
+  memcpy(low, above->data + entry->at, entry->key_size);
+  *out_low_size = entry->key_size;
+  tree_pointer_decode(above->data + entry->at + entry->key_size, out_pointer);
+  above->data_size = entry->at;
+  above->count--;
+  if (above->start >= above->count)
+    above->start = 0; /* the page in progress is gone; the full one is now in progress */
+}
+
+kl_status tree_builder_prepend(tree_builder *builder, uint32_t number, const uint8_t *page, kl_slice low,
+                               kl_error *err) {
+  tree_level *level = &builder->level[number], old = *level;
+  uint8_t key[KL_TREE_KEY_MAX];
+  kl_status status = KL_OK;
+  memset(level, 0, sizeof *level);
+  memcpy(level->low, low.data, low.size);
+  level->low_size = low.size;
+  tree_keys keys = number == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
+  for (uint32_t i = 0; i < tree_page_count(page) && status == KL_OK; i++) {
+    if (number == 0) {
+      kl_tree_value value;
+      tree_leaf_value(&keys, i, &value);
+      status = tree_builder_add(builder, 0, tree_keys_copy(&keys, i, key), value.bytes, value.is_extent, err);
+    } else {
+      uint8_t child[TREE_CHILD_SIZE];
+      memcpy(child, tree_inner_child_at(page, i), KL_TREE_POINTER_SIZE);
+      kl_store_u64_le(child + KL_TREE_POINTER_SIZE, tree_inner_rows(page, i));
+      kl_slice least = i == 0 ? low : tree_keys_copy(&keys, i - 1, key);
+      status = tree_builder_add(builder, number, least, kl_slice_make(child, sizeof child), false, err);
+    }
+  }
+  for (size_t i = 0; i < old.count && status == KL_OK; i++) {
+    const tree_entry *entry = &old.entries[i];
+    kl_slice value = kl_slice_make(old.data + entry->at + entry->key_size, entry->value_size);
+    status = tree_builder_add(builder, number, tree_entry_key(old.data, entry), value, entry->is_extent, err);
+  }
+  tree_level_free(builder->allocator, &old);
+  return status;
+}
+
+/* ---- core/tree/cursor.c ---- */
+/* core/tree/cursor.c: places in a tree. A cursor keeps the path from the root (pages have no pointers to their parents
+ * or neighbours, as those would have to be rewritten with them), and moves to the next leaf through the lowest page of
+ * the path that has another child. */
+
+/* ---- core/tree/leaf.h ---- */
+/* core/tree/leaf.h: the rows of a leaf, for whoever reads many of them: a scan that asks a cursor for each row pays two
+ * calls a row, and this costs none.
+ *
+ * kl_tree_cursor_leaf shows the leaf that a cursor stands in; the functions below read it; kl_tree_cursor_stand puts
+ * the cursor on another row of it. All that is shown is valid as the cursor's row is: until the cursor moves to another
+ * leaf, is parked, or the epoch is left. */
+#ifndef KL_TREE_LEAF_H
+#define KL_TREE_LEAF_H
+
+typedef struct kl_tree_leaf {
+  tree_keys keys;  /* private */
+  uint32_t index;  /* the row at the cursor */
+  uint32_t count;  /* rows of the leaf */
+  kl_slice prefix; /* what every key of it begins with */
+} kl_tree_leaf;
+
+/* KL_E_NOT_FOUND: the cursor is nowhere. Errors as kl_tree_cursor_row. */
+kl_status kl_tree_cursor_leaf(kl_tree_cursor *cursor, kl_tree_leaf *out_leaf, kl_error *err);
+/* `index` < leaf->count, of the leaf that was shown last. */
+void kl_tree_cursor_stand(kl_tree_cursor *cursor, uint32_t index);
+
+/* The key without the prefix. */
+static inline kl_slice kl_tree_leaf_suffix(const kl_tree_leaf *leaf, uint32_t i) {
+  return tree_keys_suffix(&leaf->keys, i);
+}
+static inline void kl_tree_leaf_value(const kl_tree_leaf *leaf, uint32_t i, kl_tree_value *out_value) {
+  tree_leaf_value(&leaf->keys, i, out_value);
+}
+/* The whole key, put together in `out` (KL_TREE_KEY_MAX bytes). */
+static inline kl_slice kl_tree_leaf_key(const kl_tree_leaf *leaf, uint32_t i, uint8_t *out) {
+  return tree_keys_copy(&leaf->keys, i, out);
+}
+
+/* Of a whole page: 0 is a leaf. */
+static inline uint32_t kl_tree_page_level(const uint8_t *page) {
+  return tree_page_level(page);
+}
+
+#endif
+
+void kl_tree_cursor_init(kl_tree_cursor *cursor, const kl_tree_source *source, const kl_tree_pointer *root) {
+  cursor->source = source;
+  cursor->root = *root;
+  cursor->depth = 0;
+  cursor->prefix_page = NULL;
+}
+
+void kl_tree_cursor_park(kl_tree_cursor *cursor) {
+  for (uint32_t i = 0; i < cursor->depth; i++) cursor->stack[i].page = NULL;
+  cursor->prefix_page = NULL;
+}
+
+static kl_status tree_cursor_nowhere(kl_tree_cursor *cursor, kl_status status) {
+  cursor->depth = 0;
+  cursor->prefix_page = NULL;
+  return status;
+}
+
+/* The page at this place of the stack, loaded again after the cursor was parked. */
+static inline kl_status tree_cursor_page(kl_tree_cursor *cursor, uint32_t at, const uint8_t **out_page, kl_error *err) {
+  if (cursor->stack[at].page == NULL) {
+    kl_status status =
+        tree_load(cursor->source, &cursor->stack[at].pointer, cursor->stack[at].level, &cursor->stack[at].page, err);
+    if (status != KL_OK) {
+      cursor->stack[at].page = NULL;
+      return status;
+    }
+  }
+  *out_page = cursor->stack[at].page;
+  return KL_OK;
+}
+
+static kl_status tree_cursor_push(kl_tree_cursor *cursor, const kl_tree_pointer *pointer, uint32_t level,
+                                  const uint8_t **out_page, kl_error *err) {
+  kl_status status = tree_load(cursor->source, pointer, level, out_page, err);
+  if (status != KL_OK) return status;
+  cursor->stack[cursor->depth].pointer = *pointer;
+  cursor->stack[cursor->depth].page = *out_page;
+  cursor->stack[cursor->depth].level = tree_page_level(*out_page);
+  cursor->stack[cursor->depth].index = 0;
+  cursor->depth++;
+  return KL_OK;
+}
+
+/* Asks for the leaf behind the one that was just entered, so that a scan finds it there. */
+static void tree_cursor_ahead(const kl_tree_cursor *cursor, int direction) {
+  if (cursor->source->prefetch == NULL || cursor->depth < 2) return;
+  const uint8_t *parent = cursor->stack[cursor->depth - 2].page;
+  uint32_t index = cursor->stack[cursor->depth - 2].index;
+  kl_tree_pointer pointer;
+  if (parent == NULL || (direction < 0 && index == 0)) return;
+  if (direction > 0 && index + 1 >= tree_page_count(parent)) return;
+  tree_inner_child(parent, direction > 0 ? index + 1 : index - 1, &pointer);
+  cursor->source->prefetch(cursor->source->context, &pointer);
+}
+
+/* From the page on top of the stack down to a leaf, by the first or the last child. */
+static kl_status tree_cursor_edge(kl_tree_cursor *cursor, int direction, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  while (status == KL_OK) {
+    uint32_t level = tree_page_level(page), last = tree_page_count(page) - 1;
+    uint32_t index = direction > 0 ? 0 : last;
+    kl_tree_pointer child;
+    cursor->stack[cursor->depth - 1].index = index;
+    if (level == 0) {
+      tree_cursor_ahead(cursor, direction);
+      return KL_OK;
+    }
+    tree_inner_child(page, index, &child);
+    status = tree_cursor_push(cursor, &child, level - 1, &page, err);
+  }
+  return tree_cursor_nowhere(cursor, status);
+}
+
+static kl_status tree_cursor_end(kl_tree_cursor *cursor, int direction, kl_error *err) {
+  const uint8_t *page = NULL;
+  (void)tree_cursor_nowhere(cursor, KL_OK);
+  if (kl_tree_pointer_is_null(&cursor->root)) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_push(cursor, &cursor->root, TREE_LEVEL_ANY, &page, err);
+  return status == KL_OK ? tree_cursor_edge(cursor, direction, err) : status;
+}
+
+kl_status kl_tree_cursor_first(kl_tree_cursor *cursor, kl_error *err) {
+  return tree_cursor_end(cursor, 1, err);
+}
+
+kl_status kl_tree_cursor_last(kl_tree_cursor *cursor, kl_error *err) {
+  return tree_cursor_end(cursor, -1, err);
+}
+
+/* From the end of a leaf to the next one in this direction. */
+static kl_status tree_cursor_leave_leaf(kl_tree_cursor *cursor, int direction, kl_error *err) {
+  cursor->depth--;
+  while (cursor->depth > 0) {
+    const uint8_t *page = NULL;
+    kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+    if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+    uint32_t *index = &cursor->stack[cursor->depth - 1].index;
+    if (direction > 0 ? *index + 1 < tree_page_count(page) : *index > 0) {
+      kl_tree_pointer child;
+      *index = direction > 0 ? *index + 1 : *index - 1;
+      tree_inner_child(page, *index, &child);
+      status = tree_cursor_push(cursor, &child, tree_page_level(page) - 1, &page, err);
+      return status == KL_OK ? tree_cursor_edge(cursor, direction, err) : tree_cursor_nowhere(cursor, status);
+    }
+    cursor->depth--;
+  }
+  return tree_cursor_nowhere(cursor, KL_E_NOT_FOUND);
+}
+
+kl_status kl_tree_cursor_next(kl_tree_cursor *cursor, kl_error *err) {
+  const uint8_t *page = NULL;
+  if (cursor->depth == 0) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  uint32_t *index = &cursor->stack[cursor->depth - 1].index;
+  if (*index + 1 < tree_page_count(page)) {
+    ++*index;
+    return KL_OK;
+  }
+  return tree_cursor_leave_leaf(cursor, 1, err);
+}
+
+kl_status kl_tree_cursor_prev(kl_tree_cursor *cursor, kl_error *err) {
+  const uint8_t *page = NULL;
+  if (cursor->depth == 0) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  uint32_t *index = &cursor->stack[cursor->depth - 1].index;
+  if (*index > 0) {
+    --*index;
+    return KL_OK;
+  }
+  return tree_cursor_leave_leaf(cursor, -1, err);
+}
+
+/* To the leaf whose range holds `key`; *out_index: its first row at or behind it, perhaps one past the last. */
+static kl_status tree_cursor_descend(kl_tree_cursor *cursor, kl_slice key, uint32_t *out_index, uint32_t *out_count,
+                                     bool *out_equal, kl_error *err) {
+  const uint8_t *page = NULL;
+  (void)tree_cursor_nowhere(cursor, KL_OK);
+  if (kl_tree_pointer_is_null(&cursor->root)) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_push(cursor, &cursor->root, TREE_LEVEL_ANY, &page, err);
+  while (status == KL_OK && tree_page_level(page) > 0) {
+    uint32_t index = tree_inner_search(page, key);
+    kl_tree_pointer child;
+    cursor->stack[cursor->depth - 1].index = index;
+    tree_inner_child(page, index, &child);
+    status = tree_cursor_push(cursor, &child, tree_page_level(page) - 1, &page, err);
+  }
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  tree_keys keys = tree_leaf_keys(page);
+  *out_index = tree_keys_search(&keys, key, out_equal);
+  *out_count = keys.count;
+  return KL_OK;
+}
+
+kl_status kl_tree_cursor_seek_ge(kl_tree_cursor *cursor, kl_slice key, kl_error *err) {
+  uint32_t index = 0, count = 0;
+  bool equal = false;
+  kl_status status = tree_cursor_descend(cursor, key, &index, &count, &equal, err);
+  if (status != KL_OK) return status;
+  if (index == count) return tree_cursor_leave_leaf(cursor, 1, err);
+  cursor->stack[cursor->depth - 1].index = index;
+  return KL_OK;
+}
+
+kl_status kl_tree_cursor_seek_le(kl_tree_cursor *cursor, kl_slice key, kl_error *err) {
+  uint32_t index = 0, count = 0;
+  bool equal = false;
+  kl_status status = tree_cursor_descend(cursor, key, &index, &count, &equal, err);
+  if (status != KL_OK) return status;
+  if (!equal && index == 0) return tree_cursor_leave_leaf(cursor, -1, err);
+  cursor->stack[cursor->depth - 1].index = equal ? index : index - 1;
+  return KL_OK;
+}
+
+kl_status kl_tree_cursor_row(kl_tree_cursor *cursor, kl_tree_row *out_row, kl_error *err) {
+  const uint8_t *page = NULL;
+  if (cursor->depth == 0) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  tree_keys keys = tree_leaf_keys(page);
+  uint32_t index = cursor->stack[cursor->depth - 1].index;
+  tree_leaf_value(&keys, index, &out_row->value);
+  out_row->key = tree_keys_suffix(&keys, index);
+  if (keys.prefix_size == 0) return KL_OK;
+  if (cursor->prefix_page != page) { /* once a leaf */
+    memcpy(cursor->key, keys.prefix, keys.prefix_size);
+    cursor->prefix_page = page;
+  }
+  memcpy(cursor->key + keys.prefix_size, out_row->key.data, out_row->key.size);
+  out_row->key = kl_slice_make(cursor->key, keys.prefix_size + out_row->key.size);
+  return KL_OK;
+}
+
+kl_status kl_tree_cursor_leaf(kl_tree_cursor *cursor, kl_tree_leaf *out_leaf, kl_error *err) {
+  const uint8_t *page = NULL;
+  if (cursor->depth == 0) return KL_E_NOT_FOUND;
+  kl_status status = tree_cursor_page(cursor, cursor->depth - 1, &page, err);
+  if (status != KL_OK) return tree_cursor_nowhere(cursor, status);
+  out_leaf->keys = tree_leaf_keys(page);
+  out_leaf->index = cursor->stack[cursor->depth - 1].index;
+  out_leaf->count = out_leaf->keys.count;
+  out_leaf->prefix = kl_slice_make(out_leaf->keys.prefix, out_leaf->keys.prefix_size);
+  return KL_OK;
+}
+
+void kl_tree_cursor_stand(kl_tree_cursor *cursor, uint32_t index) {
+  cursor->stack[cursor->depth - 1].index = index;
+}
+
+/* ---- core/tree/locate.c ---- */
+/* core/tree/locate.c: which keys a page is about, told from the pages above it. */
+
+/* A page on the way down, and what the separators say of it. */
+typedef struct tree_place {
+  kl_tree_pointer pointer;
+  uint32_t level; /* or TREE_LEVEL_ANY */
+  kl_tree_range range;
+} tree_place;
+
+static bool tree_pointer_equal(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+/* From an inner page to its child `i`. */
+static void tree_place_child(tree_place *place, const uint8_t *page, uint32_t i) {
+  tree_keys keys = tree_inner_keys(page);
+  if (i > 0) place->range.low.size = tree_keys_copy(&keys, i - 1, place->range.low.key).size;
+  if (i < keys.count) {
+    place->range.high.size = tree_keys_copy(&keys, i, place->range.high.key).size;
+    place->range.has_high = true;
+  }
+  tree_inner_child(page, i, &place->pointer);
+  place->level = tree_page_level(page) - 1;
+}
+
+/* Down to `wanted` by the child of `key`, or by the first (edge 1) or last (edge -1) child. With `beside` NULL or not
+ * filled: no page on the way had a child beside the one taken. KL_E_NOT_FOUND: a leaf was reached. */
+static kl_status tree_locate_down(const kl_tree_source *source, tree_place *place, kl_slice key, int edge,
+                                  int direction, const kl_tree_pointer *wanted, tree_place *beside, bool *out_beside,
+                                  kl_error *err) {
+  while (!tree_pointer_equal(&place->pointer, wanted)) {
+    const uint8_t *page = NULL;
+    kl_status status = tree_load(source, &place->pointer, place->level, &page, err);
+    if (status != KL_OK) return status;
+    if (tree_page_level(page) == 0) return KL_E_NOT_FOUND;
+    uint32_t last = tree_page_count(page) - 1;
+    uint32_t i = edge > 0 ? 0 : edge < 0 ? last : tree_inner_search(page, key);
+    if (direction > 0 ? i < last : direction < 0 && i > 0) {
+      *beside = *place;
+      *out_beside = true;
+      tree_place_child(beside, page, direction > 0 ? i + 1 : i - 1);
+    }
+    tree_place_child(place, page, i);
+  }
+  return KL_OK;
+}
+
+kl_status kl_tree_locate(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, int direction,
+                         const kl_tree_pointer *wanted, kl_tree_range *out_range, kl_error *err) {
+  tree_place place = {.pointer = *root, .level = TREE_LEVEL_ANY}, beside;
+  bool has_beside = false;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  kl_status status = tree_locate_down(source, &place, key, 0, direction, wanted, &beside, &has_beside, err);
+  if (status == KL_E_NOT_FOUND && has_beside) {
+    place = beside;
+    status = tree_locate_down(source, &place, key, direction, 0, wanted, &beside, &has_beside, err);
+  }
+  if (status == KL_OK) *out_range = place.range;
+  return status;
+}
+
+/* ---- core/tree/merge.c ---- */
+/* core/tree/merge.c: an old tree and a sorted run of changes become a new tree.
+ *
+ * One pass from left to right. A page in whose range no change falls is taken as it is, with all below it; any other
+ * is opened: rows of leaves are merged with the changes and go to the builder, inner pages give their children one by
+ * one. A page is opened too when the builder refuses it, because what lies before it would be left too small (TREE-6).
+ * Changes are given to children by the separators of the old tree, so that an old separator stays true in the new one
+ * (TREE-5). */
+
+typedef struct tree_merge {
+  tree_builder builder;
+  tree_frames frames;
+  const kl_tree_merge_options *options;
+  const kl_tree_changes *changes;
+  kl_tree_merge_stats stats;
+  kl_tree_pointer root;  /* of the old tree */
+  kl_tree_change change; /* the next one, when `has_change` */
+  bool has_change;
+  bool any_change; /* there was one already: `last` is its key */
+  uint8_t last[KL_TREE_KEY_MAX];
+  size_t last_size;
+  struct {
+    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
+  } bound[KL_TREE_LEVELS];      /* of the child at hand of the open page of each level */
+  uint8_t key[KL_TREE_KEY_MAX]; /* of the row at hand */
+} tree_merge;
+
+/* The range of a subtree: [low, high), or [low, end). */
+typedef struct tree_range {
+  kl_slice low, high;
+  bool has_high;
+} tree_range;
+
+static kl_status tree_merge_check_change(tree_merge *merge, kl_error *err) {
+  const kl_tree_change *change = &merge->change;
+  if (change->kind < KL_TREE_PUT || change->kind > KL_TREE_DELETE) {
+    return kl_fail(err, KL_E_INVALID, "tree: change of kind %d; give put, put extent or delete", (int)change->kind);
+  }
+  if (change->key.size > KL_TREE_KEY_MAX) {
+    return kl_fail(err, KL_E_KEY_SIZE, "tree: key of %zu bytes; at most %d fit", change->key.size, KL_TREE_KEY_MAX);
+  }
+  if (merge->any_change && kl_slice_compare(kl_slice_make(merge->last, merge->last_size), change->key) >= 0) {
+    return kl_fail(err, KL_E_INVALID, "tree: changes are not in strictly ascending order of keys; sort them first");
+  }
+  if (change->key.size != 0) memcpy(merge->last, change->key.data, change->key.size);
+  merge->last_size = change->key.size;
+  merge->any_change = true;
+  return KL_OK;
+}
+
+/* Moves on to the next change that changes something: a delete of what is absent would rewrite a path for nothing. */
+static kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
+  const kl_tree_source *source = merge->options->source;
+  merge->has_change = false;
+  for (;;) {
+    memset(&merge->change, 0, sizeof merge->change);
+    kl_status status = merge->changes->next(merge->changes->context, &merge->change, err);
+    if (status == KL_E_NOT_FOUND) return KL_OK;
+    if (status == KL_OK) status = tree_merge_check_change(merge, err);
+    if (status != KL_OK) return status;
+    if (merge->change.kind != KL_TREE_DELETE) break;
+    if (kl_tree_pointer_is_null(&merge->root)) continue;
+    kl_tree_value value;
+    status = kl_tree_get(source, &merge->root, merge->change.key, &value, err);
+    if (source->pause != NULL) source->pause(source->context);
+    if (status == KL_OK) break;
+    if (status != KL_E_NOT_FOUND) return status;
+  }
+  merge->has_change = true;
+  return KL_OK;
+}
+
+static bool tree_merge_change_within(const tree_merge *merge, const tree_range *range) {
+  return merge->has_change && (!range->has_high || kl_slice_compare(merge->change.key, range->high) < 0);
+}
+
+static kl_status tree_merge_free_page(tree_merge *merge, const kl_tree_pointer *pointer, kl_error *err) {
+  const kl_tree_freed *freed = merge->options->freed;
+  merge->stats.pages_freed++;
+  return freed != NULL && freed->page != NULL ? freed->page(freed->context, pointer, err) : KL_OK;
+}
+
+static kl_status tree_merge_free_value(tree_merge *merge, const kl_tree_value *value, kl_error *err) {
+  const kl_tree_freed *freed = merge->options->freed;
+  if (!value->is_extent) return KL_OK;
+  merge->stats.extents_freed++;
+  if (freed == NULL || freed->extent == NULL) return KL_OK;
+  kl_tree_extent extent;
+  kl_tree_value_extent(value, &extent);
+  return freed->extent(freed->context, &extent, err);
+}
+
+/* Loads a page of the old tree that the new one will not have. */
+static kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
+                                 const uint8_t **out_page, kl_error *err) {
+  kl_status status = tree_frames_load(&merge->frames, pointer, level, out_page, err);
+  return status == KL_OK ? tree_merge_free_page(merge, pointer, err) : status;
+}
+
+/* Adds the row of the change at hand, if it is one, and moves on. */
+static kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err) {
+  const kl_tree_change *change = &merge->change;
+  const kl_tree_sink *sink = merge->options->sink;
+  uint8_t reference[KL_TREE_EXTENT_SIZE];
+  kl_slice value = change->value;
+  kl_tree_extent extent = change->extent;
+  bool is_extent = change->kind == KL_TREE_PUT_EXTENT;
+  if (change->kind == KL_TREE_DELETE) {
+    merge->stats.deletes++;
+    return tree_merge_advance(merge, err);
+  }
+  if (!is_extent && value.size > kl_tree_inline_max(merge->options->page_size)) {
+    if (sink->write_extent == NULL) {
+      return kl_fail(err, KL_E_VALUE_SIZE,
+                     "tree: value of %zu bytes, and no place for extents; at most %zu fit in a leaf", value.size,
+                     kl_tree_inline_max(merge->options->page_size));
+    }
+    kl_status status = sink->write_extent(sink->context, value, &extent, err);
+    if (status != KL_OK) return status;
+    merge->stats.extents_written++;
+    is_extent = true;
+  }
+  if (is_extent) {
+    tree_extent_encode(&extent, reference);
+    value = kl_slice_make(reference, sizeof reference);
+  }
+  kl_status status = tree_builder_row(&merge->builder, low, change->key, value, is_extent, err);
+  if (status != KL_OK) return status;
+  merge->stats.puts++;
+  return tree_merge_advance(merge, err);
+}
+
+/* Rows of a leaf and the changes in its range, in one order. */
+static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range, kl_error *err) {
+  tree_keys keys = tree_leaf_keys(page);
+  kl_status status = KL_OK;
+  for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
+    kl_tree_value value;
+    kl_slice key = tree_keys_copy(&keys, i, merge->key);
+    int order = 1; /* of the change at hand, against this row */
+    while (status == KL_OK && tree_merge_change_within(merge, range)) {
+      order = kl_slice_compare(merge->change.key, key);
+      if (order >= 0) break;
+      status = tree_merge_apply(merge, range->low, err);
+      order = 1;
+    }
+    if (status != KL_OK) return status;
+    tree_leaf_value(&keys, i, &value);
+    if (order == 0) { /* the change replaces or removes the row */
+      status = tree_merge_free_value(merge, &value, err);
+      if (status == KL_OK) status = tree_merge_apply(merge, range->low, err);
+    } else {
+      status = tree_builder_row(&merge->builder, range->low, key, value.bytes, value.is_extent, err);
+    }
+  }
+  while (status == KL_OK && tree_merge_change_within(merge, range)) status = tree_merge_apply(merge, range->low, err);
+  return status;
+}
+
+/* Where child i begins: the separator before it, put together in `out`; the page's own low key for the first. */
+static kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out) {
+  if (i == 0) return page_low;
+  tree_keys keys = tree_inner_keys(page);
+  return tree_keys_copy(&keys, i - 1, out);
+}
+
+/* A subtree without changes: taken whole, or as much of it as the builder takes. */
+static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                                 uint64_t rows, kl_error *err) {
+  bool taken = false;
+  const uint8_t *page = NULL;
+  kl_status status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  if (status != KL_OK || taken) return status;
+  status = tree_merge_open(merge, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  if (level == 0) {
+    tree_keys keys = tree_leaf_keys(page);
+    for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
+      kl_tree_value value;
+      tree_leaf_value(&keys, i, &value);
+      kl_slice key = tree_keys_copy(&keys, i, merge->key);
+      status = tree_builder_row(&merge->builder, low, key, value.bytes, value.is_extent, err);
+    }
+    return status;
+  }
+  for (uint32_t i = 0; i < tree_page_count(page) && status == KL_OK; i++) {
+    kl_tree_pointer child;
+    tree_inner_child(page, i, &child);
+    kl_slice child_low = tree_merge_low(page, i, low, merge->bound[level].low);
+    status = tree_merge_keep(merge, &child, level - 1, child_low, tree_inner_rows(page, i), err);
+  }
+  return status;
+}
+
+/* A subtree with a change in its range. The recursion goes down one level at a time. */
+static kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
+                                 const tree_range *range, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_status status = tree_merge_open(merge, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  if (level == 0) return tree_merge_leaf(merge, page, range, err);
+  uint32_t count = tree_page_count(page);
+  for (uint32_t i = 0; i < count && status == KL_OK;) {
+    uint32_t next = tree_merge_change_within(merge, range) ? tree_inner_search(page, merge->change.key) : count;
+    if (next < i) return KL_BROKEN(err, "TREE-5: a change below child %u came after it", (unsigned)i);
+    kl_tree_pointer child;
+    for (; i < next && status == KL_OK; i++) {
+      tree_inner_child(page, i, &child);
+      kl_slice low = tree_merge_low(page, i, range->low, merge->bound[level].low);
+      status = tree_merge_keep(merge, &child, level - 1, low, tree_inner_rows(page, i), err);
+    }
+    if (status != KL_OK || i == count) break;
+    tree_range below = *range;
+    below.low = tree_merge_low(page, i, range->low, merge->bound[level].low);
+    if (i + 1 < count) {
+      below.high = tree_merge_low(page, i + 1, range->low, merge->bound[level].high);
+      below.has_high = true;
+    }
+    tree_inner_child(page, i, &child);
+    status = tree_merge_page(merge, &child, level - 1, &below, err);
+    i++;
+  }
+  return status;
+}
+
+/* What is pending at `level` is too small for a page, and nothing comes behind it: joins it with the page before it. */
+static kl_status tree_merge_borrow(tree_merge *merge, uint32_t level, kl_error *err) {
+  tree_builder *builder = &merge->builder;
+  uint8_t low[KL_TREE_KEY_MAX];
+  size_t low_size = 0;
+  kl_tree_pointer pointer;
+  const uint8_t *page = NULL;
+  if (builder->level[level + 1].count == 0) { /* it is the last page below an entry further up */
+    kl_status status = tree_merge_borrow(merge, level + 1, err);
+    if (status != KL_OK) return status;
+  }
+  tree_builder_untake(builder, level, &pointer, low, &low_size);
+  kl_status status = tree_merge_open(merge, &pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  return tree_builder_prepend(builder, level, page, kl_slice_make(low, low_size), err);
+}
+
+/* Writes what is pending, from the leaves up, until one page is left: the root. */
+static kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
+  tree_builder *builder = &merge->builder;
+  memset(out_root, 0, sizeof *out_root);
+  for (uint32_t level = 0; level < KL_TREE_LEVELS; level++) {
+    uint32_t top = tree_builder_top(builder);
+    if (top == KL_TREE_LEVELS) return KL_OK;
+    if (level < top && tree_builder_is_underfull(builder, level)) {
+      kl_status status = tree_merge_borrow(merge, level, err);
+      if (status != KL_OK) return status;
+      top = tree_builder_top(builder);
+    }
+    const tree_level *pending = &builder->level[level];
+    if (level > 0 && level == top && pending->count == 1) {
+      const uint8_t *value = pending->data + pending->entries[0].at + pending->entries[0].key_size;
+      tree_pointer_decode(value, out_root);
+      merge->stats.rows = kl_load_u64_le(value + KL_TREE_POINTER_SIZE);
+      return KL_OK;
+    }
+    kl_status status = tree_builder_flush(builder, level, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_BROKEN(err, "TREE-7: no root came out of a merge");
+}
+
+static kl_status tree_merge_run(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
+  tree_range all = {{NULL, 0}, {NULL, 0}, false};
+  kl_status status = tree_merge_advance(merge, err);
+  if (status != KL_OK) return status;
+  if (!merge->has_change) {
+    *out_root = merge->root;
+    return KL_OK;
+  }
+  if (!kl_tree_pointer_is_null(&merge->root)) {
+    status = tree_merge_page(merge, &merge->root, TREE_LEVEL_ANY, &all, err);
+  }
+  while (status == KL_OK && merge->has_change) status = tree_merge_apply(merge, all.low, err);
+  return status == KL_OK ? tree_merge_finish(merge, out_root, err) : status;
+}
+
+kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
+                        kl_error *err) {
+  kl_tree_pointer new_root;
+  if (!kl_tree_pointer_is_null(root) && options->source == NULL) {
+    return kl_fail(err, KL_E_INVALID, "tree: no source to read the old tree from; give one");
+  }
+  tree_merge *merge = kl_alloc(options->allocator, sizeof *merge); /* some 80 KiB: too much for a stack */
+  if (merge == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a merge; free some and try again");
+  merge->options = options;
+  merge->changes = changes;
+  merge->root = *root;
+  merge->frames =
+      (tree_frames){.allocator = options->allocator, .source = options->source, .page_size = options->page_size};
+  kl_status status = tree_builder_init(&merge->builder, options, &merge->stats, err);
+  if (status == KL_OK) {
+    status = tree_merge_run(merge, &new_root, err);
+    tree_frames_free(&merge->frames);
+    tree_builder_free(&merge->builder);
+  }
+  if (status == KL_OK) {
+    *out_root = new_root;
+    if (out_stats != NULL) *out_stats = merge->stats;
+  }
+  kl_free(options->allocator, merge, sizeof *merge);
+  return status;
+}
+
+/* Passes changes on, but no deletes. */
+static kl_status tree_build_next(void *context, kl_tree_change *out_change, kl_error *err) {
+  const kl_tree_changes *rows = context;
+  kl_status status = rows->next(rows->context, out_change, err);
+  if (status == KL_OK && out_change->kind == KL_TREE_DELETE) {
+    return kl_fail(err, KL_E_INVALID, "tree: a delete among the rows of a bulk load; merge it instead");
+  }
+  return status;
+}
+
+kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_changes *rows, kl_tree_pointer *out_root,
+                        kl_tree_merge_stats *out_stats, kl_error *err) {
+  kl_tree_pointer empty = {0};
+  kl_tree_changes puts = *rows, filtered = {tree_build_next, &puts};
+  return kl_tree_merge(options, &empty, &filtered, out_root, out_stats, err);
+}
+
+/* ---- core/tree/page.c ---- */
+/* core/tree/page.c: writing pages, and own copies of pages. */
+
+/* ---- core/tree/probe.h ---- */
+/* core/tree/probe.h: fingerprints: one byte per row of a leaf, and finding a byte among them. Private to core/tree.
+ *
+ * A wrong row has the right fingerprint once in 256, so a look-up in a leaf of 32 rows reads one key, and an absent key
+ * mostly none. The hash is part of the format (docs/format.md): it must give the same byte everywhere and for ever. */
+#ifndef KL_TREE_PROBE_H
+#define KL_TREE_PROBE_H
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+/* Up to seven bytes as a little-endian number, without a loop and without reading beside them. */
+static inline uint64_t tree_hash_tail(const uint8_t *p, size_t rest) {
+  if (rest >= 4) return kl_load_u32_le(p) | (uint64_t)kl_load_u32_le(p + rest - 4) << (8 * (rest - 4));
+  return (uint64_t)p[0] | (uint64_t)p[rest / 2] << (8 * (rest / 2)) | (uint64_t)p[rest - 1] << (8 * (rest - 1));
+}
+
+static inline uint8_t tree_fingerprint(kl_slice key) {
+  const uint8_t *p = key.data;
+  size_t left = key.size;
+  uint64_t hash = left * UINT64_C(0x9e3779b97f4a7c15);
+  for (; left >= 8; left -= 8, p += 8) {
+    hash = (hash ^ kl_load_u64_le(p)) * UINT64_C(0xd6e8feb86659fd93);
+    hash ^= hash >> 32;
+  }
+  if (left != 0) {
+    hash = (hash ^ tree_hash_tail(p, left)) * UINT64_C(0xd6e8feb86659fd93);
+    hash ^= hash >> 32;
+  }
+  return (uint8_t)(hash >> 56);
+}
+
+/* A bit for each of the sixteen bytes at `at` that equals `byte`, the first byte lowest. */
+static inline uint32_t tree_probe_portable(const uint8_t *at, uint8_t byte) {
+  uint32_t mask = 0;
+  for (uint32_t i = 0; i < 16; i++) mask |= (uint32_t)(at[i] == byte) << i;
+  return mask;
+}
+
+static inline uint32_t tree_probe(const uint8_t *at, uint8_t byte) {
+#if defined(__SSE2__)
+  __m128i group = _mm_loadu_si128((const __m128i *)(const void *)at);
+  return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(group, _mm_set1_epi8((char)byte)));
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+  static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  uint8x16_t bits = vandq_u8(vceqq_u8(vld1q_u8(at), vdupq_n_u8(byte)), vld1q_u8(weights));
+  return (uint32_t)vaddv_u8(vget_low_u8(bits)) | (uint32_t)vaddv_u8(vget_high_u8(bits)) << 8;
+#else
+  return tree_probe_portable(at, byte);
+#endif
+}
+
+#endif
+
+void tree_extent_encode(const kl_tree_extent *extent, uint8_t *to) {
+  kl_store_u64_le(to, extent->address);
+  kl_store_u64_le(to + 8, extent->length);
+  kl_store_u64_le(to + 16, extent->stored);
+  kl_store_u64_le(to + 24, extent->birth);
+  kl_store_u32_le(to + 32, extent->checksum);
+  kl_store_u32_le(to + 36, 0);
+}
+
+void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
+  out->address = kl_load_u64_le(from);
+  out->length = kl_load_u64_le(from + 8);
+  out->stored = kl_load_u64_le(from + 16);
+  out->birth = kl_load_u64_le(from + 24);
+  out->checksum = kl_load_u32_le(from + 32);
+}
+
+void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent) {
+  tree_extent_decode(value->bytes.data, out_extent);
+}
+
+/* What all keys of the page share. Of sorted keys the first and the last decide. The first entry of an inner page has
+ * no separator in it: its key went to the page above. */
+static size_t tree_page_prefix(const uint8_t *data, const tree_entry *entries, size_t count, size_t first) {
+  if (count - first == 0) return 0;
+  if (count - first == 1) return entries[first].key_size;
+  return tree_common_prefix(tree_entry_key(data, &entries[first]), tree_entry_key(data, &entries[count - 1]));
+}
+
+size_t tree_page_size_of(const uint8_t *data, const tree_entry *entries, size_t count, uint32_t level) {
+  size_t first = level == 0 ? 0 : 1, keys = count - first;
+  size_t prefix = tree_page_prefix(data, entries, count, first);
+  const tree_entry *last = &entries[count - 1];
+  size_t bytes = last->at + last->key_size + last->value_size - entries[first == count ? 0 : first].at;
+  if (level == 0) return tree_leaf_prefix_at((uint32_t)count) + prefix + bytes - keys * prefix;
+  if (keys == 0) return tree_inner_prefix_at(1);
+  return tree_inner_prefix_at((uint32_t)count) + prefix + bytes - keys * (prefix + TREE_CHILD_SIZE);
+}
+
+static void tree_page_header(uint8_t *out, uint32_t level, size_t length, size_t count, size_t prefix) {
+  kl_store_u32_le(out + TREE_AT_MAGIC, TREE_MAGIC);
+  out[TREE_AT_VERSION] = TREE_VERSION;
+  out[TREE_AT_LEVEL] = (uint8_t)level;
+  kl_store_u32_le(out + TREE_AT_LENGTH, (uint32_t)length);
+  kl_store_u16_le(out + TREE_AT_COUNT, (uint16_t)count);
+  kl_store_u16_le(out + TREE_AT_PREFIX, (uint16_t)prefix);
+}
+
+static size_t tree_leaf_encode(const uint8_t *data, const tree_entry *entries, size_t count, size_t prefix,
+                               uint8_t *out) {
+  uint8_t *heads = out + tree_leaf_heads_at((uint32_t)count), *slots = heads + 4 * count, *at = slots + 4 * count;
+  memcpy(at, data + entries[0].at, prefix);
+  at += prefix;
+  for (size_t i = 0; i < count; i++) {
+    const tree_entry *entry = &entries[i];
+    const uint8_t *suffix = data + entry->at + prefix;
+    size_t suffix_size = entry->key_size - prefix;
+    out[TREE_HEADER + i] = tree_fingerprint(tree_entry_key(data, entry));
+    kl_store_u32_le(heads + 4 * i, tree_head(suffix, suffix_size));
+    kl_store_u16_le(slots + 4 * i, (uint16_t)(at - out));
+    kl_store_u16_le(slots + 4 * i + 2, (uint16_t)(suffix_size | (entry->is_extent ? TREE_SLOT_EXTENT : 0)));
+    memcpy(at, suffix, suffix_size + entry->value_size);
+    at += suffix_size + entry->value_size;
+  }
+  return (size_t)(at - out);
+}
+
+static size_t tree_inner_encode(const uint8_t *data, const tree_entry *entries, size_t count, size_t prefix,
+                                uint8_t *out) {
+  uint8_t *heads = out + TREE_HEADER, *slots = heads + 4 * (count - 1);
+  uint8_t *children = out + tree_inner_children_at((uint32_t)count), *rows = children + KL_TREE_POINTER_SIZE * count;
+  uint8_t *at = rows + 8 * count;
+  if (count > 1) memcpy(at, data + entries[1].at, prefix);
+  at += prefix;
+  for (size_t i = 0; i < count; i++) {
+    const tree_entry *entry = &entries[i];
+    const uint8_t *value = data + entry->at + entry->key_size;
+    memcpy(children + KL_TREE_POINTER_SIZE * i, value, KL_TREE_POINTER_SIZE);
+    memcpy(rows + 8 * i, value + KL_TREE_POINTER_SIZE, 8);
+    if (i == 0) continue;
+    const uint8_t *suffix = data + entry->at + prefix;
+    size_t suffix_size = entry->key_size - prefix;
+    kl_store_u32_le(heads + 4 * (i - 1), tree_head(suffix, suffix_size));
+    kl_store_u16_le(slots + 2 * (i - 1), (uint16_t)(at - out));
+    memcpy(at, suffix, suffix_size);
+    at += suffix_size;
+  }
+  return (size_t)(at - out);
+}
+
+size_t tree_page_encode(const uint8_t *data, const tree_entry *entries, size_t count, uint32_t level, uint8_t *out) {
+  size_t first = level == 0 ? 0 : 1;
+  size_t prefix = tree_page_prefix(data, entries, count, first);
+  size_t arrays = level == 0 ? tree_leaf_prefix_at((uint32_t)count) : tree_inner_prefix_at((uint32_t)count);
+  memset(out, 0, arrays);
+  size_t length = level == 0 ? tree_leaf_encode(data, entries, count, prefix, out)
+                             : tree_inner_encode(data, entries, count, prefix, out);
+  tree_page_header(out, level, length, count, prefix);
+  KL_ASSERT(length == tree_page_size_of(data, entries, count, level));
+  return length;
+}
+
+kl_status tree_level_wrong(const kl_tree_pointer *pointer, uint32_t found, uint32_t wanted, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "tree page at %llu is of level %u where its parent promises level %u; run a verification, and restore "
+                 "what it names",
+                 (unsigned long long)pointer->address, (unsigned)found, (unsigned)wanted);
+}
+
+kl_status tree_frames_load(tree_frames *frames, const kl_tree_pointer *pointer, uint32_t level,
+                           const uint8_t **out_page, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_status status = tree_load(frames->source, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  size_t length = tree_page_length(page);
+  if (length > frames->page_size) {
+    status = kl_fail(err, KL_E_CORRUPT, "tree page at %llu has %zu bytes where pages have %u; is it of this database?",
+                     (unsigned long long)pointer->address, length, (unsigned)frames->page_size);
+  } else if (frames->page[level] == NULL &&
+             (frames->page[level] = kl_alloc(frames->allocator, frames->page_size)) == NULL) {
+    status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a copy of a tree page of %u bytes; free some and try again",
+                     (unsigned)frames->page_size);
+  } else {
+    memcpy(frames->page[level], page, length);
+    *out_page = frames->page[level];
+  }
+  if (frames->source->pause != NULL) frames->source->pause(frames->source->context);
+  return status;
+}
+
+void tree_frames_free(tree_frames *frames) {
+  for (size_t i = 0; i < KL_TREE_LEVELS; i++) {
+    if (frames->page[i] != NULL) kl_free(frames->allocator, frames->page[i], frames->page_size);
+  }
+}
+
+/* ---- core/tree/page_check.c ---- */
+/* core/tree/page_check.c: is this a page? Bytes from a disk are believed after this, and only then.
+ *
+ * A checksum finds damage; this finds what a checksum cannot: a page that somebody made on purpose, or a mistake of the
+ * program that wrote it. The order of the checks is such that each reads only what the ones before it have shown to lie
+ * inside of the page. */
+
+typedef struct tree_check {
+  const kl_tree_pointer *pointer;
+  kl_error *err;
+} tree_check;
+
+static kl_status tree_check_fail(const tree_check *check, const char *what, unsigned index, unsigned value) {
+  unsigned long long address = check->pointer != NULL ? check->pointer->address : 0;
+  return kl_fail(check->err, KL_E_CORRUPT,
+                 "tree page at %llu is damaged: %s (entry %u, value %u); restore from a backup", address, what, index,
+                 value);
+}
+
+static kl_status tree_check_header(const tree_check *check, const uint8_t *page, size_t size) {
+  if (size < TREE_HEADER) return tree_check_fail(check, "shorter than a header", 0, (unsigned)size);
+  if (size > KL_TREE_PAGE_MAX) return tree_check_fail(check, "longer than any page", 0, 0);
+  if (kl_load_u32_le(page + TREE_AT_MAGIC) != TREE_MAGIC) return tree_check_fail(check, "not a tree page", 0, page[0]);
+  if (page[TREE_AT_VERSION] == 0) return tree_check_fail(check, "version", 0, 0);
+  if (page[TREE_AT_VERSION] > TREE_VERSION || kl_load_u16_le(page + TREE_AT_FLAGS) != 0) {
+    return kl_fail(
+        check->err, KL_E_VERSION,
+        "tree page at %llu has version %u and flags %u, which this version of Keel does not know; use a newer one",
+        check->pointer != NULL ? (unsigned long long)check->pointer->address : 0ULL, (unsigned)page[TREE_AT_VERSION],
+        (unsigned)kl_load_u16_le(page + TREE_AT_FLAGS));
+  }
+  if (tree_page_length(page) != size) return tree_check_fail(check, "length", 0, tree_page_length(page));
+  if (tree_page_level(page) >= KL_TREE_LEVELS) return tree_check_fail(check, "level", 0, tree_page_level(page));
+  uint32_t count = tree_page_count(page), prefix = tree_page_prefix_size(page);
+  if (count < (tree_page_level(page) == 0 ? 1U : 2U)) return tree_check_fail(check, "too few entries", 0, count);
+  if (prefix > KL_TREE_KEY_MAX) return tree_check_fail(check, "prefix size", 0, prefix);
+  /* The arrays: at most 65535 * 38 bytes, which a uint32_t holds. */
+  uint32_t prefix_at = tree_page_level(page) == 0 ? tree_leaf_prefix_at(count) : tree_inner_prefix_at(count);
+  if (prefix_at + prefix > size) return tree_check_fail(check, "arrays beyond the end", 0, count);
+  return KL_OK;
+}
+
+/* Records lie one behind the other from the end of the prefix to the end of the page, each with its key inside. */
+static kl_status tree_check_records(const tree_check *check, const tree_keys *keys, uint32_t length) {
+  uint32_t width = keys->is_leaf ? 4 : 2;
+  uint32_t at = (uint32_t)(keys->prefix - keys->page) + keys->prefix_size;
+  for (uint32_t i = 0; i < keys->count; i++) {
+    const uint8_t *slot = keys->slots + (size_t)width * i;
+    if (kl_load_u16_le(slot) != at) return tree_check_fail(check, "offset of a record", i, kl_load_u16_le(slot));
+    uint32_t end = i + 1 < keys->count ? kl_load_u16_le(slot + width) : length;
+    if (end < at || end > length) return tree_check_fail(check, "end of a record", i, end);
+    uint32_t field = keys->is_leaf ? kl_load_u16_le(slot + 2) : end - at;
+    uint32_t key_size = keys->is_leaf ? field & (TREE_SLOT_EXTENT - 1) : field;
+    if (key_size > end - at || keys->prefix_size + key_size > KL_TREE_KEY_MAX) {
+      return tree_check_fail(check, "size of a key", i, key_size);
+    }
+    if (keys->is_leaf && (field & TREE_SLOT_EXTENT) != 0 && end - at - key_size != KL_TREE_EXTENT_SIZE) {
+      return tree_check_fail(check, "size of a reference to an extent", i, end - at - key_size);
+    }
+    at = end;
+  }
+  if (at != length) return tree_check_fail(check, "bytes behind the last record", keys->count, length - at);
+  return KL_OK;
+}
+
+static kl_status tree_check_keys(const tree_check *check, const tree_keys *keys) {
+  uint8_t key[KL_TREE_KEY_MAX];
+  kl_slice before = {NULL, 0};
+  memcpy(key, keys->prefix, keys->prefix_size);
+  for (uint32_t i = 0; i < keys->count; i++) {
+    kl_slice suffix = tree_keys_suffix(keys, i);
+    uint32_t head = kl_load_u32_le(keys->heads + 4 * (size_t)i);
+    if (head != tree_head(suffix.data, suffix.size)) return tree_check_fail(check, "head of a key", i, head);
+    if (i > 0 && kl_slice_compare(before, suffix) >= 0) return tree_check_fail(check, "order of the keys", i, 0);
+    before = suffix;
+    if (!keys->is_leaf) continue;
+    memcpy(key + keys->prefix_size, suffix.data, suffix.size);
+    uint8_t fingerprint = keys->page[TREE_HEADER + i];
+    if (fingerprint != tree_fingerprint(kl_slice_make(key, keys->prefix_size + suffix.size))) {
+      return tree_check_fail(check, "fingerprint", i, fingerprint);
+    }
+  }
+  return KL_OK;
+}
+
+static kl_status tree_check_children(const tree_check *check, const uint8_t *page) {
+  uint64_t rows = 0;
+  for (uint32_t i = 0; i < tree_page_count(page); i++) {
+    kl_tree_pointer child;
+    tree_inner_child(page, i, &child);
+    if (kl_tree_pointer_is_null(&child)) return tree_check_fail(check, "null pointer", i, 0);
+    uint64_t below = tree_inner_rows(page, i);
+    if (below == 0 || rows + below < rows) return tree_check_fail(check, "number of rows", i, 0);
+    rows += below;
+  }
+  return KL_OK;
+}
+
+kl_status kl_tree_page_check(const uint8_t *page, size_t size, const kl_tree_pointer *pointer, kl_error *err) {
+  tree_check check = {pointer, err};
+  kl_status status = tree_check_header(&check, page, size);
+  if (status != KL_OK) return status;
+  bool is_leaf = tree_page_level(page) == 0;
+  tree_keys keys = is_leaf ? tree_leaf_keys(page) : tree_inner_keys(page);
+  status = tree_check_records(&check, &keys, (uint32_t)size);
+  if (status == KL_OK) status = tree_check_keys(&check, &keys);
+  if (status == KL_OK && !is_leaf) status = tree_check_children(&check, page);
+  return status;
+}
+
+/* ---- core/tree/read.c ---- */
+/* core/tree/read.c: point look-ups, one and many; counts, ranks, split points. */
+
+/* The row of `key` in a leaf. Candidates are read in order; mostly there is one, and it is the row. */
+static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprint, kl_tree_value *out_value) {
+  tree_keys keys = tree_leaf_keys(page);
+  size_t prefix = keys.prefix_size;
+  for (uint32_t base = 0; base < keys.count; base += 16) {
+    uint32_t mask = tree_probe(page + TREE_HEADER + base, fingerprint);
+    if (keys.count - base < 16) mask &= (1U << (keys.count - base)) - 1;
+    for (; mask != 0; mask &= mask - 1) {
+      uint32_t i = base + (uint32_t)__builtin_ctz(mask);
+      kl_slice suffix = tree_keys_suffix(&keys, i);
+      if (prefix + suffix.size != key.size) continue;
+      if (suffix.size != 0 && memcmp(suffix.data, (const uint8_t *)key.data + prefix, suffix.size) != 0) continue;
+      if (prefix != 0 && memcmp(keys.prefix, key.data, prefix) != 0) continue;
+      tree_leaf_value(&keys, i, out_value);
+      return true;
+    }
+  }
+  return false;
+}
+
+kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
+                      kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  if (kl_tree_pointer_is_null(root) || key.size > KL_TREE_KEY_MAX) return KL_E_NOT_FOUND;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    if (level == 0) break;
+    tree_inner_child(page, tree_inner_search(page, key), &pointer);
+    level--;
+  }
+  return tree_leaf_find(page, key, tree_fingerprint(key), out_value) ? KL_OK : KL_E_NOT_FOUND;
+}
+
+/* -------- many keys -------- */
+
+/* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
+ * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
+ * in flight. */
+enum { TREE_GROUP = 16, TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+
+typedef struct tree_lane {
+  kl_slice key;
+  kl_tree_pointer pointer;
+  const uint8_t *page;
+  const uint8_t *child; /* where the pointer to the next page stands */
+  kl_tree_value *value;
+  uint32_t level;
+  uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
+  uint8_t fingerprint;
+} tree_lane;
+
+static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
+  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+}
+
+/* The first row with this fingerprint; the number of rows where there is none. */
+static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
+  uint32_t count = tree_page_count(page);
+  for (uint32_t base = 0; base < count; base += 16) {
+    uint32_t mask = tree_probe(page + TREE_HEADER + base, fingerprint);
+    if (mask == 0) continue;
+    uint32_t i = base + (uint32_t)__builtin_ctz(mask);
+    return i < count ? i : count;
+  }
+  return count;
+}
+
+static kl_status tree_group_load(const kl_tree_source *source, tree_lane *lanes, size_t count, uint32_t level,
+                                 kl_error *err) {
+  if (source->prefetch != NULL) {
+    for (size_t i = 0; i < count; i++) source->prefetch(source->context, &lanes[i].pointer);
+  }
+  for (size_t i = 0; i < count; i++) {
+    kl_status status = tree_load(source, &lanes[i].pointer, level, &lanes[i].page, err);
+    if (status != KL_OK) return status;
+    tree_prefetch_lines(lanes[i].page, level == 0 ? 1 : TREE_HEAD_LINES);
+  }
+  return KL_OK;
+}
+
+static void tree_group_leaves(tree_lane *lanes, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    tree_lane *lane = &lanes[i];
+    lane->fingerprint = tree_fingerprint(lane->key);
+    lane->candidate = tree_leaf_candidate(lane->page, lane->fingerprint);
+    tree_keys keys = tree_leaf_keys(lane->page);
+    if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
+  }
+  for (size_t i = 0; i < count; i++) {
+    tree_keys keys = tree_leaf_keys(lanes[i].page);
+    if (lanes[i].candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, lanes[i].candidate).data);
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (lanes[i].candidate < tree_page_count(lanes[i].page)) {
+      (void)tree_leaf_find(lanes[i].page, lanes[i].key, lanes[i].fingerprint, lanes[i].value);
+    }
+  }
+}
+
+static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_lane *lanes, size_t count,
+                                kl_error *err) {
+  for (size_t i = 0; i < count; i++) lanes[i].page = root;
+  for (uint32_t level = tree_page_level(root); level > 0; level--) {
+    for (size_t i = 0; i < count; i++) {
+      lanes[i].child = tree_inner_child_at(lanes[i].page, tree_inner_search(lanes[i].page, lanes[i].key));
+      __builtin_prefetch(lanes[i].child);
+    }
+    for (size_t i = 0; i < count; i++) tree_pointer_decode(lanes[i].child, &lanes[i].pointer);
+    kl_status status = tree_group_load(source, lanes, count, level - 1, err);
+    if (status != KL_OK) return status;
+  }
+  tree_group_leaves(lanes, count);
+  return KL_OK;
+}
+
+kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
+                           size_t count, kl_tree_value *out_values, kl_error *err) {
+  tree_lane lanes[TREE_GROUP];
+  const uint8_t *page = NULL;
+  if (count != 0) memset(out_values, 0, count * sizeof *out_values);
+  if (count == 0 || kl_tree_pointer_is_null(root)) return KL_OK;
+  kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
+  for (size_t i = 0; i < count && status == KL_OK;) {
+    size_t n = 0;
+    for (; i < count && n < TREE_GROUP; i++) {
+      if (keys[i].size > KL_TREE_KEY_MAX) continue;
+      lanes[n].key = keys[i];
+      lanes[n].value = &out_values[i];
+      n++;
+    }
+    status = tree_group_get(source, page, lanes, n, err);
+  }
+  return status;
+}
+
+/* -------- counts -------- */
+
+static uint64_t tree_page_rows(const uint8_t *page) {
+  if (tree_page_level(page) == 0) return tree_page_count(page);
+  uint64_t rows = 0;
+  for (uint32_t i = 0; i < tree_page_count(page); i++) rows += tree_inner_rows(page, i);
+  return rows;
+}
+
+kl_status kl_tree_rows(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
+  const uint8_t *page = NULL;
+  *out_rows = 0;
+  if (kl_tree_pointer_is_null(root)) return KL_OK;
+  kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
+  if (status == KL_OK) *out_rows = tree_page_rows(page);
+  return status;
+}
+
+kl_status kl_tree_rank(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank,
+                       kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  bool equal;
+  *out_rank = 0;
+  if (kl_tree_pointer_is_null(root)) return KL_OK;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    if (level == 0) break;
+    uint32_t child = tree_inner_search(page, key);
+    for (uint32_t i = 0; i < child; i++) *out_rank += tree_inner_rows(page, i);
+    tree_inner_child(page, child, &pointer);
+    level--;
+  }
+  tree_keys keys = tree_leaf_keys(page);
+  *out_rank += tree_keys_search(&keys, key, &equal);
+  return KL_OK;
+}
+
+/* The ranks at which a range begins and ends. */
+static kl_status tree_range_ranks(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                                  const kl_slice *high, uint64_t *out_first, uint64_t *out_end, kl_error *err) {
+  kl_status status = kl_tree_rank(source, root, low, out_first, err);
+  if (status != KL_OK) return status;
+  status = high != NULL ? kl_tree_rank(source, root, *high, out_end, err) : kl_tree_rows(source, root, out_end, err);
+  if (status == KL_OK && *out_end < *out_first) *out_end = *out_first; /* high before low: an empty range */
+  return status;
+}
+
+kl_status kl_tree_count(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                        uint64_t *out_count, kl_error *err) {
+  uint64_t first = 0, end = 0;
+  kl_status status = tree_range_ranks(source, root, low, high, &first, &end, err);
+  *out_count = end - first;
+  return status;
+}
+
+kl_status kl_tree_select(const kl_tree_source *source, const kl_tree_pointer *root, uint64_t rank, uint8_t *out_key,
+                         size_t *out_size, kl_error *err) {
+  kl_tree_pointer pointer = *root;
+  uint32_t level = TREE_LEVEL_ANY;
+  const uint8_t *page = NULL;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  for (;;) {
+    kl_status status = tree_load(source, &pointer, level, &page, err);
+    if (status != KL_OK) return status;
+    level = tree_page_level(page);
+    uint32_t count = tree_page_count(page), child = 0;
+    if (level == 0) {
+      if (rank >= count) return KL_E_NOT_FOUND;
+      tree_keys keys = tree_leaf_keys(page);
+      *out_size = tree_keys_copy(&keys, (uint32_t)rank, out_key).size;
+      return KL_OK;
+    }
+    for (; child < count && rank >= tree_inner_rows(page, child); child++) rank -= tree_inner_rows(page, child);
+    if (child == count) return KL_E_NOT_FOUND;
+    tree_inner_child(page, child, &pointer);
+    level--;
+  }
+}
+
+kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice low,
+                               const kl_slice *high, size_t wanted, kl_tree_split *out_splits, size_t *out_count,
+                               kl_error *err) {
+  uint64_t first = 0, end = 0;
+  *out_count = 0;
+  kl_status status = tree_range_ranks(source, root, low, high, &first, &end, err);
+  if (status != KL_OK) return status;
+  uint64_t rows = end - first, parts = rows <= wanted ? rows : (uint64_t)wanted + 1;
+  for (uint64_t i = 1; i < parts; i++) {
+    /* first + rows * i / parts, which must not overflow: the quotient and what is left of it apart. */
+    uint64_t rank = first + rows / parts * i + rows % parts * i / parts;
+    kl_tree_split *split = &out_splits[*out_count];
+    status = kl_tree_select(source, root, rank, split->key, &split->size, err);
+    if (status == KL_E_NOT_FOUND) {
+      return kl_fail(err, KL_E_CORRUPT, "tree at %llu has fewer rows than it counts; run a verification",
+                     (unsigned long long)root->address);
+    }
+    if (status != KL_OK) return status;
+    (*out_count)++;
+  }
+  return KL_OK;
+}
+
+/* ---- core/tree/walk.c ---- */
+/* core/tree/walk.c: every page of a tree, each in its place. */
+
+typedef struct tree_walk {
+  tree_frames frames;
+  const kl_tree_visitor *visitor;
+  kl_error *err;
+  struct {
+    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
+  } bound[KL_TREE_LEVELS]; /* of the child at hand of the open page of each level */
+} tree_walk;
+
+/* What a parent says about a page. */
+typedef struct tree_promise {
+  kl_slice low, high; /* every key k: low <= k < high */
+  bool has_high, has_rows;
+  uint64_t rows;
+} tree_promise;
+
+static kl_status tree_walk_fail(tree_walk *walk, const kl_tree_pointer *pointer, const char *what) {
+  return kl_fail(walk->err, KL_E_CORRUPT, "tree page at %llu %s; restore from a backup",
+                 (unsigned long long)pointer->address, what);
+}
+
+/* The first and the last key of a page lie between the separators around it; those between them do too. */
+static kl_status tree_walk_bounds(tree_walk *walk, const kl_tree_pointer *pointer, const tree_keys *keys,
+                                  const tree_promise *promise) {
+  uint8_t key[KL_TREE_KEY_MAX];
+  int least = kl_slice_compare(promise->low, tree_keys_copy(keys, 0, key));
+  /* A leaf may begin with its separator; an inner page's first separator has a child before it. */
+  if (keys->is_leaf ? least > 0 : least >= 0 && promise->low.size != 0) {
+    return tree_walk_fail(walk, pointer, "has a key before its range");
+  }
+  if (promise->has_high && kl_slice_compare(tree_keys_copy(keys, keys->count - 1, key), promise->high) >= 0) {
+    return tree_walk_fail(walk, pointer, "has a key behind its range");
+  }
+  return KL_OK;
+}
+
+static kl_status tree_walk_leaf(tree_walk *walk, const tree_keys *keys) {
+  uint8_t key[KL_TREE_KEY_MAX];
+  const kl_tree_visitor *visitor = walk->visitor;
+  for (uint32_t i = 0; i < keys->count && visitor->extent != NULL; i++) {
+    kl_tree_value value;
+    kl_tree_extent extent;
+    tree_leaf_value(keys, i, &value);
+    if (!value.is_extent) continue;
+    kl_tree_value_extent(&value, &extent);
+    kl_status status = visitor->extent(visitor->context, tree_keys_copy(keys, i, key), &extent, walk->err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* The recursion goes down one level at a time. */
+static kl_status tree_walk_page(tree_walk *walk, const kl_tree_pointer *pointer, uint32_t level,
+                                const tree_promise *promise) {
+  const uint8_t *page = NULL;
+  kl_status status = tree_frames_load(&walk->frames, pointer, level, &page, walk->err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  const kl_tree_visitor *visitor = walk->visitor;
+  if (visitor->page != NULL) status = visitor->page(visitor->context, pointer, level, walk->err);
+  if (status != KL_OK) return status;
+  tree_keys keys = level == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
+  uint64_t rows = level == 0 ? keys.count : 0;
+  for (uint32_t i = 0; level > 0 && i <= keys.count; i++) rows += tree_inner_rows(page, i);
+  if (promise->has_rows && rows != promise->rows)
+    return tree_walk_fail(walk, pointer, "has another number of rows than its parent counts");
+  status = tree_walk_bounds(walk, pointer, &keys, promise);
+  if (status != KL_OK || level == 0) return status == KL_OK ? tree_walk_leaf(walk, &keys) : status;
+  for (uint32_t i = 0; i <= keys.count && status == KL_OK; i++) {
+    tree_promise below = *promise;
+    kl_tree_pointer child;
+    if (i > 0) below.low = tree_keys_copy(&keys, i - 1, walk->bound[level].low);
+    if (i < keys.count) {
+      below.high = tree_keys_copy(&keys, i, walk->bound[level].high);
+      below.has_high = true;
+    }
+    below.rows = tree_inner_rows(page, i);
+    below.has_rows = true;
+    tree_inner_child(page, i, &child);
+    status = tree_walk_page(walk, &child, level - 1, &below);
+  }
+  return status;
+}
+
+kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                       const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err) {
+  tree_promise nothing = {{NULL, 0}, {NULL, 0}, false, false, 0};
+  if (kl_tree_pointer_is_null(root)) return KL_OK;
+  tree_walk *walk = kl_alloc(allocator, sizeof *walk); /* some 50 KiB: too much for a stack */
+  if (walk == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a walk; free some and try again");
+  walk->frames = (tree_frames){.allocator = allocator, .source = source, .page_size = page_size};
+  walk->visitor = visitor;
+  walk->err = err;
+  kl_status status = tree_walk_page(walk, root, TREE_LEVEL_ANY, &nothing);
+  tree_frames_free(&walk->frames);
+  kl_free(allocator, walk, sizeof *walk);
+  return status;
+}
+
 /* ---- core/delta/cursor.c ---- */
 /* core/delta/cursor.c: cursors: seeks and steps in a tree, without locks. See delta.h, node.h and README.md.
  *
@@ -5895,6 +12953,12 @@ void kl_delta_cursor_seek_ge(kl_delta_cursor *cursor, kl_slice key); /* first ke
 void kl_delta_cursor_seek_le(kl_delta_cursor *cursor, kl_slice key); /* last key <= */
 void kl_delta_cursor_next(kl_delta_cursor *cursor);
 void kl_delta_cursor_prev(kl_delta_cursor *cursor);
+
+/* Has the keyspace ever had a version in the delta? */
+bool kl_delta_has(const kl_delta *delta, uint32_t keyspace);
+/* The keyspaces that have a version in the delta, ascending: fills `out` with the first `capacity` of them that it
+ * meets, and returns how many there are (inserts that happen meanwhile may be missed). */
+size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity);
 
 typedef struct kl_delta_stats {
   uint64_t keys;     /* distinct (keyspace, key) */
@@ -6553,6 +13617,10 @@ const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace) {
   return delta_find_tree(delta, keyspace);
 }
 
+bool kl_delta_has(const kl_delta *delta, uint32_t keyspace) {
+  return delta_find_tree(delta, keyspace) != NULL;
+}
+
 /* The same, and makes the tree when there is none; NULL: no memory. */
 static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
   delta_tree *made = NULL;
@@ -6584,6 +13652,48 @@ static delta_tree *delta_make_tree(kl_delta *delta, uint32_t keyspace) {
     /* Release publishes the tree or table. On failure another thread was faster, and we look again at what it made. */
     atomic_compare_exchange_strong_explicit(slot, &there, wanted, memory_order_release, memory_order_relaxed);
   }
+}
+
+/* What hangs below a table, in no order. */
+static size_t delta_table_list(const delta_table *table, uint32_t *out, size_t capacity, size_t count) {
+  for (unsigned i = 0; i < DELTA_FAN; i++) {
+    uintptr_t slot = atomic_load_explicit(&table->slot[i], memory_order_acquire);
+    if (slot == 0) continue;
+    if ((slot & 1) != 0) {
+      count = delta_table_list((const delta_table *)(slot - 1), out, capacity, count);
+      continue;
+    }
+    if (count < capacity) out[count] = ((const delta_tree *)slot)->keyspace;
+    count++;
+  }
+  return count;
+}
+
+/* Makes the heap whose root is `at` one again, after that changed. */
+static void delta_heap_sink(uint32_t *heap, size_t count, size_t at) {
+  for (;;) {
+    size_t child = 2 * at + 1;
+    if (child >= count) return;
+    if (child + 1 < count && heap[child + 1] > heap[child]) child++;
+    if (heap[at] >= heap[child]) return;
+    uint32_t greater = heap[child];
+    heap[child] = heap[at];
+    heap[at] = greater;
+    at = child;
+  }
+}
+
+size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity) {
+  size_t count = delta_table_list(&delta->trees, out, capacity, 0), filled = count < capacity ? count : capacity;
+  /* Heapsort: the library's qsort may allocate behind our back. */
+  for (size_t i = filled / 2; i > 0; i--) delta_heap_sink(out, filled, i - 1);
+  for (size_t left = filled; left > 1; left--) {
+    uint32_t greatest = out[0];
+    out[0] = out[left - 1];
+    out[left - 1] = greatest;
+    delta_heap_sink(out, left - 1, 0);
+  }
+  return count;
 }
 
 /* --- versions
@@ -7405,6 +14515,2251 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
   return next == NULL || next->ts != version->ts;
 }
 
+/* ---- core/drain/drain.c ---- */
+/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
+
+/* ---- core/drain/drain.h ---- */
+/* core/drain/drain.h: a frozen delta is merged into the trees, and becomes a checkpoint.
+ *
+ * kl_drain_run merges, keyspace by keyspace, the newest version of each key into the keyspace's tree, drops the trees
+ * of keyspaces that were dropped, writes the new roots into the catalogue's tree, and publishes it. Until the store has
+ * published, the file's checkpoint is the old one and so are all roots; a drain that fails has changed nothing, and can
+ * be run again.
+ *
+ * Memory: a bound that depends on the page size and the number of keyspaces in the delta, not on the sizes of delta
+ * and trees (README.md).
+ *
+ * Thread rules: one drain at a time for a store, on one thread; reads of any roots go on meanwhile, and inserts into
+ * other deltas. */
+#ifndef KL_DRAIN_DRAIN_H
+#define KL_DRAIN_DRAIN_H
+
+/* ---- core/drain/roots.h ---- */
+/* core/drain/roots.h: the roots of the trees of one checkpoint.
+ *
+ * A checkpoint names one root, that of the catalogue's tree (keyspace 0). There, each keyspace that has rows has a row
+ * 'r' + id with the root of its own tree (byte table: docs/format.md, "Catalogue"). A kl_roots finds each of them once
+ * and remembers it; it never changes its answers. Whoever reads below one of its roots holds a reference, and tells
+ * each drain its sequence number (kl_drain_input.live), so that no block below it is used again.
+ *
+ * Thread rules: any thread. kl_roots_find takes no lock. */
+#ifndef KL_DRAIN_ROOTS_H
+#define KL_DRAIN_ROOTS_H
+
+/* ---- core/drain/pages.h ---- */
+/* core/drain/pages.h: the pages of one database file, for everyone who reads trees.
+ *
+ * kl_pages binds a store, a cache and an epoch domain into what core/tree calls a source, and hides what that takes:
+ * entering the epoch, loads and their checks, KL_CACHE_RETRY, values in extents, pins. For a memory store there is no
+ * cache: a page is where it lies.
+ *
+ * Roots. Every function takes the root of a tree (kl_roots_find). All that hangs below it must stay allocated during
+ * the call: its checkpoint is among the `live` ones of every drain that runs meanwhile (drain.h). A null root is an
+ * empty tree.
+ *
+ * Errors. KL_E_CORRUPT names the file, the block and the keys that the damaged page is about; it affects only reads
+ * that need that block. KL_E_IO likewise. KL_E_NO_MEMORY. KL_E_VERSION: written by a newer Keel. KL_E_CLOSED: loads
+ * after kl_pages_detach.
+ *
+ * Thread rules: kl_pages from any thread; a kl_held and a kl_pages_cursor belong to one thread at a time. Callbacks run
+ * inside an epoch: they copy and return, and call nothing of this header. */
+#ifndef KL_DRAIN_PAGES_H
+#define KL_DRAIN_PAGES_H
+
+typedef struct kl_pages kl_pages;
+
+typedef struct kl_pages_options {
+  kl_os *os;
+  kl_allocator *allocator; /* outlives the pages, and every kl_held and cursor of them */
+  kl_store *store;         /* until kl_pages_detach */
+  uint64_t cache_limit;    /* bytes, at least KL_CACHE_LIMIT_MIN; ignored for a memory store */
+  kl_policy_kind policy;   /* 0: the default */
+} kl_pages_options;
+
+/* One reference. KL_E_INVALID (limit), KL_E_NO_MEMORY. */
+kl_status kl_pages_new(const kl_pages_options *options, kl_pages **out_pages, kl_error *err);
+void kl_pages_ref(kl_pages *pages);
+void kl_pages_unref(kl_pages *pages); /* NULL is allowed */
+/* The store is about to be closed: nobody is inside a call, and loads answer KL_E_CLOSED from now on. What is pinned,
+ * or was copied, stays readable. */
+void kl_pages_detach(kl_pages *pages);
+
+uint32_t kl_pages_page_size(const kl_pages *pages);
+/* All zero for a memory store. */
+void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats);
+/* Outside of any callback. As kl_cache_set_limit; nothing for a memory store. */
+kl_status kl_pages_set_limit(kl_pages *pages, uint64_t limit, kl_error *err);
+
+/* -------- single values -------- */
+
+/* A value that was read and stays readable, whatever is evicted, drained or reused. Small ones (KL_HELD_COPY) are
+ * copied into a buffer that is kept for the next; of larger ones the frame is pinned; where the budget of pins is used
+ * up, or the value is larger than the cache takes, it is in memory of its own. Zero-initialised it holds nothing. All
+ * but `value` is private. */
+typedef struct kl_held {
+  kl_slice value; /* empty when it holds nothing */
+  kl_pages *pages;
+  const void *pin; /* what is pinned; NULL: nothing is */
+  void *buffer;
+  size_t capacity;
+  kl_allocator *allocator; /* of the buffer */
+  bool owns_pages;         /* has a reference on `pages` */
+} kl_held;
+
+enum {
+  KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
+  KL_HELD_BUFFER = 64 << 10 /* a larger buffer is given back when the value goes */
+};
+
+void kl_held_clear(kl_held *held);   /* lets go of the value, keeps the buffer */
+void kl_held_destroy(kl_held *held); /* lets go of all; it may be used again */
+
+/* Both let go of what `held` holds before. On any failure, it holds nothing. KL_E_NOT_FOUND comes without a message.
+ * kl_pages_get: for the time of a transaction: let go before the last reference on the pages is dropped.
+ * kl_pages_hold: for a view of its own life: it keeps the pages alive when it has to. */
+kl_status kl_pages_get(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, kl_error *err);
+kl_status kl_pages_hold(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, kl_error *err);
+/* KL_OK: the key is there; KL_E_NOT_FOUND. */
+kl_status kl_pages_contains(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_error *err);
+
+/* Called once for each key, in order of index. `value` is valid inside the callback only. Anything but KL_OK ends the
+ * whole with that status. */
+typedef kl_status (*kl_pages_get_row)(void *context, size_t index, bool found, kl_slice value, kl_error *err);
+/* Many keys in any order, with their cache misses side by side. */
+kl_status kl_pages_get_many(kl_pages *pages, const kl_tree_pointer *root, const kl_slice *keys, size_t count,
+                            kl_pages_get_row row, void *context, kl_error *err);
+
+/* -------- counts -------- */
+
+/* As the functions of core/tree of these names. `high` NULL: to the end. */
+kl_status kl_pages_rows(kl_pages *pages, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+kl_status kl_pages_rank(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank, kl_error *err);
+kl_status kl_pages_count(kl_pages *pages, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                         uint64_t *out_count, kl_error *err);
+kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                                size_t wanted, kl_tree_split *out_splits, size_t *out_count, kl_error *err);
+
+/* -------- cursors -------- */
+
+/* A row that was read ahead. Values above KL_PAGES_FAR bytes are not: `value.data` is NULL, and `value.size` their
+ * size. */
+typedef struct kl_pages_row {
+  kl_slice key, value;
+} kl_pages_row;
+
+enum { KL_PAGES_FAR = 64 << 10 };
+
+/* A place in a tree. It reads ahead, more from refill to refill, into buffers of its own, so that most moves are a few
+ * instructions and no epoch is held between calls. Two buffers take turns: key and value of a row stay readable until
+ * the second refill after they were shown, so at least until the move after the next. Keys that are given to a seek may
+ * point into the cursor's buffers.
+ *
+ * `valid`, `key`, `value` may be read; the rest is private. */
+typedef struct kl_pages_cursor {
+  bool valid;  /* stands on a row */
+  bool is_far; /* value.data is NULL: kl_pages_cursor_value loads it */
+  kl_slice key, value;
+  const kl_pages_row *row, *first, *last; /* of the buffer at hand */
+} kl_pages_cursor;
+
+/* Nowhere. The cursor has a reference on the pages. It takes some KiB, and buffers when it reads. */
+kl_status kl_pages_cursor_new(kl_pages *pages, const kl_tree_pointer *root, kl_pages_cursor **out_cursor,
+                              kl_error *err);
+void kl_pages_cursor_free(kl_pages_cursor *cursor); /* NULL is allowed */
+/* The same cursor for another tree of the same pages: nowhere, its buffers kept. */
+void kl_pages_cursor_reset(kl_pages_cursor *cursor, const kl_tree_pointer *root);
+
+/* Each of these moves: KL_OK: it stands on a row; KL_E_NOT_FOUND (without a message): there is none, it is nowhere; an
+ * error: it is nowhere. */
+kl_status kl_pages_cursor_first(kl_pages_cursor *cursor, kl_error *err);
+kl_status kl_pages_cursor_last(kl_pages_cursor *cursor, kl_error *err);
+kl_status kl_pages_cursor_seek_ge(kl_pages_cursor *cursor, kl_slice key, kl_error *err);
+kl_status kl_pages_cursor_seek_le(kl_pages_cursor *cursor, kl_slice key, kl_error *err);
+
+/* Past the end of what was read ahead. */
+kl_status kl_pages_cursor_next_slow(kl_pages_cursor *cursor, kl_error *err);
+kl_status kl_pages_cursor_prev_slow(kl_pages_cursor *cursor, kl_error *err);
+
+static inline void kl_pages_cursor_show(kl_pages_cursor *cursor) {
+  cursor->key = cursor->row->key;
+  cursor->value = cursor->row->value;
+  cursor->is_far = cursor->value.data == NULL;
+}
+
+/* From nowhere: KL_E_NOT_FOUND. */
+static inline kl_status kl_pages_cursor_next(kl_pages_cursor *cursor, kl_error *err) {
+  if (!cursor->valid || cursor->row == cursor->last) return kl_pages_cursor_next_slow(cursor, err);
+  cursor->row++;
+  kl_pages_cursor_show(cursor);
+  return KL_OK;
+}
+static inline kl_status kl_pages_cursor_prev(kl_pages_cursor *cursor, kl_error *err) {
+  if (!cursor->valid || cursor->row == cursor->first) return kl_pages_cursor_prev_slow(cursor, err);
+  cursor->row--;
+  kl_pages_cursor_show(cursor);
+  return KL_OK;
+}
+
+kl_status kl_pages_cursor_load(kl_pages_cursor *cursor, kl_error *err);
+/* The value of the row at the cursor, loaded where it is far: then valid until the cursor moves. The cursor stays where
+ * it is on failure. KL_E_NOT_FOUND: it is nowhere. */
+static inline kl_status kl_pages_cursor_value(kl_pages_cursor *cursor, kl_slice *out_value, kl_error *err) {
+  if (!cursor->valid) return KL_E_NOT_FOUND;
+  if (cursor->is_far) {
+    kl_status status = kl_pages_cursor_load(cursor, err);
+    if (status != KL_OK) return status;
+  }
+  *out_value = cursor->value;
+  return KL_OK;
+}
+
+/* Takes a row, whose bytes are valid inside the callback only. KL_OK: taken, go on. Anything else ends the whole with
+ * that status; the row is not taken, and the cursor stands on it. */
+typedef kl_status (*kl_pages_take_row)(void *context, kl_slice key, kl_slice value, kl_error *err);
+
+typedef struct kl_pages_collect {
+  bool forward;
+  const kl_slice *bound; /* forward: rows before it; backward: rows at or behind it; NULL: to the end */
+  size_t max_rows;       /* 0: no bound */
+  size_t max_bytes;      /* of keys and values, at least one row is taken; 0: no bound */
+  kl_pages_take_row take;
+  void *context;
+} kl_pages_collect;
+
+/* Gives the row at the cursor and those behind (before) it to the callback, straight from the pages. KL_OK: one of the
+ * maxima was reached, and the cursor stands on the first row that was not given; or it stands on a row whose value is
+ * far (is_far), which the caller takes by kl_pages_cursor_value. KL_E_NOT_FOUND: the end or the bound was reached; the
+ * cursor is nowhere. `out_rows`: how many were taken, in any case. */
+kl_status kl_pages_cursor_collect(kl_pages_cursor *cursor, const kl_pages_collect *how, size_t *out_rows,
+                                  kl_error *err);
+
+#endif
+
+typedef struct kl_roots kl_roots;
+
+/* One reference; it has one on `pages`. `catalogue` null: an empty database. Reads nothing. KL_E_NO_MEMORY. */
+kl_status kl_roots_open(kl_pages *pages, const kl_tree_pointer *catalogue, uint64_t sequence, uint64_t ts,
+                        kl_roots **out_roots, kl_error *err);
+void kl_roots_ref(kl_roots *roots);
+void kl_roots_unref(kl_roots *roots); /* NULL is allowed */
+
+/* The root of a keyspace's tree; null when it has none; the catalogue's for keyspace 0. A few loads when it was found
+ * before, otherwise a look-up in the catalogue's tree (errors: pages.h; KL_E_CORRUPT and KL_E_VERSION also for the
+ * row). Without memory to remember, it finds all the same. */
+kl_status kl_roots_find(kl_roots *roots, uint32_t keyspace, kl_tree_pointer *out_root, kl_error *err);
+
+uint64_t kl_roots_sequence(const kl_roots *roots); /* of the checkpoint */
+uint64_t kl_roots_ts(const kl_roots *roots);       /* commits up to this are in the trees */
+kl_pages *kl_roots_pages(const kl_roots *roots);   /* borrowed */
+
+#endif
+
+typedef struct kl_drain_input {
+  kl_pages *pages;
+  kl_store *store; /* that of `pages` */
+  kl_allocator *allocator;
+  kl_delta *delta; /* frozen: nobody inserts; it holds only versions with a timestamp <= ts */
+  uint64_t ts;     /* of the new checkpoint, not below that of `base` */
+  uint64_t log_lsn, known_durable;
+  bool log_needed;      /* these three as in kl_checkpoint */
+  kl_roots *base;       /* of the newest checkpoint */
+  const uint64_t *live; /* sequences of the checkpoints that anyone still reads; any order, `base` may be missing */
+  size_t live_count;
+  const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
+} kl_drain_input;
+
+typedef struct kl_drain_stats {
+  uint64_t keyspaces;     /* whose trees were merged into, the catalogue not counted */
+  uint64_t trees_dropped; /* of keyspaces that were dropped */
+  uint64_t puts, deletes; /* rows put and removed, of the catalogue, too */
+  uint64_t pages_written, pages_freed;
+  uint64_t extents_written, extents_freed;
+  uint64_t bytes_written; /* whole blocks, pages and extents */
+  uint64_t writes;        /* calls that wrote them */
+  uint64_t pages_read;    /* from the file: they were not in the cache */
+  uint64_t leaked_trees;  /* dropped trees that a damaged page kept from being freed wholly; see README.md */
+  uint64_t ns;
+} kl_drain_stats;
+
+/* *out_roots: of the new checkpoint, one reference. `out_stats` may be NULL; filled on success. Errors: what the store
+ * and the trees answer (KL_E_IO, KL_E_DISK_FULL, KL_E_CORRUPT, KL_E_NO_MEMORY, KL_E_POISONED, KL_E_READ_ONLY ...), and
+ * KL_E_CLOSED. After any of them no checkpoint is in progress and `base` is what it was. */
+kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
+
+#endif
+
+/* ---- core/drain/drain_private.h ---- */
+/* core/drain/drain_private.h: what the files of a drain share.
+ *
+ *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   drain_io.c    pages in and out: source, sink and freed of core/tree
+ *   roots.c       the roots of a checkpoint */
+#ifndef KL_DRAIN_DRAIN_PRIVATE_H
+#define KL_DRAIN_DRAIN_PRIVATE_H
+
+/* ---- core/drain/pages_private.h ---- */
+/* core/drain/pages_private.h: what the files of kl_pages share.
+ *
+ *   pages.c         life; the source; the loader behind the cache
+ *   pages_value.c   values: copied, pinned, or in memory of their own
+ *   pages_read.c    points, counts
+ *   pages_cursor.c  cursors      pages_collect.c  scans straight from the pages
+ *   pages_fault.c   which keys a page that cannot be read is about */
+#ifndef KL_DRAIN_PAGES_PRIVATE_H
+#define KL_DRAIN_PAGES_PRIVATE_H
+
+struct kl_pages {
+  kl_cache *cache; /* NULL: a memory store */
+  kl_epoch *epoch; /* likewise */
+  kl_os *os;
+  kl_allocator *allocator;
+  _Atomic(kl_store *) store;    /* NULL after kl_pages_detach */
+  _Atomic uint64_t extent_most; /* bytes of the largest value that goes through the cache */
+  uint32_t page_size;
+  _Atomic uint64_t references;
+};
+
+/* Bytes that were read past the cache: the cache had no room. */
+typedef struct pages_aside {
+  struct pages_aside *next;
+  size_t size; /* of the allocation */
+  _Alignas(16) uint8_t bytes[];
+} pages_aside;
+
+/* One operation: a stay inside the epoch, and what it read aside. `source` is for core/tree; it leads back here. */
+typedef struct pages_op {
+  kl_tree_source source;
+  kl_pages *pages;
+  kl_epoch_guard guard;
+  uint32_t flags;         /* of kl_cache_get */
+  uint32_t tries;         /* KL_CACHE_RETRY answers */
+  uint32_t wanted;        /* bytes of the page that there was no room for */
+  pages_aside *asides;    /* newest first */
+  kl_tree_pointer failed; /* the page whose load failed last */
+} pages_op;
+
+enum {
+  PAGES_TRIES = 8, /* then the operation reads past the cache, so that it ends whatever others do */
+  PAGES_EXTENT_HEAD = 16
+};
+
+/* What a reference of the cache says beside where and how long: bits of kl_cache_ref.address and .checksum. Pages and
+ * extents have keys of their own, so that a forged tree cannot have bytes that were never checked as a page taken for
+ * one. No block number reaches that high: a file has less than 2^63 bytes. */
+#define PAGES_EXTENT_KEY (UINT64_C(1) << 52)
+
+static inline kl_cache_ref pages_ref_of_page(const kl_tree_pointer *pointer) {
+  return (kl_cache_ref){.address = pointer->address / KL_CACHE_BLOCK,
+                        .checksum = pointer->birth << 32 | pointer->checksum,
+                        .stored_length = pointer->length,
+                        .length = pointer->length};
+}
+
+/* Enters the epoch. */
+void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags);
+void pages_op_end(pages_op *op);
+/* After KL_CACHE_RETRY: leaves the epoch, waits for room, enters again. All that was got is gone. */
+void pages_op_retry(pages_op *op);
+/* Leaves the epoch and enters it again, so that what others evicted can be used. */
+void pages_op_renew(pages_op *op);
+
+/* Asks for the next leaves of a scan, not for one. */
+void pages_prefetch_page(void *context, const kl_tree_pointer *pointer);
+void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer);
+
+/* KL_OK when `bytes` are the page that `pointer` names: checksum, and all that a reader relies on. */
+kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
+kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
+
+/* -------- values -------- */
+
+/* An extent that is read after the epoch was left. */
+typedef struct pages_extent {
+  kl_tree_extent extent;
+  bool waits;
+} pages_extent;
+
+/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is larger
+ * than the cache takes, read it with pages_extent_read outside of the epoch. */
+kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
+                             kl_error *err);
+/* Fills `buffer`, extent->length bytes, from the file, and checks it. */
+kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err);
+kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err);
+
+/* Makes `held`, which holds nothing, hold a copy. */
+kl_status pages_held_copy(kl_held *held, kl_pages *pages, kl_slice value, kl_error *err);
+/* Room for `size` bytes in its buffer, whose contents are lost. */
+kl_status pages_held_reserve(kl_held *held, kl_pages *pages, size_t size, kl_error *err);
+/* Makes it hold the value that was found, or says in *out_later what is to be read outside. KL_CACHE_RETRY. */
+kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *value, bool own_life,
+                          pages_extent *out_later, kl_error *err);
+
+/* -------- faults -------- */
+
+/* `status` of an operation for `key`; direction -1, 0, 1: the page that failed is on the way to the key, or the next
+ * one before or behind it. When it is about a page, says in `err` which keys that page holds. Outside of the
+ * operation's epoch. Returns `status`. */
+kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
+                        int direction, kl_status status, kl_error *err);
+
+#endif
+
+enum {
+  DRAIN_BUFFER = 512 << 10,         /* bytes that are written at once, when they lie one behind the other */
+  DRAIN_EXTENT_BUFFERED = 64 << 10, /* values up to this go through the buffer */
+  DRAIN_EXTENT_WRITE = 16 << 20,    /* bytes of larger ones that are written between two looks at `cancel` */
+  DRAIN_RING = KL_TREE_LEVELS + 1,  /* pages that were read past the cache: a path, and one more */
+  DRAIN_ROOM_EVERY = 64             /* pages between two looks at how full the cache is */
+};
+
+/* Pages in and out. What it reads past the cache stays in the ring until `pause` and DRAIN_RING further loads. */
+typedef struct drain_io {
+  kl_pages *pages;
+  kl_store *store;
+  kl_allocator *allocator;
+  const _Atomic bool *cancel;
+  kl_drain_stats *stats;
+  kl_tree_source source;
+  kl_tree_sink sink;
+  kl_tree_freed freed;
+  kl_epoch_guard guard;
+  bool inside;         /* the epoch: a page of the cache is being looked at */
+  bool warm;           /* the page that was loaded last was in the cache */
+  bool has_room;       /* the cache is not full */
+  uint32_t until_room; /* pages until that is looked at again */
+  uint64_t birth;
+  uint8_t *buffer; /* written, and not in the file yet: what lies from buffer_at on */
+  uint64_t buffer_at;
+  size_t buffer_used;
+  uint8_t *ring;
+  kl_tree_pointer ring_of[DRAIN_RING];
+  uint32_t ring_next;
+} drain_io;
+
+/* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
+void kl_drain_io_close(drain_io *io);
+/* KL_E_CLOSED when the drain is to end. */
+kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
+/* Everything that was placed is written (not synced). */
+kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
+
+/* -------- roots.c -------- */
+
+/* Before a kl_roots is given to anyone: the number that its checkpoint got. */
+void kl_roots_set_sequence(kl_roots *roots, uint64_t sequence);
+/* Tells it a root, so that it need not look for it. Harmless without memory. */
+void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer *root);
+
+#endif
+
+/* ---- core/drain/tree_record.h ---- */
+/* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
+ * docs/format.md, "Catalogue". Private to core/drain. */
+#ifndef KL_DRAIN_TREE_RECORD_H
+#define KL_DRAIN_TREE_RECORD_H
+
+enum { KL_TREE_RECORD_KEY = 5, KL_TREE_RECORD_SIZE = 40, KL_TREE_RECORD_PREFIX = 'r' };
+
+typedef struct kl_tree_record {
+  kl_tree_pointer root; /* not null: a keyspace without rows has no record */
+  uint64_t rows;
+} kl_tree_record;
+
+void kl_tree_record_key(uint32_t keyspace, uint8_t out[KL_TREE_RECORD_KEY]);
+void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_RECORD_SIZE]);
+/* KL_E_CORRUPT, KL_E_VERSION. */
+kl_status kl_tree_record_decode(kl_slice bytes, uint32_t keyspace, kl_tree_record *out, kl_error *err);
+
+#endif
+
+enum { DRAIN_CANCEL_EVERY = 1024 }; /* changes between two looks at `cancel` */
+
+/* What becomes of a keyspace's tree record. */
+typedef struct drain_root {
+  uint32_t keyspace;
+  bool gone;
+  kl_tree_record record;
+} drain_root;
+
+typedef struct drain_run {
+  const kl_drain_input *input;
+  kl_drain_stats stats;
+  drain_io io;
+  kl_tree_pointer catalogue; /* of `base`, and at the end the new one */
+  uint32_t *keyspaces;       /* of the delta */
+  size_t keyspace_count;
+  drain_root *roots; /* that changed; ascending */
+  size_t root_count, root_capacity;
+} drain_run;
+
+/* -------- changes -------- */
+
+/* The newest versions of one keyspace's keys; for keyspace 0 together with the tree records. */
+typedef struct drain_changes {
+  drain_run *run;
+  kl_delta_cursor cursor;
+  bool taken; /* the row at the cursor was given */
+  uint32_t count;
+  size_t root; /* the next tree record; root_count: none is to come */
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+} drain_changes;
+
+static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t keyspace) {
+  changes->run = run;
+  changes->taken = false;
+  changes->count = 0;
+  changes->root = keyspace == 0 ? 0 : run->root_count;
+  kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
+  kl_delta_cursor_first(&changes->cursor);
+}
+
+static void drain_changes_record(drain_changes *changes, kl_tree_change *out) {
+  const drain_root *root = &changes->run->roots[changes->root++];
+  out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
+  out->key = kl_slice_make(changes->key, sizeof changes->key);
+  if (root->gone) return;
+  kl_tree_record_encode(&root->record, changes->value);
+  out->value = kl_slice_make(changes->value, sizeof changes->value);
+}
+
+static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
+  drain_changes *changes = context;
+  kl_delta_cursor *cursor = &changes->cursor;
+  if (++changes->count % DRAIN_CANCEL_EVERY == 0) {
+    kl_status status = kl_drain_check_cancel(changes->run->input->cancel, err);
+    if (status != KL_OK) return status;
+  }
+  if (changes->taken) kl_delta_cursor_next(cursor);
+  changes->taken = false;
+  if (changes->root < changes->run->root_count) {
+    kl_tree_record_key(changes->run->roots[changes->root].keyspace, changes->key);
+    int order = cursor->valid ? kl_slice_compare(cursor->key, kl_slice_make(changes->key, sizeof changes->key)) : 1;
+    if (order == 0) return KL_BROKEN(err, "DRAIN-8: a transaction wrote a tree record");
+    if (order > 0) {
+      drain_changes_record(changes, out);
+      return KL_OK;
+    }
+  }
+  if (!cursor->valid) return KL_E_NOT_FOUND;
+  out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
+  out->key = cursor->key;
+  out->value = cursor->version.value;
+  changes->taken = true;
+  return KL_OK;
+}
+
+/* -------- one tree -------- */
+
+static bool drain_same_root(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+/* *root becomes the new one. `out_rows` counts only when it changed. */
+static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
+                             kl_error *err) {
+  drain_changes changes;
+  kl_tree_changes next = {drain_changes_next, &changes};
+  kl_tree_merge_stats merged = {0};
+  kl_tree_merge_options options = {.allocator = run->input->allocator,
+                                   .page_size = run->io.pages->page_size,
+                                   .source = &run->io.source,
+                                   .sink = &run->io.sink,
+                                   .freed = &run->io.freed};
+  drain_changes_init(&changes, run, keyspace);
+  run->io.warm = false;
+  kl_status status = kl_tree_merge(&options, root, &next, root, &merged, err);
+  run->io.source.pause(&run->io);
+  if (status != KL_OK) return status;
+  run->stats.puts += merged.puts;
+  run->stats.deletes += merged.deletes;
+  run->stats.pages_written += merged.pages_written;
+  run->stats.pages_freed += merged.pages_freed;
+  run->stats.extents_written += merged.extents_written;
+  run->stats.extents_freed += merged.extents_freed;
+  *out_rows = merged.rows;
+  return KL_OK;
+}
+
+static kl_status drain_drop_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
+  drain_run *run = context;
+  (void)level;
+  kl_status status = run->io.freed.page(&run->io, pointer, err);
+  if (status == KL_OK) run->stats.pages_freed++;
+  return status;
+}
+
+static kl_status drain_drop_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
+  drain_run *run = context;
+  (void)key;
+  kl_status status = run->io.freed.extent(&run->io, extent, err);
+  if (status == KL_OK) run->stats.extents_freed++;
+  return status;
+}
+
+/* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
+ * it stays allocated, reached by nothing (DRAIN-9). */
+static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
+  kl_tree_visitor visitor = {drain_drop_page, drain_drop_extent, run};
+  kl_error cause;
+  kl_status status =
+      kl_tree_walk(run->input->allocator, &run->io.source, run->io.pages->page_size, root, &visitor, &cause);
+  run->io.source.pause(&run->io);
+  run->stats.trees_dropped++;
+  if (status == KL_OK) return status;
+  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
+    run->stats.leaked_trees++;
+    return KL_OK;
+  }
+  if (err != NULL) *err = cause;
+  return status;
+}
+
+/* -------- keyspaces -------- */
+
+static kl_status drain_add_root(drain_run *run, const drain_root *root, kl_error *err) {
+  if (run->root_count == run->root_capacity) {
+    size_t capacity = run->root_capacity == 0 ? 16 : 2 * run->root_capacity, unit = sizeof(drain_root);
+    drain_root *roots = kl_realloc(run->input->allocator, run->roots, run->root_capacity * unit, capacity * unit);
+    if (roots == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
+    run->roots = roots;
+    run->root_capacity = capacity;
+  }
+  run->roots[run->root_count++] = *root;
+  return KL_OK;
+}
+
+static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
+  drain_root root = {.keyspace = keyspace};
+  uint8_t marker[KL_DROP_MARKER_SIZE];
+  kl_tree_pointer old;
+  kl_status status = KL_OK;
+  if (!dropped) { /* an earlier checkpoint may know */
+    kl_drop_marker_encode(keyspace, marker);
+    status = kl_pages_contains(run->io.pages, &run->catalogue, kl_slice_make(marker, sizeof marker), err);
+    dropped = status == KL_OK;
+    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
+  }
+  status = kl_roots_find(run->input->base, keyspace, &old, err);
+  if (status != KL_OK) return status;
+  root.record.root = old;
+  if (dropped) {
+    if (kl_tree_pointer_is_null(&old)) return KL_OK;
+    memset(&root.record, 0, sizeof root.record);
+    status = drain_drop(run, &old, err);
+  } else {
+    run->stats.keyspaces++;
+    status = drain_merge(run, keyspace, &root.record.root, &root.record.rows, err);
+  }
+  if (status != KL_OK || drain_same_root(&root.record.root, &old)) return status;
+  root.gone = kl_tree_pointer_is_null(&root.record.root);
+  return drain_add_root(run, &root, err);
+}
+
+/* The next drop marker in the delta, from the cursor's row on. */
+static bool drain_next_marker(kl_delta_cursor *cursor, uint32_t *out_keyspace) {
+  for (; cursor->valid && cursor->key.size != 0; kl_delta_cursor_next(cursor)) {
+    const uint8_t *key = cursor->key.data;
+    if (key[0] != KL_DROP_MARKER_PREFIX) return false;
+    if (cursor->key.size != KL_DROP_MARKER_SIZE || cursor->version.kind != KL_VERSION_PUT) continue;
+    *out_keyspace = kl_load_u32_be(key + 1);
+    return true;
+  }
+  return false;
+}
+
+/* The keyspaces of the delta and those that it drops, ascending: two lists in order. */
+static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
+  static const uint8_t prefix = KL_DROP_MARKER_PREFIX;
+  kl_delta_cursor markers;
+  size_t at = 0;
+  kl_status status = KL_OK;
+  kl_delta_cursor_init(&markers, run->input->delta, 0, run->input->ts);
+  kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
+  while (status == KL_OK) {
+    uint32_t marked = 0;
+    bool has_marker = drain_next_marker(&markers, &marked);
+    if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
+      at++;
+    } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
+      status = drain_keyspace(run, run->keyspaces[at++], false, err);
+    } else if (has_marker) {
+      if (at < run->keyspace_count && run->keyspaces[at] == marked) at++;
+      if (marked != 0) status = drain_keyspace(run, marked, true, err);
+      kl_delta_cursor_next(&markers);
+    } else {
+      break;
+    }
+  }
+  return status;
+}
+
+static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
+  size_t count = kl_delta_keyspaces(run->input->delta, NULL, 0);
+  if (count == 0) return KL_OK;
+  run->keyspaces = kl_alloc(run->input->allocator, count * sizeof *run->keyspaces);
+  if (run->keyspaces == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu keyspaces", count);
+  run->keyspace_count = count;
+  (void)kl_delta_keyspaces(run->input->delta, run->keyspaces, count); /* it is frozen: the same ones */
+  return KL_OK;
+}
+
+/* -------- the run -------- */
+
+/* Between begin and publish. The roots are made before the checkpoint is published: afterwards nothing may fail. */
+static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
+  const kl_drain_input *input = run->input;
+  uint64_t rows;
+  run->io.birth = kl_store_birth(input->store);
+  kl_status status = drain_list_keyspaces(run, err);
+  if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
+  if (status == KL_OK) status = drain_keyspaces(run, err);
+  if (status == KL_OK) status = drain_merge(run, 0, &run->catalogue, &rows, err);
+  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
+  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
+  if (status != KL_OK) return status;
+  status = kl_roots_open(input->pages, &run->catalogue, run->io.birth, input->ts, out_roots, err);
+  for (size_t i = 0; i < run->root_count && status == KL_OK; i++) {
+    kl_roots_remember(*out_roots, run->roots[i].keyspace, &run->roots[i].record.root);
+  }
+  return status;
+}
+
+static kl_status drain_publish(drain_run *run, kl_roots *roots, kl_error *err) {
+  const kl_drain_input *input = run->input;
+  const kl_tree_pointer *root = &run->catalogue;
+  kl_checkpoint checkpoint = {.ts = input->ts,
+                              .log_lsn = input->log_lsn,
+                              .known_durable = input->known_durable,
+                              .log_needed = input->log_needed,
+                              .catalogue = {root->address, root->length, root->checksum, root->birth}};
+  kl_status status = kl_store_publish(input->store, &checkpoint, err);
+  if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
+  return status;
+}
+
+kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
+  drain_run run = {.input = input};
+  kl_roots *roots = NULL;
+  uint64_t begun = kl_os_monotonic_ns(input->pages->os);
+  if (input->ts < kl_roots_ts(input->base)) {
+    return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
+                     (unsigned long long)kl_roots_ts(input->base));
+  }
+  kl_status status = kl_drain_io_open(&run.io, input, &run.stats, err);
+  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  if (status == KL_OK) {
+    status = drain_trees(&run, &roots, err);
+    if (status == KL_OK) {
+      status = drain_publish(&run, roots, err); /* which ends the progress, whatever comes of it */
+    } else {
+      kl_store_abort(input->store);
+    }
+  }
+  kl_drain_io_close(&run.io);
+  if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
+  if (run.roots != NULL) kl_free(input->allocator, run.roots, run.root_capacity * sizeof *run.roots);
+  if (status != KL_OK) {
+    kl_roots_unref(roots);
+    return status;
+  }
+  run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
+  if (out_stats != NULL) *out_stats = run.stats;
+  *out_roots = roots;
+  return KL_OK;
+}
+
+/* ---- core/drain/drain_io.c ---- */
+/* core/drain/drain_io.c: pages in and out of a drain.
+ *
+ * In. What a drain reads it mostly replaces, so a page that is not in the cache is read past it: a drain of changes all
+ * over a large tree does not push out what readers use. Out. Pages come one by one, and the store gives them places one
+ * behind the other where it can; they are collected and written together. A page that was placed and not yet written
+ * is served from there.
+ *
+ * The blocks that are handed out may have held something else before, which the cache may still know by that address:
+ * it is told before anything can ask for the new page (CACHE-4, DRAIN-5). */
+
+static uint64_t drain_blocks(uint64_t bytes) {
+  return (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
+}
+
+kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err) {
+  /* Relaxed: a hint; nothing is read by it. */
+  if (cancel == NULL || !atomic_load_explicit(cancel, memory_order_relaxed)) return KL_OK;
+  return kl_fail(err, KL_E_CLOSED, "the drain was called off; what it was to merge stays in memory and in the log");
+}
+
+/* -------- in -------- */
+
+static void drain_pause(void *context) {
+  drain_io *io = context;
+  if (io->inside) kl_epoch_leave(io->pages->epoch, io->guard);
+  io->inside = false;
+}
+
+/* The page in the cache, which it stays in until `pause`; NULL: it is not there. */
+static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *pointer) {
+  uint64_t address = pointer->address / KL_CACHE_BLOCK;
+  const void *frame = NULL;
+  bool entered = !io->inside;
+  if (io->pages->cache == NULL) return NULL;
+  if (entered) io->guard = kl_epoch_enter(io->pages->epoch);
+  io->inside = true;
+  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, &frame) == 1;
+  if (!io->warm && entered) drain_pause(io);
+  return frame;
+}
+
+static bool drain_pointer_equal(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) {
+  return pointer->birth == io->birth && pointer->address >= io->buffer_at &&
+         pointer->address - io->buffer_at + pointer->length <= io->buffer_used;
+}
+
+/* Reads a page into the ring. */
+static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  uint32_t slot = io->ring_next;
+  uint8_t *page = io->ring + (size_t)slot * io->pages->page_size;
+  kl_status status = pages_check_pointer(io->store, pointer, io->pages->page_size, err);
+  if (status != KL_OK) return status;
+  io->ring_of[slot] = (kl_tree_pointer){0};
+  if (drain_in_buffer(io, pointer)) {
+    memcpy(page, io->buffer + (pointer->address - io->buffer_at), pointer->length);
+  } else {
+    status = kl_store_read(io->store, pointer->address, page, pointer->length, err);
+    io->stats->pages_read++;
+  }
+  if (status == KL_OK) status = pages_check_page(io->store, pointer, page, err);
+  if (status != KL_OK) return status;
+  io->ring_of[slot] = *pointer;
+  io->ring_next = (slot + 1) % DRAIN_RING;
+  *out_page = page;
+  return KL_OK;
+}
+
+static kl_status drain_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  drain_io *io = context;
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status != KL_OK) return status;
+  *out_page = drain_find_cached(io, pointer);
+  if (*out_page != NULL) return KL_OK;
+  if (io->pages->cache == NULL && !drain_in_buffer(io, pointer)) {
+    *out_page = kl_store_memory(io->store, pointer->address, pointer->length);
+    if (*out_page != NULL) return KL_OK;
+  }
+  for (uint32_t i = 0; i < DRAIN_RING; i++) {
+    if (!drain_pointer_equal(&io->ring_of[i], pointer)) continue;
+    *out_page = io->ring + (size_t)i * io->pages->page_size;
+    return KL_OK;
+  }
+  return drain_read(io, pointer, out_page, err);
+}
+
+/* -------- out -------- */
+
+kl_status kl_drain_io_flush(drain_io *io, kl_error *err) {
+  if (io->buffer_used == 0) return KL_OK;
+  kl_slice part = kl_slice_make(io->buffer, io->buffer_used);
+  kl_status status = kl_store_write(io->store, io->buffer_at, &part, 1, err);
+  io->stats->writes++;
+  io->buffer_used = 0;
+  return status;
+}
+
+static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
+  if (status != KL_OK) return status;
+  io->stats->bytes_written += drain_blocks(bytes);
+  if (io->pages->cache == NULL) return KL_OK;
+  uint64_t block = *out_address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  kl_cache_drop(io->pages->cache, keys, 2);
+  return KL_OK;
+}
+
+/* Collects bytes that fit the buffer. */
+static kl_status drain_append(drain_io *io, uint64_t address, const void *bytes, size_t length, kl_error *err) {
+  size_t whole = (size_t)drain_blocks(length);
+  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= DRAIN_BUFFER;
+  kl_status status = follows ? KL_OK : kl_drain_io_flush(io, err);
+  if (status != KL_OK) return status;
+  if (io->buffer_used == 0) io->buffer_at = address;
+  uint8_t *to = io->buffer + io->buffer_used;
+  memcpy(to, bytes, length);
+  memset(to + length, 0, whole - length);
+  io->buffer_used += whole;
+  return KL_OK;
+}
+
+/* Whether the cache shall have a page that was written. Inner pages are soon read. A leaf is worth a place when there
+ * are free ones, or when the one that it replaces was there: then its rows are in use. */
+static void drain_put(drain_io *io, const kl_tree_pointer *pointer, const void *page) {
+  kl_cache_stats stats;
+  kl_cache_ref ref = pages_ref_of_page(pointer);
+  if (io->pages->cache == NULL) return;
+  if (io->until_room == 0) {
+    kl_cache_read_stats(io->pages->cache, &stats);
+    io->has_room = stats.resident < stats.limit - stats.limit / 8;
+    io->until_room = DRAIN_ROOM_EVERY;
+  }
+  io->until_room--;
+  if (!io->has_room && !io->warm && kl_tree_page_level(page) == 0) return;
+  kl_epoch_guard guard = kl_epoch_enter(io->pages->epoch);
+  (void)kl_cache_put(io->pages->cache, &ref, page, 0, NULL); /* without room: whoever needs it loads it */
+  kl_epoch_leave(io->pages->epoch, guard);
+}
+
+static kl_status drain_write(void *context, const void *page, size_t length, kl_tree_pointer *out_pointer,
+                             kl_error *err) {
+  drain_io *io = context;
+  uint64_t address = 0;
+  kl_status status = drain_place(io, length, &address, err);
+  if (status == KL_OK) status = drain_append(io, address, page, length, err);
+  if (status != KL_OK) return status;
+  *out_pointer = (kl_tree_pointer){
+      .address = address, .length = (uint32_t)length, .checksum = kl_crc32c(0, page, length), .birth = io->birth};
+  drain_put(io, out_pointer, page);
+  return KL_OK;
+}
+
+/* Writes a value past the buffer. The buffer goes first: it may hold a page whose block was freed and is now the
+ * value's. */
+static kl_status drain_write_large(drain_io *io, uint64_t address, kl_slice value, kl_error *err) {
+  static const uint8_t zeros[KL_BLOCK_SIZE];
+  kl_status status = kl_drain_io_flush(io, err);
+  for (size_t at = 0; at < value.size && status == KL_OK;) {
+    size_t left = value.size - at, n = left < DRAIN_EXTENT_WRITE ? left : DRAIN_EXTENT_WRITE;
+    kl_slice parts[2] = {kl_slice_make((const uint8_t *)value.data + at, n),
+                         kl_slice_make(zeros, (size_t)drain_blocks(n) - n)};
+    status = kl_store_write(io->store, address + at, parts, parts[1].size != 0 ? 2 : 1, err);
+    if (status == KL_OK) status = kl_drain_check_cancel(io->cancel, err);
+    io->stats->writes++;
+    at += n;
+  }
+  return status;
+}
+
+static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+  drain_io *io = context;
+  uint64_t address = 0;
+  kl_status status = drain_place(io, value.size, &address, err);
+  if (status != KL_OK) return status;
+  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, address, value.data, value.size, err)
+                                               : drain_write_large(io, address, value, err);
+  if (status != KL_OK) return status;
+  *out_extent = (kl_tree_extent){.address = address,
+                                 .length = value.size,
+                                 .stored = value.size,
+                                 .birth = io->birth,
+                                 .checksum = kl_crc32c(0, value.data, value.size)};
+  return KL_OK;
+}
+
+static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
+  drain_io *io = context;
+  return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
+}
+
+static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, kl_error *err) {
+  drain_io *io = context;
+  return kl_store_free(io->store, extent->address, extent->stored, extent->birth, err);
+}
+
+/* -------- life -------- */
+
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err) {
+  memset(io, 0, sizeof *io);
+  io->pages = input->pages;
+  io->store = input->store;
+  io->allocator = input->allocator;
+  io->cancel = input->cancel;
+  io->stats = stats;
+  io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
+  io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
+  io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
+  io->buffer = kl_alloc(io->allocator, DRAIN_BUFFER);
+  io->ring = kl_alloc_aligned(io->allocator, (size_t)DRAIN_RING * io->pages->page_size, 64);
+  if (io->buffer != NULL && io->ring != NULL) return KL_OK;
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory for the buffers of a drain (%d KiB); free some",
+                 (int)((DRAIN_BUFFER + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
+}
+
+void kl_drain_io_close(drain_io *io) {
+  drain_pause(io);
+  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
+  if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
+}
+
+/* ---- core/drain/pages.c ---- */
+/* core/drain/pages.c: life of kl_pages; the source that core/tree reads through; the loader behind the cache. */
+
+/* -------- bytes from the file -------- */
+
+static kl_status pages_closed(kl_error *err) {
+  return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+}
+
+kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
+  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 kl_store_path(store), pointer->length, pointer->address);
+}
+
+kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
+  kl_error cause;
+  uint32_t found = kl_crc32c(0, bytes, pointer->length);
+  uint64_t block = pointer->address / KL_BLOCK_SIZE;
+  if (found != pointer->checksum) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
+                   "; restore from a backup",
+                   kl_store_path(store), block, found, pointer->checksum);
+  }
+  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
+  if (status == KL_OK) return KL_OK;
+  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", kl_store_path(store), block, cause.message);
+}
+
+/* The cache keeps a reference's address and checksum apart as pages_private.h says. */
+static kl_tree_pointer pages_pointer_of_ref(const kl_cache_ref *ref) {
+  return (kl_tree_pointer){.address = (ref->address & ~PAGES_EXTENT_KEY) * KL_CACHE_BLOCK,
+                           .length = ref->stored_length,
+                           .checksum = (uint32_t)ref->checksum,
+                           .birth = ref->checksum >> 32};
+}
+
+static kl_status pages_cache_load(void *context, const kl_cache_ref *ref, void *frame, kl_error *err) {
+  kl_pages *pages = context;
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  kl_tree_pointer pointer = pages_pointer_of_ref(ref);
+  uint8_t *to = frame;
+  if (store == NULL) return pages_closed(err);
+  if ((ref->address & PAGES_EXTENT_KEY) != 0) {
+    memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
+    memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
+    to += PAGES_EXTENT_HEAD;
+  }
+  return kl_store_read(store, pointer.address, to, pointer.length, err);
+}
+
+static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err) {
+  kl_pages *pages = context;
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  kl_tree_pointer pointer = pages_pointer_of_ref(ref);
+  if (store == NULL) return pages_closed(err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return pages_check_page(store, &pointer, frame, err);
+  uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
+  if (found == pointer.checksum) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged in the value of %" PRIu32 " bytes at block %" PRIu64 "; restore from a backup",
+                 kl_store_path(store), pointer.length, pointer.address / KL_BLOCK_SIZE);
+}
+
+/* -------- the source -------- */
+
+/* Reads a page past the cache, into memory that lives as long as the operation. */
+static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, const uint8_t **out_page,
+                                  kl_error *err) {
+  kl_pages *pages = op->pages;
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  uint64_t address = pointer->address / KL_CACHE_BLOCK;
+  const void *frame;
+  if (kl_cache_find_many(pages->cache, &address, 1, &frame) == 1) {
+    *out_page = frame;
+    return KL_OK;
+  }
+  if (store == NULL) return pages_closed(err);
+  size_t size = sizeof(pages_aside) + pointer->length;
+  pages_aside *aside = kl_alloc_aligned(pages->allocator, size, _Alignof(pages_aside));
+  if (aside == NULL) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for a page of %" PRIu32 " bytes, and none free in the cache",
+                   pointer->length);
+  }
+  aside->next = op->asides;
+  aside->size = size;
+  op->asides = aside;
+  kl_status status = kl_store_read(store, pointer->address, aside->bytes, pointer->length, err);
+  if (status == KL_OK) status = pages_check_page(store, pointer, aside->bytes, err);
+  if (status == KL_OK) *out_page = aside->bytes;
+  return status;
+}
+
+static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  pages_op *op = context;
+  kl_pages *pages = op->pages;
+  kl_cache_ref ref = pages_ref_of_page(pointer);
+  const void *frame;
+  kl_error cause;
+  kl_status status = KL_E_LIMIT;
+  if (pointer->address % KL_CACHE_BLOCK != 0 || pointer->length - 1 >= pages->page_size) {
+    kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+    return store == NULL ? pages_closed(err) : pages_check_pointer(store, pointer, pages->page_size, err);
+  }
+  if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
+  if (status == KL_OK) {
+    *out_page = frame;
+    return KL_OK;
+  }
+  if (status == KL_CACHE_RETRY) {
+    op->wanted = pointer->length;
+    return status;
+  }
+  /* Everything is pinned, or other threads were faster each time: a read must not fail for that. */
+  if (status == KL_E_LIMIT) status = pages_load_aside(op, pointer, out_page, &cause);
+  if (status == KL_OK) return status;
+  op->failed = *pointer;
+  if (err != NULL) *err = cause;
+  return status;
+}
+
+static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page,
+                                   kl_error *err) {
+  pages_op *op = context;
+  kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
+  if (store == NULL) return pages_closed(err);
+  *out_page = kl_store_memory(store, pointer->address, pointer->length);
+  if (*out_page != NULL) return KL_OK;
+  return KL_BROKEN(err, "DRAIN-4: a page of %" PRIu32 " bytes at %" PRIu64 " is not in the memory store",
+                   pointer->length, pointer->address);
+}
+
+void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer) {
+  kl_cache_prefetch(((pages_op *)context)->pages->cache, pointer->address / KL_CACHE_BLOCK);
+}
+
+void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
+  pages_op *op = context;
+  uint64_t address = pointer->address / KL_CACHE_BLOCK;
+  const void *frame;
+  if (op->pages->cache == NULL || kl_cache_find_many(op->pages->cache, &address, 1, &frame) == 0) return;
+  /* The arrays at the page's start; what lies behind is read in order, which the CPU foresees. */
+  for (size_t line = 64; line < 512; line += 64) __builtin_prefetch((const uint8_t *)frame + line);
+}
+
+/* -------- operations -------- */
+
+void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
+  op->pages = pages;
+  op->flags = flags;
+  op->tries = 0;
+  op->asides = NULL;
+  op->failed = (kl_tree_pointer){0};
+  op->source.context = op;
+  op->source.pause = NULL;
+  op->source.prefetch = NULL;
+  if (pages->cache == NULL) {
+    op->source.load = pages_load_memory;
+    return;
+  }
+  op->source.load = pages_load;
+  op->guard = kl_epoch_enter(pages->epoch);
+}
+
+static void pages_op_leave(pages_op *op) {
+  while (op->asides != NULL) {
+    pages_aside *aside = op->asides;
+    op->asides = aside->next;
+    kl_free(op->pages->allocator, aside, aside->size);
+  }
+  if (op->pages->cache != NULL) kl_epoch_leave(op->pages->epoch, op->guard);
+}
+
+void pages_op_end(pages_op *op) {
+  pages_op_leave(op);
+}
+
+void pages_op_renew(pages_op *op) {
+  pages_op_leave(op);
+  if (op->pages->cache != NULL) op->guard = kl_epoch_enter(op->pages->epoch);
+}
+
+void pages_op_retry(pages_op *op) {
+  pages_op_leave(op);
+  op->tries++;
+  /* No room although nobody is inside any more (all is pinned): past the cache from now on. */
+  if (kl_cache_make_room(op->pages->cache, op->wanted, NULL) != KL_OK) op->tries = PAGES_TRIES;
+  op->guard = kl_epoch_enter(op->pages->epoch);
+}
+
+/* -------- life -------- */
+
+static uint64_t pages_extent_most(uint64_t limit) {
+  uint64_t most = limit / 8;
+  return most < KL_CACHE_PAGE_MAX - PAGES_EXTENT_HEAD ? most : KL_CACHE_PAGE_MAX - PAGES_EXTENT_HEAD;
+}
+
+static kl_status pages_new_cache(kl_pages *pages, const kl_pages_options *options, kl_error *err) {
+  kl_cache_options cache = {.os = options->os,
+                            .allocator = options->allocator,
+                            .loader = {pages, pages_cache_load, pages_cache_verify},
+                            .policy = options->policy,
+                            .limit = options->cache_limit};
+  kl_status status = kl_epoch_new(options->allocator, &pages->epoch, err);
+  if (status != KL_OK) return status;
+  cache.epoch = pages->epoch;
+  return kl_cache_new(&cache, &pages->cache, err);
+}
+
+static void pages_free(kl_pages *pages) {
+  kl_cache_free(pages->cache);
+  kl_epoch_free(pages->epoch);
+  kl_free(pages->allocator, pages, sizeof *pages);
+}
+
+kl_status kl_pages_new(const kl_pages_options *options, kl_pages **out_pages, kl_error *err) {
+  kl_pages *pages = kl_alloc(options->allocator, sizeof *pages);
+  if (pages == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to read a database (%zu bytes)", sizeof *pages);
+  pages->os = options->os;
+  pages->allocator = options->allocator;
+  pages->page_size = kl_store_page_size(options->store);
+  atomic_init(&pages->store, options->store);
+  atomic_init(&pages->extent_most, pages_extent_most(options->cache_limit));
+  atomic_init(&pages->references, 1);
+  kl_status status = kl_store_is_memory(options->store) ? KL_OK : pages_new_cache(pages, options, err);
+  if (status != KL_OK) {
+    pages_free(pages);
+    return status;
+  }
+  *out_pages = pages;
+  return KL_OK;
+}
+
+void kl_pages_ref(kl_pages *pages) {
+  /* Relaxed: the caller has a reference already. */
+  uint64_t before = atomic_fetch_add_explicit(&pages->references, 1, memory_order_relaxed);
+  KL_ASSERT(before != 0);
+  (void)before;
+}
+
+void kl_pages_unref(kl_pages *pages) {
+  if (pages == NULL) return;
+  /* Release: our use ends before; acquire: the one that frees has seen all others end. */
+  uint64_t before = atomic_fetch_sub_explicit(&pages->references, 1, memory_order_acq_rel);
+  KL_ASSERT(before != 0);
+  if (before == 1) pages_free(pages);
+}
+
+void kl_pages_detach(kl_pages *pages) {
+  atomic_store_explicit(&pages->store, NULL, memory_order_release);
+}
+
+uint32_t kl_pages_page_size(const kl_pages *pages) {
+  return pages->page_size;
+}
+
+void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats) {
+  memset(out_stats, 0, sizeof *out_stats);
+  if (pages->cache != NULL) kl_cache_read_stats(pages->cache, out_stats);
+}
+
+kl_status kl_pages_set_limit(kl_pages *pages, uint64_t limit, kl_error *err) {
+  if (pages->cache == NULL) return KL_OK;
+  kl_status status = kl_cache_set_limit(pages->cache, limit, err);
+  if (status == KL_OK) atomic_store_explicit(&pages->extent_most, pages_extent_most(limit), memory_order_relaxed);
+  return status;
+}
+
+/* ---- core/drain/pages_collect.c ---- */
+/* core/drain/pages_collect.c: scans that give rows straight from the pages.
+ *
+ * First what the cursor has read ahead, then leaf by leaf, without copying: the key is put together in one buffer, the
+ * value lies in the frame. The epoch is left every few leaves, so that a scan keeps no evicted frame for long. Where it
+ * ends, the cursor is put on the first row that was not given by a search for its key. */
+
+/* ---- core/drain/pages_cursor.h ---- */
+/* core/drain/pages_cursor.h: what the two files of kl_pages_cursor share. */
+#ifndef KL_DRAIN_PAGES_CURSOR_H
+#define KL_DRAIN_PAGES_CURSOR_H
+
+enum {
+  PAGES_AHEAD_FIRST = 4, /* rows of the first refill; each has four times as many as the one before */
+  PAGES_AHEAD_MOST = 64,
+  PAGES_ROOM_FIRST = 2 << 10, /* bytes of rows, likewise */
+  PAGES_ROOM_MOST = 32 << 10, /* a single row may have more */
+  PAGES_RUN_SCAN = 16         /* refills in one direction after which it is a scan, for the cache */
+};
+
+/* Rows in ascending order, whichever way they were read. */
+typedef struct pages_buffer {
+  uint8_t *data; /* keys and values */
+  size_t capacity, used;
+  uint32_t low, high; /* rows[low ... high - 1] */
+  bool begins, ends;  /* there is no row before the first, behind the last */
+  kl_pages_row rows[PAGES_AHEAD_MOST];
+} pages_buffer;
+
+typedef struct pages_cursor {
+  kl_pages_cursor face; /* first: the functions cast back */
+  kl_pages *pages;
+  kl_tree_pointer root;
+  pages_op op; /* during a refill */
+  kl_tree_cursor place;
+  int placed;     /* `place` stands on the last (1) or the first (-1) row of the buffer at hand; 0: on neither */
+  uint32_t ahead; /* rows of the next refill */
+  size_t room;    /* bytes of the next refill */
+  uint32_t run;   /* refills in one direction */
+  uint32_t current;
+  kl_held far; /* the value of the row at the cursor, where it was loaded */
+  size_t sought_size;
+  uint8_t sought[KL_TREE_KEY_MAX + 1];
+  pages_buffer buffers[2];
+} pages_cursor;
+
+/* From where a refill reads. Those in the first line go forward, those in the second backward. `sought` is the key. */
+typedef enum pages_from {
+  PAGES_FIRST,
+  PAGES_GE,
+  PAGES_GT,
+  PAGES_ON, /* ON: the row behind `place` */
+  PAGES_LAST,
+  PAGES_LE,
+  PAGES_LT,
+  PAGES_BACK /* BACK: the one before it */
+} pages_from;
+
+static inline int pages_from_direction(pages_from from) {
+  return from <= PAGES_ON ? 1 : -1;
+}
+
+/* Keeps a key to look for. What is longer than any key is cut, one byte behind the longest: its order does not change. */
+static inline void pages_cursor_seek_key(pages_cursor *cursor, kl_slice key) {
+  cursor->sought_size = key.size < sizeof cursor->sought ? key.size : sizeof cursor->sought;
+  if (cursor->sought_size != 0) memmove(cursor->sought, key.data, cursor->sought_size);
+}
+static inline kl_slice pages_cursor_sought(const pages_cursor *cursor) {
+  return kl_slice_make(cursor->sought, cursor->sought_size);
+}
+
+kl_status pages_cursor_nowhere(pages_cursor *cursor, kl_status status);
+/* Puts `place` on the first row to read. KL_CACHE_RETRY. */
+kl_status pages_cursor_place(pages_cursor *cursor, pages_from from, kl_error *err);
+/* From a place that was lost to the key of the row that it stood on. */
+pages_from pages_cursor_lost(pages_cursor *cursor, pages_from from);
+/* Reads rows into the other buffer, which becomes the one at hand, and shows the first of them in its direction. */
+kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err);
+
+#endif
+
+enum { PAGES_COLLECT_STAY = 16 }; /* leaves for one entry into the epoch */
+
+typedef struct pages_collecting {
+  pages_cursor *cursor;
+  const kl_pages_collect *how;
+  size_t rows, bytes;
+  bool stopped; /* before the row whose key is in cursor->sought */
+  bool ended;   /* at the bound, or at the end of the tree */
+  uint8_t key[KL_TREE_KEY_MAX];
+} pages_collecting;
+
+static inline bool pages_collect_is_full(const pages_collecting *collect, size_t more) {
+  const kl_pages_collect *how = collect->how;
+  if (how->max_rows != 0 && collect->rows >= how->max_rows) return true;
+  return how->max_bytes != 0 && collect->rows != 0 && collect->bytes + more > how->max_bytes;
+}
+
+static bool pages_collect_is_behind(const pages_collecting *collect, kl_slice key) {
+  const kl_pages_collect *how = collect->how;
+  if (how->bound == NULL) return false;
+  int order = kl_slice_compare(key, *how->bound);
+  return how->forward ? order >= 0 : order < 0;
+}
+
+static inline kl_status pages_collect_take(pages_collecting *collect, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = collect->how->take(collect->how->context, key, value, err);
+  if (status != KL_OK) return status;
+  collect->rows++;
+  collect->bytes += key.size + value.size;
+  return KL_OK;
+}
+
+/* The rows that were read ahead. KL_OK and not `stopped`, not `ended`: all are taken. */
+static kl_status pages_collect_buffered(pages_collecting *collect, kl_error *err) {
+  kl_pages_cursor *face = &collect->cursor->face;
+  for (;;) {
+    if (pages_collect_is_behind(collect, face->key)) {
+      collect->ended = true;
+      return KL_OK;
+    }
+    collect->stopped = face->is_far || pages_collect_is_full(collect, face->key.size + face->value.size);
+    if (collect->stopped) return KL_OK;
+    kl_status status = pages_collect_take(collect, face->key, face->value, err);
+    collect->stopped = status != KL_OK;
+    if (status != KL_OK || face->row == (collect->how->forward ? face->last : face->first)) return status;
+    face->row += collect->how->forward ? 1 : -1;
+    kl_pages_cursor_show(face);
+  }
+}
+
+/* The value of a row in an extent. *out_far: it is not to be loaded here. */
+static kl_status pages_collect_extent(pages_collecting *collect, kl_tree_value *value, bool *out_far, kl_error *err) {
+  kl_tree_extent extent;
+  bool is_frame;
+  kl_tree_value_extent(value, &extent);
+  if (extent.length > KL_PAGES_FAR) {
+    *out_far = true;
+    return pages_extent_check(collect->cursor->pages, &extent, err);
+  }
+  kl_status status = pages_extent_bytes(&collect->cursor->op, &extent, &value->bytes, &is_frame, err);
+  *out_far = status == KL_E_LIMIT;
+  return *out_far ? KL_OK : status;
+}
+
+/* The rows of one leaf from its row `i` on. Leaves the key of the last row that was looked at in `key`: with KL_OK and
+ * not `stopped` that of the last one taken, otherwise of the first one not taken. KL_CACHE_RETRY. */
+static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_leaf *leaf, uint32_t i, kl_slice *out_key,
+                                    kl_error *err) {
+  bool forward = collect->how->forward, bounded;
+  uint32_t end = forward ? leaf->count - 1 : 0;
+  size_t prefix = leaf->prefix.size;
+  kl_slice key = kl_tree_leaf_key(leaf, end, collect->key);
+  bounded = pages_collect_is_behind(collect, key); /* mostly not: then no row of the leaf is */
+  for (;; i = forward ? i + 1 : i - 1) {
+    kl_slice suffix = kl_tree_leaf_suffix(leaf, i);
+    kl_tree_value value;
+    bool is_far = false;
+    kl_tree_leaf_value(leaf, i, &value);
+    memcpy(collect->key + prefix, suffix.data, suffix.size);
+    key = *out_key = kl_slice_make(collect->key, prefix + suffix.size);
+    if (bounded && pages_collect_is_behind(collect, key)) {
+      collect->ended = true;
+      return KL_OK;
+    }
+    if (value.is_extent) {
+      kl_status status = pages_collect_extent(collect, &value, &is_far, err);
+      if (status != KL_OK) return status;
+    }
+    collect->stopped = is_far || pages_collect_is_full(collect, key.size + value.bytes.size);
+    if (collect->stopped) return KL_OK;
+    kl_status status = pages_collect_take(collect, key, value.bytes, err);
+    if (status != KL_OK) {
+      collect->stopped = true;
+      return status;
+    }
+    if (i == end) return KL_OK;
+  }
+}
+
+/* From leaf to leaf. The key of the row to go on from is always in `sought`, as the place may be lost. */
+static kl_status pages_collect_leaves(pages_collecting *collect, pages_from *from, kl_error *err) {
+  pages_cursor *cursor = collect->cursor;
+  bool forward = collect->how->forward;
+  kl_status status = pages_cursor_place(cursor, *from, err);
+  for (uint32_t leaves = 1; status == KL_OK; leaves++) {
+    kl_tree_leaf leaf;
+    kl_slice key = {NULL, 0};
+    status = kl_tree_cursor_leaf(&cursor->place, &leaf, err);
+    if (status != KL_OK) break;
+    status = pages_collect_leaf(collect, &leaf, leaf.index, &key, err);
+    pages_cursor_seek_key(cursor, key);
+    *from = forward ? PAGES_GT : PAGES_LT;
+    if (status == KL_CACHE_RETRY) *from = forward ? PAGES_GE : PAGES_LE; /* `key` was not taken */
+    if (status != KL_OK || collect->stopped || collect->ended) break;
+    kl_tree_cursor_stand(&cursor->place, forward ? leaf.count - 1 : 0);
+    if (leaves % PAGES_COLLECT_STAY == 0) {
+      kl_tree_cursor_park(&cursor->place);
+      pages_op_renew(&cursor->op);
+    }
+    status = forward ? kl_tree_cursor_next(&cursor->place, err) : kl_tree_cursor_prev(&cursor->place, err);
+  }
+  if (status != KL_E_NOT_FOUND || collect->stopped) return status;
+  collect->ended = true;
+  return KL_OK;
+}
+
+static kl_status pages_collect_tree(pages_collecting *collect, kl_error *err) {
+  pages_cursor *cursor = collect->cursor;
+  bool forward = collect->how->forward;
+  const pages_buffer *buffer = &cursor->buffers[cursor->current];
+  pages_from from = pages_cursor_lost(cursor, forward ? PAGES_ON : PAGES_BACK);
+  kl_status status;
+  if (forward ? buffer->ends : buffer->begins) {
+    collect->ended = true;
+    return KL_OK;
+  }
+  pages_op_begin(&cursor->op, cursor->pages, KL_CACHE_SCAN);
+  cursor->op.source.prefetch = pages_prefetch_page;
+  while ((status = pages_collect_leaves(collect, &from, err)) == KL_CACHE_RETRY) pages_op_retry(&cursor->op);
+  kl_tree_cursor_park(&cursor->place);
+  pages_op_end(&cursor->op);
+  cursor->placed = 0;
+  if (status == KL_OK || collect->stopped) return status;
+  return pages_explain(cursor->pages, &cursor->op.failed, &cursor->root, pages_cursor_sought(cursor), forward ? 1 : -1,
+                       status, err);
+}
+
+kl_status kl_pages_cursor_collect(kl_pages_cursor *face, const kl_pages_collect *how, size_t *out_rows, kl_error *err) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  pages_collecting collect;
+  *out_rows = 0;
+  if (!face->valid) return KL_E_NOT_FOUND;
+  collect.cursor = cursor;
+  collect.how = how;
+  collect.rows = collect.bytes = 0;
+  collect.stopped = collect.ended = false;
+  kl_status status = pages_collect_buffered(&collect, err);
+  bool buffered = status != KL_OK || collect.stopped || collect.ended;
+  if (!buffered) status = pages_collect_tree(&collect, err);
+  *out_rows = collect.rows;
+  if (collect.ended) return pages_cursor_nowhere(cursor, KL_E_NOT_FOUND);
+  if (!collect.stopped) return pages_cursor_nowhere(cursor, status);
+  if (buffered) return status;
+  /* Few rows ahead: the next call goes on from the pages. */
+  cursor->ahead = PAGES_AHEAD_FIRST;
+  cursor->run = 0;
+  kl_error failure;
+  kl_status moved = pages_cursor_fill(cursor, how->forward ? PAGES_GE : PAGES_LE, &failure);
+  if (moved == KL_OK || status != KL_OK) return status;
+  if (err != NULL) *err = failure;
+  return moved;
+}
+
+/* ---- core/drain/pages_cursor.c ---- */
+/* core/drain/pages_cursor.c: cursors that read ahead.
+ *
+ * A refill enters the epoch once, copies some rows into the buffer that is not shown, parks the tree's cursor on the
+ * last of them and leaves. So between two calls nothing is held, and most moves touch neither pages nor epoch. When a
+ * refill loses its place (no room in the cache, a page that cannot be read), the next one finds it again by key. */
+
+/* -------- life -------- */
+
+kl_status kl_pages_cursor_new(kl_pages *pages, const kl_tree_pointer *root, kl_pages_cursor **out_cursor,
+                              kl_error *err) {
+  pages_cursor *cursor = kl_alloc(pages->allocator, sizeof *cursor);
+  if (cursor == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a cursor (%zu bytes)", sizeof *cursor);
+  cursor->pages = pages;
+  kl_pages_ref(pages);
+  kl_pages_cursor_reset(&cursor->face, root);
+  *out_cursor = &cursor->face;
+  return KL_OK;
+}
+
+void kl_pages_cursor_free(kl_pages_cursor *face) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  if (cursor == NULL) return;
+  kl_pages *pages = cursor->pages;
+  kl_held_destroy(&cursor->far);
+  for (int i = 0; i < 2; i++) {
+    pages_buffer *buffer = &cursor->buffers[i];
+    if (buffer->capacity != 0) kl_free(pages->allocator, buffer->data, buffer->capacity);
+  }
+  kl_free(pages->allocator, cursor, sizeof *cursor);
+  kl_pages_unref(pages);
+}
+
+kl_status pages_cursor_nowhere(pages_cursor *cursor, kl_status status) {
+  cursor->face.valid = false;
+  cursor->face.is_far = false;
+  cursor->face.key = kl_slice_make(NULL, 0);
+  cursor->face.value = kl_slice_make(NULL, 0);
+  cursor->placed = 0;
+  return status;
+}
+
+void kl_pages_cursor_reset(kl_pages_cursor *face, const kl_tree_pointer *root) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  cursor->root = *root;
+  cursor->run = 0;
+  cursor->ahead = PAGES_AHEAD_FIRST;
+  cursor->room = PAGES_ROOM_FIRST;
+  kl_tree_cursor_init(&cursor->place, &cursor->op.source, root);
+  (void)pages_cursor_nowhere(cursor, KL_OK);
+}
+
+/* -------- reading ahead -------- */
+
+static kl_status pages_cursor_reserve(const pages_cursor *cursor, pages_buffer *buffer, size_t size, kl_error *err) {
+  if (buffer->capacity >= size) return KL_OK;
+  uint8_t *data = kl_alloc(cursor->pages->allocator, size);
+  if (data == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for %zu bytes of rows; free some", size);
+  if (buffer->capacity != 0) kl_free(cursor->pages->allocator, buffer->data, buffer->capacity);
+  buffer->data = data;
+  buffer->capacity = size;
+  return KL_OK;
+}
+
+/* Copies row `i` of the leaf. KL_E_BUFFER_SIZE: there are rows already, and no room for one more. KL_CACHE_RETRY. */
+static kl_status pages_cursor_append(pages_cursor *cursor, pages_buffer *buffer, const kl_tree_leaf *leaf, uint32_t i,
+                                     bool forward, kl_error *err) {
+  kl_slice suffix = kl_tree_leaf_suffix(leaf, i), value;
+  kl_tree_value found;
+  bool is_far = false;
+  kl_tree_leaf_value(leaf, i, &found);
+  value = found.bytes;
+  if (found.is_extent) {
+    kl_tree_extent extent;
+    bool is_frame;
+    kl_tree_value_extent(&found, &extent);
+    is_far = extent.length > KL_PAGES_FAR;
+    kl_status status = is_far ? pages_extent_check(cursor->pages, &extent, err)
+                              : pages_extent_bytes(&cursor->op, &extent, &value, &is_frame, err);
+    if (status == KL_E_LIMIT) is_far = true; /* no room in the cache: when it is asked for */
+    if (status != KL_OK && status != KL_E_LIMIT) return status;
+    if (is_far) value = kl_slice_make(NULL, (size_t)extent.length);
+  }
+  size_t copied = is_far ? 0 : value.size, need = leaf->prefix.size + suffix.size + copied;
+  if (buffer->used + need > buffer->capacity) {
+    if (buffer->low != buffer->high) return KL_E_BUFFER_SIZE;
+    kl_status status = pages_cursor_reserve(cursor, buffer, need, err);
+    if (status != KL_OK) return status;
+  }
+  kl_pages_row *row = &buffer->rows[forward ? buffer->high++ : --buffer->low];
+  uint8_t *at = buffer->data + buffer->used;
+  row->key = kl_slice_make(at, leaf->prefix.size + suffix.size);
+  memcpy(at, leaf->prefix.data, leaf->prefix.size);
+  memcpy(at + leaf->prefix.size, suffix.data, suffix.size);
+  at += row->key.size;
+  row->value = kl_slice_make(is_far ? NULL : at, value.size);
+  if (copied != 0) memcpy(at, value.data, copied);
+  buffer->used += need;
+  return KL_OK;
+}
+
+/* Copies rows of one leaf, from the cursor's on; leaves `place` on the last that was copied. KL_OK: the leaf has no
+ * more, or it is enough. */
+static kl_status pages_cursor_read_leaf(pages_cursor *cursor, pages_buffer *buffer, bool forward, kl_error *err) {
+  kl_tree_leaf leaf;
+  kl_status status = kl_tree_cursor_leaf(&cursor->place, &leaf, err);
+  if (status != KL_OK) return status;
+  uint32_t i = leaf.index, end = forward ? leaf.count - 1 : 0;
+  for (;;) {
+    status = pages_cursor_append(cursor, buffer, &leaf, i, forward, err);
+    if (status != KL_OK) { /* back to the last that was copied, when that is of this leaf */
+      if (i == leaf.index) return status;
+      kl_tree_cursor_stand(&cursor->place, forward ? i - 1 : i + 1);
+      cursor->placed = forward ? 1 : -1;
+      return status;
+    }
+    if (i == end || buffer->high - buffer->low == cursor->ahead) break;
+    i = forward ? i + 1 : i - 1;
+  }
+  kl_tree_cursor_stand(&cursor->place, i);
+  cursor->placed = forward ? 1 : -1;
+  return KL_OK;
+}
+
+/* Rows from `place` on, at least one. What fails behind the first row fails again, and is told, when the cursor gets
+ * there. */
+static kl_status pages_cursor_read(pages_cursor *cursor, pages_buffer *buffer, bool forward, kl_error *err) {
+  kl_error ignored;
+  for (;;) {
+    bool some = buffer->low != buffer->high;
+    cursor->placed = 0;
+    kl_status status = pages_cursor_read_leaf(cursor, buffer, forward, some ? &ignored : err);
+    if (status == KL_E_BUFFER_SIZE && cursor->room < PAGES_ROOM_MOST) cursor->room *= 4;
+    if (status != KL_OK) return buffer->low != buffer->high ? KL_OK : status;
+    if (buffer->high - buffer->low >= cursor->ahead) return KL_OK;
+    status = /* the leaf is at its end; is there another one? */
+        forward ? kl_tree_cursor_next(&cursor->place, &ignored) : kl_tree_cursor_prev(&cursor->place, &ignored);
+    if (status == KL_E_NOT_FOUND && forward) buffer->ends = true;
+    if (status == KL_E_NOT_FOUND && !forward) buffer->begins = true;
+    if (status != KL_OK) {
+      cursor->placed = 0;
+      return KL_OK;
+    }
+  }
+}
+
+kl_status pages_cursor_place(pages_cursor *cursor, pages_from from, kl_error *err) {
+  kl_tree_cursor *place = &cursor->place;
+  kl_slice key = pages_cursor_sought(cursor);
+  kl_tree_row row;
+  kl_status status;
+  switch (from) {
+    case PAGES_FIRST:
+      return kl_tree_cursor_first(place, err);
+    case PAGES_LAST:
+      return kl_tree_cursor_last(place, err);
+    case PAGES_ON:
+      return kl_tree_cursor_next(place, err);
+    case PAGES_BACK:
+      return kl_tree_cursor_prev(place, err);
+    case PAGES_GE:
+    case PAGES_GT:
+      status = kl_tree_cursor_seek_ge(place, key, err);
+      break;
+    default:
+      status = kl_tree_cursor_seek_le(place, key, err);
+      break;
+  }
+  if (status != KL_OK || from == PAGES_GE || from == PAGES_LE) return status;
+  status = kl_tree_cursor_row(place, &row, err);
+  if (status != KL_OK || !kl_slice_equal(row.key, key)) return status;
+  return from == PAGES_GT ? kl_tree_cursor_next(place, err) : kl_tree_cursor_prev(place, err);
+}
+
+pages_from pages_cursor_lost(pages_cursor *cursor, pages_from from) {
+  const pages_buffer *buffer = &cursor->buffers[cursor->current];
+  if (from == PAGES_ON) {
+    pages_cursor_seek_key(cursor, buffer->rows[buffer->high - 1].key);
+    return PAGES_GT;
+  }
+  if (from == PAGES_BACK) {
+    pages_cursor_seek_key(cursor, buffer->rows[buffer->low].key);
+    return PAGES_LT;
+  }
+  return from;
+}
+
+static kl_status pages_cursor_prepare(pages_cursor *cursor, pages_buffer *buffer, bool forward, kl_error *err) {
+  buffer->low = buffer->high = forward ? 0 : PAGES_AHEAD_MOST;
+  buffer->used = 0;
+  buffer->begins = buffer->ends = false;
+  kl_error refused;
+  kl_status status = pages_cursor_reserve(cursor, buffer, cursor->room, &refused);
+  if (status == KL_OK || buffer->capacity != 0) return KL_OK; /* what there is does, if more slowly */
+  if (err != NULL) *err = refused;
+  return status;
+}
+
+/* `status` of a refill that read nothing. */
+static kl_status pages_cursor_explain(pages_cursor *cursor, pages_from from, kl_status status, kl_error *err) {
+  if (status == KL_E_NOT_FOUND) return status;
+  int direction = 0;
+  from = pages_cursor_lost(cursor, from);
+  if (from == PAGES_FIRST || from == PAGES_LAST) pages_cursor_seek_key(cursor, kl_slice_make(NULL, 0));
+  if (from == PAGES_LAST) { /* behind every key */
+    memset(cursor->sought, 0xff, sizeof cursor->sought);
+    cursor->sought_size = sizeof cursor->sought;
+  }
+  if (from != PAGES_FIRST && from != PAGES_LAST) direction = pages_from_direction(from);
+  return pages_explain(cursor->pages, &cursor->op.failed, &cursor->root, pages_cursor_sought(cursor), direction, status,
+                       err);
+}
+
+kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err) {
+  bool forward = pages_from_direction(from) > 0;
+  pages_buffer *buffer = &cursor->buffers[cursor->current ^ 1];
+  kl_status status = kl_tree_pointer_is_null(&cursor->root) ? KL_E_NOT_FOUND : KL_OK;
+  if (status == KL_OK) status = pages_cursor_prepare(cursor, buffer, forward, err);
+  if (status != KL_OK) return pages_cursor_nowhere(cursor, status);
+  pages_op_begin(&cursor->op, cursor->pages, cursor->run >= PAGES_RUN_SCAN ? KL_CACHE_SCAN : 0);
+  if (cursor->run > 0) cursor->op.source.prefetch = pages_prefetch_page;
+  for (;;) {
+    status = pages_cursor_place(cursor, from, err);
+    if (status == KL_OK) status = pages_cursor_read(cursor, buffer, forward, err);
+    if (status != KL_CACHE_RETRY) break;
+    from = pages_cursor_lost(cursor, from);
+    pages_op_retry(&cursor->op);
+  }
+  kl_tree_cursor_park(&cursor->place);
+  pages_op_end(&cursor->op);
+  if (status != KL_OK) {
+    status = pages_cursor_explain(cursor, from, status, err);
+    return pages_cursor_nowhere(cursor, status);
+  }
+  cursor->current ^= 1;
+  cursor->run++;
+  if (cursor->ahead < PAGES_AHEAD_MOST) cursor->ahead *= 4;
+  cursor->face.first = &buffer->rows[buffer->low];
+  cursor->face.last = &buffer->rows[buffer->high - 1];
+  cursor->face.row = forward ? cursor->face.first : cursor->face.last;
+  cursor->face.valid = true;
+  kl_pages_cursor_show(&cursor->face);
+  return KL_OK;
+}
+
+/* -------- moves -------- */
+
+static kl_status pages_cursor_jump(kl_pages_cursor *face, pages_from from, kl_error *err) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  cursor->ahead = PAGES_AHEAD_FIRST;
+  cursor->run = 0;
+  return pages_cursor_fill(cursor, from, err);
+}
+
+kl_status kl_pages_cursor_first(kl_pages_cursor *face, kl_error *err) {
+  return pages_cursor_jump(face, PAGES_FIRST, err);
+}
+
+kl_status kl_pages_cursor_last(kl_pages_cursor *face, kl_error *err) {
+  return pages_cursor_jump(face, PAGES_LAST, err);
+}
+
+kl_status kl_pages_cursor_seek_ge(kl_pages_cursor *face, kl_slice key, kl_error *err) {
+  pages_cursor_seek_key((pages_cursor *)face, key);
+  return pages_cursor_jump(face, PAGES_GE, err);
+}
+
+kl_status kl_pages_cursor_seek_le(kl_pages_cursor *face, kl_slice key, kl_error *err) {
+  pages_cursor_seek_key((pages_cursor *)face, key);
+  return pages_cursor_jump(face, PAGES_LE, err);
+}
+
+static kl_status pages_cursor_turn(kl_pages_cursor *face, bool forward, kl_error *err) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  const pages_buffer *buffer = &cursor->buffers[cursor->current];
+  if (!face->valid) return KL_E_NOT_FOUND;
+  if (forward ? buffer->ends : buffer->begins) return pages_cursor_nowhere(cursor, KL_E_NOT_FOUND);
+  pages_from from = forward ? PAGES_ON : PAGES_BACK;
+  if (cursor->placed != (forward ? 1 : -1)) { /* it was read the other way, or the place was lost */
+    from = pages_cursor_lost(cursor, from);
+  }
+  return pages_cursor_fill(cursor, from, err);
+}
+
+kl_status kl_pages_cursor_next_slow(kl_pages_cursor *face, kl_error *err) {
+  return pages_cursor_turn(face, true, err);
+}
+
+kl_status kl_pages_cursor_prev_slow(kl_pages_cursor *face, kl_error *err) {
+  return pages_cursor_turn(face, false, err);
+}
+
+/* -------- far values -------- */
+
+kl_status kl_pages_cursor_load(kl_pages_cursor *face, kl_error *err) {
+  pages_cursor *cursor = (pages_cursor *)face;
+  if (!face->is_far) return KL_OK;
+  kl_status status = kl_pages_get(cursor->pages, &cursor->root, face->key, &cursor->far, err);
+  if (status == KL_E_NOT_FOUND) {
+    return kl_fail(err, KL_E_CORRUPT, "a row that a cursor saw is gone from its tree; restore from a backup");
+  }
+  if (status != KL_OK) return status;
+  face->value = cursor->far.value;
+  face->is_far = false;
+  return KL_OK;
+}
+
+/* ---- core/drain/pages_fault.c ---- */
+/* core/drain/pages_fault.c: a message about a page that cannot be read says which keys are lost with it. */
+
+enum { PAGES_KEY_SHOWN = 12, PAGES_KEY_TEXT = 4 * PAGES_KEY_SHOWN + 8 };
+
+/* The first bytes of a key, in quotes; what is not a printable character of ASCII as \xNN. */
+static void pages_fault_show_key(const kl_tree_split *key, char out[PAGES_KEY_TEXT]) {
+  size_t at = 0;
+  out[at++] = '"';
+  for (size_t i = 0; i < key->size && i < PAGES_KEY_SHOWN; i++) {
+    uint8_t c = key->key[i];
+    bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    int written = snprintf(out + at, PAGES_KEY_TEXT - at, plain ? "%c" : "\\x%02x", c);
+    if (written > 0) at += (size_t)written;
+  }
+  (void)snprintf(out + at, PAGES_KEY_TEXT - at, "%s", key->size > PAGES_KEY_SHOWN ? "...\"" : "\"");
+}
+
+/* The ranges take some KiB, and the path to here is rare: they are not worth the stack of every read. */
+static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root,
+                                    kl_slice key, int direction, kl_tree_range *out_range) {
+  pages_op op;
+  kl_status status;
+  pages_op_begin(&op, pages, 0);
+  while ((status = kl_tree_locate(&op.source, root, key, direction, failed, out_range, NULL)) == KL_CACHE_RETRY) {
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  return status;
+}
+
+kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
+                        int direction, kl_status status, kl_error *err) {
+  char low[PAGES_KEY_TEXT], high[PAGES_KEY_TEXT];
+  if (err == NULL || (status != KL_E_CORRUPT && status != KL_E_IO && status != KL_E_VERSION)) return status;
+  if (kl_tree_pointer_is_null(failed)) return status;
+  kl_tree_range *range = kl_alloc(pages->allocator, sizeof *range);
+  if (range == NULL) return status;
+  if (pages_fault_locate(pages, failed, root, key, direction, range) == KL_OK) {
+    kl_error cause = *err;
+    pages_fault_show_key(&range->low, low);
+    pages_fault_show_key(&range->high, high);
+    kl_fail_errno(err, cause.code, 0, "keys from %s %s%s: %s", low, range->has_high ? "to before " : "on",
+                  range->has_high ? high : "", cause.message);
+    err->system_errno = cause.system_errno;
+  }
+  kl_free(pages->allocator, range, sizeof *range);
+  return status;
+}
+
+/* ---- core/drain/pages_read.c ---- */
+/* core/drain/pages_read.c: single values, many values, counts. */
+
+/* -------- one key -------- */
+
+/* Reads what was left for after the epoch. */
+static kl_status pages_get_later(kl_held *held, kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
+  if (extent->length > SIZE_MAX) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is larger than this process can hold",
+                   (unsigned long long)extent->length);
+  }
+  kl_status status = pages_held_reserve(held, pages, (size_t)extent->length, err);
+  if (status == KL_OK) status = pages_extent_read(pages, extent, held->buffer, err);
+  if (status == KL_OK) held->value = kl_slice_make(held->buffer, (size_t)extent->length);
+  return status;
+}
+
+static kl_status pages_get(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, bool own_life,
+                           kl_error *err) {
+  pages_op op;
+  pages_extent later = {.waits = false};
+  kl_status status;
+  if (held->pin != NULL || held->capacity > KL_HELD_BUFFER) kl_held_clear(held);
+  held->value = kl_slice_make(NULL, 0);
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  pages_op_begin(&op, pages, 0);
+  for (;;) {
+    kl_tree_value value;
+    status = kl_tree_get(&op.source, root, key, &value, err);
+    if (status == KL_OK) status = pages_held_take(held, &op, &value, own_life, &later, err);
+    if (status != KL_CACHE_RETRY) break;
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  if (later.waits && status == KL_OK) status = pages_get_later(held, pages, &later.extent, err);
+  if (status == KL_OK || status == KL_E_NOT_FOUND) return status;
+  kl_held_clear(held);
+  return pages_explain(pages, &op.failed, root, key, 0, status, err);
+}
+
+kl_status kl_pages_get(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, kl_error *err) {
+  return pages_get(pages, root, key, held, false, err);
+}
+
+kl_status kl_pages_hold(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, kl_error *err) {
+  return pages_get(pages, root, key, held, true, err);
+}
+
+kl_status kl_pages_contains(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_error *err) {
+  pages_op op;
+  kl_status status;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  pages_op_begin(&op, pages, 0);
+  for (;;) {
+    kl_tree_value value;
+    status = kl_tree_get(&op.source, root, key, &value, err);
+    if (status != KL_CACHE_RETRY) break;
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  if (status == KL_OK || status == KL_E_NOT_FOUND) return status;
+  return pages_explain(pages, &op.failed, root, key, 0, status, err);
+}
+
+/* -------- many keys -------- */
+
+enum {
+  PAGES_MANY = 64,       /* keys that are looked up at once */
+  PAGES_MANY_STAY = 1024 /* keys after which the epoch is left for a moment */
+};
+
+typedef struct pages_many {
+  pages_op op;
+  const kl_tree_pointer *root;
+  const kl_slice *keys;
+  size_t count;
+  kl_pages_get_row row;
+  void *context;
+  size_t done; /* rows that were given */
+  kl_held far; /* a value that is larger than the cache takes */
+  kl_tree_value values[PAGES_MANY];
+} pages_many;
+
+/* Gives one row. KL_CACHE_RETRY: not given, again in another epoch. A value that is read past the cache is read outside
+ * of the epoch, so that *out_left tells that what was got in it is gone. */
+static kl_status pages_many_row(pages_many *many, const kl_tree_value *value, bool *out_left, kl_error *err) {
+  kl_slice bytes = value->bytes;
+  kl_tree_extent extent;
+  bool is_frame;
+  kl_status status;
+  if (value->is_extent) {
+    kl_tree_value_extent(value, &extent);
+    status = pages_extent_bytes(&many->op, &extent, &bytes, &is_frame, err);
+    if (status == KL_E_LIMIT) {
+      kl_pages *pages = many->op.pages;
+      *out_left = true;
+      pages_op_end(&many->op);
+      status = pages_get_later(&many->far, pages, &extent, err);
+      if (status == KL_OK) status = many->row(many->context, many->done, true, many->far.value, err);
+      kl_held_clear(&many->far);
+      pages_op_begin(&many->op, pages, 0);
+      return status;
+    }
+    if (status != KL_OK) return status;
+  }
+  return many->row(many->context, many->done, value->found, bytes, err);
+}
+
+/* Looks up and gives the next keys: at most `most`. */
+static kl_status pages_many_some(pages_many *many, size_t most, kl_error *err) {
+  size_t first = many->done, n = many->count - first < most ? many->count - first : most;
+  many->op.source.prefetch = many->op.pages->cache != NULL ? pages_prefetch_entry : NULL;
+  kl_status status = kl_tree_get_many(&many->op.source, many->root, many->keys + first, n, many->values, err);
+  bool left = false;
+  for (size_t i = 0; i < n && status == KL_OK && !left; i++) {
+    status = pages_many_row(many, &many->values[i], &left, err);
+    if (status == KL_OK) many->done++;
+  }
+  return status;
+}
+
+kl_status kl_pages_get_many(kl_pages *pages, const kl_tree_pointer *root, const kl_slice *keys, size_t count,
+                            kl_pages_get_row row, void *context, kl_error *err) {
+  pages_many many;
+  kl_status status = KL_OK;
+  size_t most = PAGES_MANY, stay = 0;
+  many.root = root;
+  many.keys = keys;
+  many.count = count;
+  many.row = row;
+  many.context = context;
+  many.done = 0;
+  memset(&many.far, 0, sizeof many.far);
+  pages_op_begin(&many.op, pages, 0);
+  while (many.done < count) {
+    size_t before = many.done;
+    status = pages_many_some(&many, most, err);
+    if (status == KL_CACHE_RETRY) {
+      most = most > 4 ? most / 4 : 1; /* a small cache: fewer pages at once */
+      pages_op_retry(&many.op);
+      continue;
+    }
+    if (status != KL_OK) break;
+    stay += many.done - before;
+    if (stay < PAGES_MANY_STAY && many.op.asides == NULL) continue;
+    pages_op_renew(&many.op);
+    stay = 0;
+  }
+  pages_op_end(&many.op);
+  kl_held_destroy(&many.far);
+  if (status == KL_OK || many.done >= count) return status;
+  return pages_explain(pages, &many.op.failed, root, keys[many.done], 0, status, err);
+}
+
+/* -------- counts -------- */
+
+/* One of the questions that core/tree answers from inner pages. */
+typedef struct pages_question {
+  enum { PAGES_ROWS, PAGES_RANK, PAGES_COUNT, PAGES_SPLIT } kind;
+  kl_slice low;
+  const kl_slice *high;
+  uint64_t *number;
+  size_t wanted;
+  kl_tree_split *splits;
+  size_t *split_count;
+} pages_question;
+
+static kl_status pages_ask_once(const kl_tree_source *source, const kl_tree_pointer *root,
+                                const pages_question *question, kl_error *err) {
+  switch (question->kind) {
+    case PAGES_ROWS:
+      return kl_tree_rows(source, root, question->number, err);
+    case PAGES_RANK:
+      return kl_tree_rank(source, root, question->low, question->number, err);
+    case PAGES_COUNT:
+      return kl_tree_count(source, root, question->low, question->high, question->number, err);
+    default:
+      return kl_tree_split_points(source, root, question->low, question->high, question->wanted, question->splits,
+                                  question->split_count, err);
+  }
+}
+
+static kl_status pages_ask(kl_pages *pages, const kl_tree_pointer *root, const pages_question *question,
+                           kl_error *err) {
+  pages_op op;
+  kl_status status;
+  pages_op_begin(&op, pages, 0);
+  while ((status = pages_ask_once(&op.source, root, question, err)) == KL_CACHE_RETRY) pages_op_retry(&op);
+  pages_op_end(&op);
+  return status == KL_OK ? status : pages_explain(pages, &op.failed, root, question->low, 0, status, err);
+}
+
+kl_status kl_pages_rows(kl_pages *pages, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
+  pages_question question = {.kind = PAGES_ROWS, .number = out_rows};
+  return pages_ask(pages, root, &question, err);
+}
+
+kl_status kl_pages_rank(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t *out_rank, kl_error *err) {
+  pages_question question = {.kind = PAGES_RANK, .low = key, .number = out_rank};
+  return pages_ask(pages, root, &question, err);
+}
+
+kl_status kl_pages_count(kl_pages *pages, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                         uint64_t *out_count, kl_error *err) {
+  pages_question question = {.kind = PAGES_COUNT, .low = low, .high = high, .number = out_count};
+  return pages_ask(pages, root, &question, err);
+}
+
+kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl_slice low, const kl_slice *high,
+                                size_t wanted, kl_tree_split *out_splits, size_t *out_count, kl_error *err) {
+  pages_question question = {
+      .kind = PAGES_SPLIT, .low = low, .high = high, .wanted = wanted, .splits = out_splits, .split_count = out_count};
+  return pages_ask(pages, root, &question, err);
+}
+
+/* ---- core/drain/pages_value.c ---- */
+/* core/drain/pages_value.c: values that stay readable: copied, pinned, or in memory of their own.
+ *
+ * An extent in the cache lies behind 16 bytes that say how long it is and what its checksum is. Its address alone does
+ * not: a forged tree could name the address of one extent with the length of another, and would be given bytes behind
+ * its frame. */
+
+/* -------- extents -------- */
+
+static kl_status pages_extent_wrong(const kl_store *store, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 store != NULL ? kl_store_path(store) : "", extent->length, extent->address);
+}
+
+kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
+  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
+    return pages_extent_wrong(store, extent, err);
+  }
+  if (extent->length != extent->stored) {
+    return kl_fail(err, KL_E_VERSION,
+                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
+                   store != NULL ? kl_store_path(store) : "", extent->length, extent->stored);
+  }
+  return KL_OK;
+}
+
+static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
+                                        kl_error *err) {
+  const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  const void *bytes = kl_store_memory(store, extent->address, (size_t)extent->length);
+  if (bytes == NULL) {
+    return KL_BROKEN(err, "DRAIN-4: a value of %" PRIu64 " bytes at %" PRIu64 " is not in the memory store",
+                     extent->length, extent->address);
+  }
+  *out_bytes = kl_slice_make(bytes, (size_t)extent->length);
+  return KL_OK;
+}
+
+kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
+                             kl_error *err) {
+  kl_pages *pages = op->pages;
+  kl_error cause;
+  const void *frame;
+  *out_is_frame = false;
+  kl_status status = pages_extent_check(pages, extent, err);
+  if (status != KL_OK) return status;
+  if (pages->cache == NULL) return pages_extent_of_memory(op, extent, out_bytes, err);
+  if (extent->length > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
+  if (op->tries >= PAGES_TRIES) return KL_E_LIMIT;
+  uint32_t length = (uint32_t)extent->length;
+  kl_cache_ref ref = {.address = extent->address / KL_CACHE_BLOCK | PAGES_EXTENT_KEY,
+                      .checksum = extent->birth << 32 | extent->checksum,
+                      .stored_length = length,
+                      .length = length + PAGES_EXTENT_HEAD};
+  status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
+  if (status == KL_CACHE_RETRY) op->wanted = ref.length;
+  if (status == KL_CACHE_RETRY || status == KL_E_LIMIT) return status;
+  if (status != KL_OK) {
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  uint32_t found[2];
+  memcpy(found, frame, sizeof found);
+  if (found[0] != length || found[1] != extent->checksum) {
+    return pages_extent_wrong(atomic_load_explicit(&pages->store, memory_order_acquire), extent, err);
+  }
+  *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
+  *out_is_frame = true;
+  return KL_OK;
+}
+
+kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
+  if (status != KL_OK) return status;
+  if (kl_crc32c(0, buffer, (size_t)extent->length) == extent->checksum) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
+                 kl_store_path(store), extent->length, extent->address / KL_BLOCK_SIZE);
+}
+
+/* -------- held values -------- */
+
+void kl_held_clear(kl_held *held) {
+  if (held->pin != NULL) kl_cache_unpin(held->pages->cache, held->pin);
+  if (held->owns_pages) kl_pages_unref(held->pages);
+  if (held->capacity > KL_HELD_BUFFER) {
+    kl_free(held->allocator, held->buffer, held->capacity);
+    held->buffer = NULL;
+    held->capacity = 0;
+  }
+  held->value = kl_slice_make(NULL, 0);
+  held->pin = NULL;
+  held->pages = NULL;
+  held->owns_pages = false;
+}
+
+void kl_held_destroy(kl_held *held) {
+  kl_held_clear(held);
+  if (held->capacity != 0) kl_free(held->allocator, held->buffer, held->capacity);
+  held->buffer = NULL;
+  held->capacity = 0;
+}
+
+kl_status pages_held_reserve(kl_held *held, kl_pages *pages, size_t size, kl_error *err) {
+  enum { PAGES_HELD_LEAST = 256 };
+  if (size <= held->capacity && held->capacity != 0) return KL_OK;
+  size_t capacity = size;
+  if (size <= KL_HELD_BUFFER) { /* it is kept: in few sizes, so that it soon is large enough */
+    capacity = PAGES_HELD_LEAST;
+    while (capacity < size) capacity *= 2;
+  }
+  void *buffer = kl_alloc(pages->allocator, capacity);
+  if (buffer == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a value of %zu bytes; free some", size);
+  if (held->capacity != 0) kl_free(held->allocator, held->buffer, held->capacity);
+  held->buffer = buffer;
+  held->capacity = capacity;
+  held->allocator = pages->allocator;
+  return KL_OK;
+}
+
+kl_status pages_held_copy(kl_held *held, kl_pages *pages, kl_slice value, kl_error *err) {
+  kl_status status = pages_held_reserve(held, pages, value.size, err);
+  if (status != KL_OK) return status;
+  if (value.size != 0) memcpy(held->buffer, value.data, value.size);
+  held->value = kl_slice_make(held->buffer, value.size);
+  return KL_OK;
+}
+
+/* `is_frame`: the bytes lie in a frame of the cache, and not in memory that ends with the operation. A memory store's
+ * blocks cannot be pinned: they are used again when no checkpoint needs them (DRAIN-6). */
+static kl_status pages_held_keep(kl_held *held, pages_op *op, kl_slice value, bool is_frame, bool own_life,
+                                 kl_error *err) {
+  if (value.size <= KL_HELD_COPY || !is_frame || !kl_cache_pin(op->pages->cache, value.data)) {
+    return pages_held_copy(held, op->pages, value, err);
+  }
+  held->value = value;
+  held->pin = value.data;
+  held->pages = op->pages;
+  held->owns_pages = own_life;
+  if (own_life) kl_pages_ref(op->pages);
+  return KL_OK;
+}
+
+kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *value, bool own_life,
+                          pages_extent *out_later, kl_error *err) {
+  kl_slice bytes;
+  bool is_frame;
+  if (!value->is_extent) {
+    is_frame = op->pages->cache != NULL && op->asides == NULL;
+    return pages_held_keep(held, op, value->bytes, is_frame, own_life, err);
+  }
+  kl_tree_value_extent(value, &out_later->extent);
+  kl_status status = pages_extent_bytes(op, &out_later->extent, &bytes, &is_frame, err);
+  if (status == KL_E_LIMIT) {
+    out_later->waits = true;
+    return KL_OK;
+  }
+  return status == KL_OK ? pages_held_keep(held, op, bytes, is_frame, own_life, err) : status;
+}
+
 /* ---- core/drain/replay.c ---- */
 /* core/drain/replay.c: see replay.h. */
 
@@ -7498,6 +16853,241 @@ kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_
   status = kl_wal_recover_end(wal, stats.end_lsn, err);
   if (status == KL_OK) *out_stats = stats;
   return status;
+}
+
+/* ---- core/drain/roots.c ---- */
+/* core/drain/roots.c: the roots of one checkpoint, remembered as they are found.
+ *
+ * A radix tree of four bits a level, from the lowest bits, because ids are given in sequence. A slot is NULL, an entry,
+ * or (lowest bit set) a further table; it only ever goes in that order, by compare-and-swap, and nothing is freed
+ * before all is. Two threads that look for the same keyspace find the same row, as the trees below a checkpoint never
+ * change; the second one throws its entry away. */
+
+enum { ROOTS_FAN = 16, ROOTS_FAN_BITS = 4 };
+
+typedef struct roots_entry {
+  kl_tree_pointer root;
+  uint32_t keyspace;
+} roots_entry;
+
+typedef struct roots_table {
+  _Atomic uintptr_t slot[ROOTS_FAN];
+} roots_table;
+
+struct kl_roots {
+  kl_pages *pages;
+  kl_allocator *allocator;
+  kl_tree_pointer catalogue;
+  uint64_t sequence, ts;
+  _Atomic uint64_t references;
+  roots_table found;
+};
+
+/* -------- life -------- */
+
+kl_status kl_roots_open(kl_pages *pages, const kl_tree_pointer *catalogue, uint64_t sequence, uint64_t ts,
+                        kl_roots **out_roots, kl_error *err) {
+  kl_roots *roots = kl_alloc(pages->allocator, sizeof *roots);
+  if (roots == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of a checkpoint; free some");
+  roots->pages = pages;
+  roots->allocator = pages->allocator;
+  roots->catalogue = *catalogue;
+  roots->sequence = sequence;
+  roots->ts = ts;
+  atomic_init(&roots->references, 1);
+  kl_pages_ref(pages);
+  *out_roots = roots;
+  return KL_OK;
+}
+
+void kl_roots_ref(kl_roots *roots) {
+  /* Relaxed: the caller has a reference already. */
+  uint64_t before = atomic_fetch_add_explicit(&roots->references, 1, memory_order_relaxed);
+  KL_ASSERT(before != 0);
+  (void)before;
+}
+
+/* The recursion ends after eight levels: an id has no more bits. */
+static void roots_free_table(kl_roots *roots, roots_table *table) {
+  for (int i = 0; i < ROOTS_FAN; i++) {
+    uintptr_t slot = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
+    if ((slot & 1) != 0) {
+      roots_table *further = (roots_table *)(slot - 1); /* NOLINT(performance-no-int-to-ptr): a tagged pointer */
+      roots_free_table(roots, further);
+      kl_free(roots->allocator, further, sizeof *further);
+    } else if (slot != 0) {
+      kl_free(roots->allocator, (roots_entry *)slot, sizeof(roots_entry)); /* NOLINT(performance-no-int-to-ptr) */
+    }
+  }
+}
+
+void kl_roots_unref(kl_roots *roots) {
+  if (roots == NULL) return;
+  /* Release: our use ends before; acquire: the one that frees has seen all others end. */
+  uint64_t before = atomic_fetch_sub_explicit(&roots->references, 1, memory_order_acq_rel);
+  KL_ASSERT(before != 0);
+  if (before != 1) return;
+  kl_pages *pages = roots->pages;
+  roots_free_table(roots, &roots->found);
+  kl_free(roots->allocator, roots, sizeof *roots);
+  kl_pages_unref(pages);
+}
+
+/* -------- finding -------- */
+
+static uint32_t roots_index(uint32_t keyspace, unsigned depth) {
+  return keyspace >> (ROOTS_FAN_BITS * depth) & (ROOTS_FAN - 1);
+}
+
+static const roots_entry *roots_lookup(const kl_roots *roots, uint32_t keyspace) {
+  const roots_table *table = &roots->found;
+  for (unsigned depth = 0;; depth++) {
+    /* Acquire: pairs with the release that stored the slot; the entry or table is visible. */
+    uintptr_t slot = atomic_load_explicit(&table->slot[roots_index(keyspace, depth)], memory_order_acquire);
+    if ((slot & 1) == 0) {
+      const roots_entry *entry = (const roots_entry *)slot; /* NOLINT(performance-no-int-to-ptr) */
+      return entry != NULL && entry->keyspace == keyspace ? entry : NULL;
+    }
+    table = (const roots_table *)(slot - 1); /* NOLINT(performance-no-int-to-ptr) */
+  }
+}
+
+void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer *root) {
+  roots_entry *made = kl_alloc(roots->allocator, sizeof *made);
+  roots_table *table = &roots->found, *further = NULL;
+  if (made == NULL) return;
+  made->keyspace = keyspace;
+  made->root = *root;
+  for (unsigned depth = 0;;) {
+    _Atomic uintptr_t *slot = &table->slot[roots_index(keyspace, depth)];
+    uintptr_t there = atomic_load_explicit(slot, memory_order_acquire), wanted = (uintptr_t)made;
+    if ((there & 1) != 0) {
+      table = (roots_table *)(there - 1); /* NOLINT(performance-no-int-to-ptr) */
+      depth++;
+      continue;
+    }
+    if (there != 0) {
+      const roots_entry *other = (const roots_entry *)there; /* NOLINT(performance-no-int-to-ptr) */
+      if (other->keyspace == keyspace) break;                /* another thread was faster */
+      if (further == NULL) further = kl_alloc(roots->allocator, sizeof *further);
+      if (further == NULL) break;
+      memset(further, 0, sizeof *further); /* it may have been made for another slot */
+      atomic_store_explicit(&further->slot[roots_index(other->keyspace, depth + 1)], there, memory_order_relaxed);
+      wanted = (uintptr_t)further + 1;
+    }
+    /* Release publishes the entry or table; on failure we look again at what another thread made. */
+    if (!atomic_compare_exchange_strong_explicit(slot, &there, wanted, memory_order_release, memory_order_relaxed)) {
+      continue;
+    }
+    if (wanted == (uintptr_t)made) {
+      made = NULL;
+      break;
+    }
+    further = NULL;
+  }
+  if (made != NULL) kl_free(roots->allocator, made, sizeof *made);
+  if (further != NULL) kl_free(roots->allocator, further, sizeof *further);
+}
+
+typedef struct roots_row {
+  uint32_t keyspace;
+  kl_tree_record record;
+} roots_row;
+
+/* Without a row the root stays null. */
+static kl_status roots_read_row(void *context, size_t index, bool found, kl_slice value, kl_error *err) {
+  roots_row *row = context;
+  (void)index;
+  return found ? kl_tree_record_decode(value, row->keyspace, &row->record, err) : KL_OK;
+}
+
+kl_status kl_roots_find(kl_roots *roots, uint32_t keyspace, kl_tree_pointer *out_root, kl_error *err) {
+  const roots_entry *entry;
+  uint8_t bytes[KL_TREE_RECORD_KEY];
+  roots_row row = {.keyspace = keyspace};
+  if (keyspace == 0) {
+    *out_root = roots->catalogue;
+    return KL_OK;
+  }
+  entry = roots_lookup(roots, keyspace);
+  if (entry != NULL) {
+    *out_root = entry->root;
+    return KL_OK;
+  }
+  kl_tree_record_key(keyspace, bytes);
+  kl_slice key = kl_slice_make(bytes, sizeof bytes);
+  kl_status status = kl_pages_get_many(roots->pages, &roots->catalogue, &key, 1, roots_read_row, &row, err);
+  if (status != KL_OK) return status;
+  *out_root = row.record.root;
+  kl_roots_remember(roots, keyspace, out_root);
+  return KL_OK;
+}
+
+/* -------- questions -------- */
+
+uint64_t kl_roots_sequence(const kl_roots *roots) {
+  return roots->sequence;
+}
+
+uint64_t kl_roots_ts(const kl_roots *roots) {
+  return roots->ts;
+}
+
+kl_pages *kl_roots_pages(const kl_roots *roots) {
+  return roots->pages;
+}
+
+void kl_roots_set_sequence(kl_roots *roots, uint64_t sequence) {
+  roots->sequence = sequence;
+}
+
+/* ---- core/drain/tree_record.c ---- */
+/* core/drain/tree_record.c: codec of the catalogue's rows that name trees. */
+
+enum { TREE_RECORD_VERSION = 1 };
+
+void kl_tree_record_key(uint32_t keyspace, uint8_t out[KL_TREE_RECORD_KEY]) {
+  out[0] = KL_TREE_RECORD_PREFIX;
+  kl_store_u32_be(out + 1, keyspace);
+}
+
+void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_RECORD_SIZE]) {
+  kl_store_u16_le(out, TREE_RECORD_VERSION);
+  kl_store_u16_le(out + 2, 0);
+  kl_store_u32_le(out + 4, 0); /* bytes of options that follow */
+  kl_store_u64_le(out + 8, record->rows);
+  kl_store_u64_le(out + 16, record->root.address);
+  kl_store_u32_le(out + 24, record->root.length);
+  kl_store_u32_le(out + 28, record->root.checksum);
+  kl_store_u64_le(out + 32, record->root.birth);
+}
+
+kl_status kl_tree_record_decode(kl_slice bytes, uint32_t keyspace, kl_tree_record *out, kl_error *err) {
+  const uint8_t *p = bytes.data;
+  unsigned version = bytes.size >= 4 ? kl_load_u16_le(p) : 0, flags = bytes.size >= 4 ? kl_load_u16_le(p + 2) : 0;
+  if (version > TREE_RECORD_VERSION || flags != 0) {
+    return kl_fail(err, KL_E_VERSION,
+                   "the catalogue's tree record of keyspace %u was written by a newer version (record version %u, "
+                   "flags %#x); open the database with that one",
+                   (unsigned)keyspace, version, flags);
+  }
+  if (version == 0 || bytes.size < KL_TREE_RECORD_SIZE || kl_load_u32_le(p + 4) != bytes.size - KL_TREE_RECORD_SIZE) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "the catalogue's tree record of keyspace %u has %zu bytes that cannot be; restore from a backup",
+                   (unsigned)keyspace, bytes.size);
+  }
+  if (bytes.size != KL_TREE_RECORD_SIZE) {
+    return kl_fail(err, KL_E_VERSION, "the catalogue's tree record of keyspace %u has options of a newer version",
+                   (unsigned)keyspace);
+  }
+  out->rows = kl_load_u64_le(p + 8);
+  out->root = (kl_tree_pointer){.address = kl_load_u64_le(p + 16),
+                                .length = kl_load_u32_le(p + 24),
+                                .checksum = kl_load_u32_le(p + 28),
+                                .birth = kl_load_u64_le(p + 32)};
+  if (!kl_tree_pointer_is_null(&out->root)) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT, "the catalogue's tree record of keyspace %u names no tree; restore from a backup",
+                 (unsigned)keyspace);
 }
 
 /* ---- core/txn/batch.c ---- */
@@ -7714,7 +17304,8 @@ typedef struct kl_commit_pipeline {
   _Alignas(64) kl_mutex publishing;
   kl_cond drained; /* signalled when the list has become empty */
   kl_commit_group *first, *last;
-  bool stopped; /* a group failed after it was appended: nothing is published any more */
+  uint32_t watchers; /* wait for `drained` to be signalled at each publication, too */
+  bool stopped;      /* a group failed after it was appended: nothing is published any more */
   kl_error poison;
   _Atomic bool poisoned;
 
@@ -7725,9 +17316,145 @@ kl_status kl_commit_pipeline_init(kl_commit_pipeline *pipeline, kl_allocator *al
                                   kl_error *err);
 void kl_commit_pipeline_destroy(kl_commit_pipeline *pipeline);
 void kl_commit_pipeline_close(kl_commit_pipeline *pipeline);
+/* Under `publishing`: no group that got its timestamp at or before `last_ts` waits to be published. */
+bool kl_commit_published(const kl_commit_pipeline *pipeline, uint64_t last_ts);
 
 /* Commits the write set of a transaction, which is not empty. On KL_OK it is visible, and durable as asked. */
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
+
+#endif
+
+/* ---- core/txn/layers.h ---- */
+/* core/txn/layers.h: what a snapshot reads, layer over layer: the delta that commits go to, the frozen one that is
+ * being drained, the trees of the newest checkpoint. Private to core/txn.
+ *
+ * Layers are made once and never changed; a freeze and the end of a drain put others in their place. A snapshot reads
+ * those that were current when it began, for as long as it lives (TXN-10): they are kept alive by its slot in the
+ * registry, not by a count, so that beginning touches no line that others write. Layers that are current no more are
+ * *retired*, and freed when no slot names them.
+ *
+ * Deltas are numbered: the active delta of these layers is number `serial`, the frozen one, if any, the one before.
+ *
+ * Thread rules: changing the current layers needs the commit turn. Everything else as it says. */
+#ifndef KL_TXN_LAYERS_H
+#define KL_TXN_LAYERS_H
+
+/* ---- core/txn/snapshot.h ---- */
+/* core/txn/snapshot.h: which snapshots are being read: the registry that reclamation and statistics ask.
+ *
+ * A snapshot is a timestamp, registered in a slot of its own cache line while somebody reads at it. Beginning one is a
+ * compare-and-swap on a free slot near the thread's last one, and ending it is a store: threads do not meet. The table
+ * grows when it gets crowded and never shrinks. Thread rules: everything from any thread; one kl_snapshot by one
+ * thread at a time. */
+#ifndef KL_TXN_SNAPSHOT_H
+#define KL_TXN_SNAPSHOT_H
+
+enum { KL_SNAPSHOT_LABEL = 32 }; /* bytes kept of a label, terminator included */
+
+typedef struct kl_snapshot_slot kl_snapshot_slot;
+typedef struct kl_layers kl_layers; /* what there is to read (layers.h); here only remembered */
+typedef struct kl_snapshot_table kl_snapshot_table;
+
+typedef struct kl_snapshot_registry {
+  kl_allocator *allocator;
+  const _Atomic uint64_t *visible;     /* the newest timestamp that may be read */
+  _Atomic(kl_layers *) *layers;        /* where that is to be read */
+  _Atomic(kl_snapshot_table *) newest; /* the largest table; older ones hang behind it */
+  kl_mutex growing;
+} kl_snapshot_registry;
+
+typedef struct kl_snapshot {
+  uint64_t ts;
+  kl_layers *layers; /* hold all that may be read at ts, and stay as long as the snapshot (TXN-10) */
+  kl_snapshot_slot *slot;
+} kl_snapshot;
+
+typedef struct kl_snapshot_summary {
+  uint64_t live;
+  uint64_t oldest_ts; /* `visible` when none is live */
+  uint64_t oldest_begin_ns;
+  char oldest_label[KL_SNAPSHOT_LABEL];
+} kl_snapshot_summary;
+
+/* `visible` and `layers` are read at each beginning. */
+kl_status kl_snapshot_registry_init(kl_snapshot_registry *registry, kl_allocator *allocator,
+                                    const _Atomic uint64_t *visible, _Atomic(kl_layers *) *layers, kl_error *err);
+void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapshot is live */
+
+/* A snapshot of the newest visible timestamp. `now_ns` is its time of birth; `label` may be NULL. */
+kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
+                            kl_error *err);
+void kl_snapshot_end(kl_snapshot *snapshot);
+
+/* No snapshot that is live, and none that begins later, is below the returned timestamp. Looks at every slot. */
+uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry);
+/* Does a live snapshot read these layers? They are not the current ones any more, so that none will begin to. */
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers);
+void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *out);
+
+#endif
+
+struct kl_layers {
+  kl_layers *next;  /* in the list of the retired */
+  kl_delta *active; /* newest; a reference on each */
+  kl_delta *frozen; /* NULL: none. Nothing is inserted into it any more once its last commit is visible */
+  kl_roots *roots;  /* NULL: there are no trees */
+  uint64_t serial;
+};
+
+enum { KL_LAYERS_HISTORY = 4 };
+
+/* A delta that has been drained, and that commits are still compared with. */
+typedef struct kl_layers_past {
+  kl_delta *delta; /* a reference */
+  uint64_t serial;
+  uint64_t last_ts; /* of what is in it */
+} kl_layers_past;
+
+typedef struct kl_layers_book {
+  kl_allocator *allocator;
+  kl_snapshot_registry *snapshots;
+  _Atomic(kl_layers *) current;
+  _Atomic uint64_t serial; /* of the current ones: for those who may not look into them */
+
+  kl_mutex retired_mutex; /* guards the list; taken under the turn or alone */
+  kl_layers *retired;
+
+  /* Under the turn. */
+  kl_layers_past history[KL_LAYERS_HISTORY]; /* oldest first */
+  uint32_t history_count;
+  uint64_t frozen_last_ts;
+} kl_layers_book;
+
+/* The first layers: one empty delta over `roots`, which may be NULL. */
+kl_status kl_layers_init(kl_layers_book *book, kl_allocator *allocator, kl_snapshot_registry *snapshots, kl_error *err);
+void kl_layers_destroy(kl_layers_book *book); /* no snapshot is live */
+
+/* The current layers. For whoever holds the turn, or has not started or has closed the manager. */
+static inline kl_layers *kl_layers_current(kl_layers_book *book) {
+  return atomic_load_explicit(&book->current, memory_order_acquire);
+}
+
+/* Puts a reference on `roots` under the current delta, in place of those there are. Under the turn, or before start. */
+kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *err);
+/* Under the turn: the active delta, whose newest timestamp is `last_ts`, becomes the frozen one (there is none), and
+ * `fresh` the active one; the book takes over the caller's reference when it succeeds. */
+kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh, uint64_t last_ts, kl_error *err);
+/* Under the turn: what was frozen is in `roots` (a reference is taken). Keeps the delta in the history if a live
+ * snapshot is older than its end. */
+kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err);
+
+/* Frees retired layers that no snapshot reads any more. Any thread, without the turn or with it. */
+void kl_layers_collect(kl_layers_book *book);
+
+/* Writes the sequence numbers of the checkpoints whose trees a snapshot can read, now or from now on, into `out`, as far
+ * as `capacity` goes; returns how many there are. Under the turn. */
+size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity);
+
+/* When the key was last written, as far as the deltas tell that are newer than those of `seen`, and its active one.
+ * False: one of those deltas is gone (the snapshot is too old for what is remembered). Under the turn. */
+bool kl_layers_newest_ts(kl_layers_book *book, const kl_layers *seen, uint32_t keyspace, kl_slice key,
+                         uint64_t *out_ts);
 
 #endif
 
@@ -7751,7 +17478,12 @@ typedef struct kl_txn_manager_options {
   bool read_only;             /* transactions that write are refused with KL_E_READ_ONLY */
   kl_durability durability;   /* what KL_DURABILITY_DEFAULT of a transaction means; DEFAULT here means FULL */
   uint64_t group_interval_ns; /* for KL_DURABILITY_GROUP */
-  uint64_t memory_limit;      /* bytes of delta beyond which commits get KL_E_LIMIT; 0: none */
+  uint64_t memory_limit;      /* bytes of deltas beyond which commits get KL_E_LIMIT; 0: none */
+  /* With a drain: the active delta is to be drained from so many bytes on (0: never); whoever commits the bytes that
+   * reach it calls drain_wanted, without any lock, once per freeze. It may drain there and then. */
+  uint64_t delta_size;
+  void (*drain_wanted)(void *context);
+  void *drain_context;
 } kl_txn_manager_options;
 
 /* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
@@ -7760,10 +17492,13 @@ kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, k
 void kl_txn_manager_ref(kl_txn_manager *manager);
 void kl_txn_manager_unref(kl_txn_manager *manager); /* NULL is allowed */
 
+/* Before start: what the deltas lie over. Takes a reference on `roots`. KL_E_NO_MEMORY. */
+kl_status kl_txn_manager_set_roots(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
+
 /* Counts what is allocated through it, for kl_txn_manager_stats.memory_bytes; lives as long as the manager. */
 kl_allocator *kl_txn_manager_allocator(kl_txn_manager *manager);
 kl_os *kl_txn_manager_os(kl_txn_manager *manager);
-kl_delta *kl_txn_manager_delta(kl_txn_manager *manager);
+kl_delta *kl_txn_manager_delta(kl_txn_manager *manager); /* the active one; before start */
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager);
 
 /* Opens for business: everything in the delta is at or below `last_ts` (0: nothing). `wal` is where commits are
@@ -7773,6 +17508,27 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
 /* Refuses what begins or commits from now on with KL_E_CLOSED, and waits for the commits that are on their way.
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
+
+/* ---- Draining: one thread at a time, any thread, also after close ---- */
+
+typedef struct kl_txn_frozen {
+  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
+  uint64_t ts;     /* of the newest commit in it */
+  kl_lsn log_end;  /* the log below this is in it, or in the trees */
+  kl_roots *roots; /* what lies below it; not referenced */
+} kl_txn_frozen;
+/* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
+ * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
+ * drained. */
+kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err);
+/* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
+ * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
+kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
+ * many there are. */
+size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
+void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 
 /* Everything that was acknowledged before the call is on stable storage when it returns. */
 kl_status kl_txn_manager_flush(kl_txn_manager *manager, kl_error *err);
@@ -7795,65 +17551,57 @@ typedef struct kl_txn_manager_stats {
   char oldest_snapshot_label[32];
   uint64_t visible_ts;
   uint64_t memory_bytes;
+  kl_delta_stats deltas; /* the active and the frozen one */
+  uint64_t freezes, throttled_ns, throttle_waits;
   bool poisoned;
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
 
-/* Dropping a keyspace is a commit that writes the keyspace's drop marker: this key of keyspace 0. A transaction that
- * writes to a keyspace reads the marker at its snapshot (present: KL_E_KEYSPACE_NOT_FOUND), and its commit is
- * validated against it as if it had written it, so that a drop and a write to the dropped keyspace never both succeed
- * unordered. */
-enum { KL_DROP_MARKER_SIZE = 5 };
-void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]);
-
 #endif
 
-/* ---- core/txn/snapshot.h ---- */
-/* core/txn/snapshot.h: which snapshots are being read: the registry that reclamation and statistics ask.
+/* ---- core/txn/throttle.h ---- */
+/* core/txn/throttle.h: slows committers down, smoothly, as more waits to be drained than should. Private to core/txn.
  *
- * A snapshot is a timestamp, registered in a slot of its own cache line while somebody reads at it. Beginning one is a
- * compare-and-swap on a free slot near the thread's last one, and ending it is a store: threads do not meet. The table
- * grows when it gets crowded and never shrinks. Thread rules: everything from any thread; one kl_snapshot by one
- * thread at a time. */
-#ifndef KL_TXN_SNAPSHOT_H
-#define KL_TXN_SNAPSHOT_H
+ * Up to `delta_size` bytes in the active delta nobody waits. Above, committers together get the rate at which the last
+ * drain went, times (1 - p) / p, where p grows from 0 to 1 on the way from delta_size to the limit: so the more has piled up the
+ * slower it grows, and it settles where writing is as fast as draining. At the limit a committer waits until a drain
+ * ends, and gets KL_E_LIMIT only when drains fail, or when what it commits is more than would ever fit.
+ *
+ * The rate is kept by one number, the time at which the next byte may come (a leaky bucket as meter, as in ITU-T I.371's
+ * generic cell rate algorithm): who commits moves it on by bytes / rate and sleeps until then, if that is worth a sleep.
+ *
+ * Thread rules: any thread; bytes are added under the commit turn. */
+#ifndef KL_TXN_THROTTLE_H
+#define KL_TXN_THROTTLE_H
 
-enum { KL_SNAPSHOT_LABEL = 32 }; /* bytes kept of a label, terminator included */
+typedef struct kl_throttle {
+  kl_os *os;
+  uint64_t soft, hard;                          /* bytes; soft 0: there is no drain, nobody is slowed */
+  _Alignas(64) _Atomic uint64_t active, frozen; /* bytes that commits brought, as they estimate them */
+  _Atomic uint64_t next_ns;                     /* when the next byte may come */
+  _Atomic uint64_t rate;                        /* bytes per second of the last drain; 0: not known yet */
+  _Atomic bool asked;                           /* a drain has been asked for since the last freeze */
+  _Atomic uint64_t throttled_ns, waits;
+  kl_mutex mutex; /* guards what follows */
+  kl_cond changed;
+  uint64_t drains; /* that have ended, well or not */
+  bool failing;    /* the last one failed */
+  kl_error reason; /* why */
+} kl_throttle;
 
-typedef struct kl_snapshot_slot kl_snapshot_slot;
-typedef struct kl_snapshot_table kl_snapshot_table;
+kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err);
+void kl_throttle_destroy(kl_throttle *throttle);
 
-typedef struct kl_snapshot_registry {
-  kl_allocator *allocator;
-  const _Atomic uint64_t *visible;     /* the newest timestamp that may be read */
-  _Atomic(kl_snapshot_table *) newest; /* the largest table; older ones hang behind it */
-  kl_mutex growing;
-} kl_snapshot_registry;
-
-typedef struct kl_snapshot {
-  uint64_t ts;
-  kl_snapshot_slot *slot;
-} kl_snapshot;
-
-typedef struct kl_snapshot_summary {
-  uint64_t live;
-  uint64_t oldest_ts; /* `visible` when none is live */
-  uint64_t oldest_begin_ns;
-  char oldest_label[KL_SNAPSHOT_LABEL];
-} kl_snapshot_summary;
-
-kl_status kl_snapshot_registry_init(kl_snapshot_registry *registry, kl_allocator *allocator,
-                                    const _Atomic uint64_t *visible, kl_error *err);
-void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapshot is live */
-
-/* A snapshot of the newest visible timestamp. `now_ns` is its time of birth; `label` may be NULL. */
-kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
-                            kl_error *err);
-void kl_snapshot_end(kl_snapshot *snapshot);
-
-/* No snapshot that is live, and none that begins later, is below the returned timestamp. Looks at every slot. */
-uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry);
-void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *out);
+/* Before a commit of about `bytes`: sleeps as told above. KL_E_LIMIT. */
+kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err);
+/* Under the turn: the commit goes into the active delta. */
+void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
+/* After a commit, without any lock: should a drain begin, and was it not asked for yet? */
+bool kl_throttle_wants_drain(kl_throttle *throttle);
+/* Under the turn: what was active is frozen. */
+void kl_throttle_freeze(kl_throttle *throttle);
+/* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
+void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 
 #endif
 
@@ -7938,7 +17686,16 @@ static inline kl_slice kl_write_entry_value(const kl_write_entry *entry) {
 #endif
 
 /* Two groups of counters, by how a transaction uses them. */
-enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
+enum {
+  TXN_COMMITS,
+  TXN_COMMITS_READ_ONLY,
+  TXN_ROLLBACKS,
+  TXN_CONFLICTS,
+  TXN_GROUPS,
+  TXN_VIEWS,
+  TXN_MEMORY,
+  TXN_FREEZES
+};
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
 enum {
@@ -7956,11 +17713,13 @@ struct kl_txn_manager {
   kl_allocator allocator; /* counts, then asks os->allocator */
   kl_os *os;
   kl_wal *wal; /* NULL: nothing is logged */
-  kl_delta *delta;
   kl_txn_manager_options options;
   _Atomic uint64_t references;
   _Atomic bool open;
   kl_snapshot_registry snapshots;
+  kl_layers_book layers;
+  kl_throttle throttle;
+  kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
   /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
@@ -7977,8 +17736,8 @@ struct kl_txn {
   kl_txn_state state;
   kl_durability durability;
   bool read_only, uncounted;
-  kl_delta *delta; /* what the snapshot reads; held by the manager */
   kl_snapshot snapshot;
+  kl_held held; /* the value that the last read from a tree lent */
   kl_write_set writes;
   uint64_t gets, puts, deletes, cursor_steps;
 };
@@ -8006,8 +17765,19 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
 }
 
 kl_status kl_txn_check_key(kl_slice key, kl_error *err);
-/* The newest version that the transaction sees, its own writes first. False when there is none, or a delete. */
-bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own);
+
+/* The newest version of a key that the transaction sees in memory. */
+typedef struct kl_txn_recent {
+  bool known;      /* there is one; otherwise the tree has the last word */
+  bool deleted;    /* it is a delete */
+  kl_delta *delta; /* where it lies, not referenced; NULL: among the transaction's own writes */
+  kl_slice value;
+} kl_txn_recent;
+void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out);
+/* The tree under the deltas, *out_pages NULL when there is none. */
+kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err);
+/* KL_OK: the transaction sees a value of the key. KL_E_NOT_FOUND, without a message. */
+kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err);
 
 #endif
 
@@ -8124,6 +17894,7 @@ struct kl_commit_request {
   size_t record_size;
   uint64_t *hashes;     /* of the entries, in the order of the write set */
   uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
+  kl_delta *delta;      /* that it goes into; stays until it is published, because it is not drained before */
   void *reserve;        /* memory held back until the inserts need it */
   uint64_t delta_bytes; /* that the inserts will need, about */
   uint64_t ts;
@@ -8223,6 +17994,10 @@ void kl_commit_pipeline_close(kl_commit_pipeline *pipeline) {
   kl_mutex_lock(&pipeline->publishing);
   while (pipeline->first != NULL) kl_cond_wait(&pipeline->drained, &pipeline->publishing);
   kl_mutex_unlock(&pipeline->publishing);
+}
+
+bool kl_commit_published(const kl_commit_pipeline *pipeline, uint64_t last_ts) {
+  return pipeline->first == NULL || pipeline->first->last_ts > last_ts;
 }
 
 /* Sleeping and waking. The committer goes to sleep by adding PARKED to the state, under the lock of its park; whoever
@@ -8467,7 +18242,7 @@ static void commit_publish(kl_txn_manager *manager, kl_commit_group *group) {
       /* Sequentially consistent, for TXN-6; as a release it publishes the inserts of all members. */
       atomic_store_explicit(&manager->visible_ts, oldest->last_ts, memory_order_seq_cst);
     }
-    if (pipeline->first == NULL) kl_cond_broadcast(&pipeline->drained);
+    if (pipeline->first == NULL || pipeline->watchers != 0) kl_cond_broadcast(&pipeline->drained);
     /* Waking takes other locks; and a group that becomes ready meanwhile is found by the next turn of the loop. */
     kl_mutex_unlock(&pipeline->publishing);
     commit_complete_group(manager, oldest, published);
@@ -8489,14 +18264,14 @@ static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) 
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
 }
 
-static kl_status commit_insert_entry(kl_txn_manager *manager, uint32_t keyspace, const kl_write_entry *entry,
-                                     uint64_t ts, kl_error *err) {
+static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, uint32_t keyspace,
+                                     const kl_write_entry *entry, uint64_t ts, kl_error *err) {
   kl_version version = {ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
   kl_status status = KL_E_NO_MEMORY;
   /* The commit is on the log: want of memory may pass, a database that has to be opened again is worse than a pause. */
   for (unsigned try = 0; try < COMMIT_INSERT_TRIES && status == KL_E_NO_MEMORY; try++) {
     if (try != 0) kl_os_sleep_ns(manager->os, (uint64_t)1000000 << (try - 1));
-    status = kl_delta_insert(manager->delta, keyspace, kl_write_entry_key(entry), &version, err);
+    status = kl_delta_insert(delta, keyspace, kl_write_entry_key(entry), &version, err);
   }
   return status;
 }
@@ -8510,7 +18285,7 @@ static void commit_insert(kl_txn_manager *manager, kl_commit_request *request) {
     kl_write_position at;
     kl_write_tree_first(writes->trees[i], &at);
     for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at)) {
-      status = commit_insert_entry(manager, writes->trees[i]->keyspace, at.entry, request->ts, &error);
+      status = commit_insert_entry(manager, request->delta, writes->trees[i]->keyspace, at.entry, request->ts, &error);
     }
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
@@ -8587,7 +18362,8 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_commit_request request = {.txn = txn, .park = kl_thread_hint() & (KL_COMMIT_PARKS - 1)};
-  kl_status status = commit_prepare(manager, &request, err);
+  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  if (status == KL_OK) status = commit_prepare(manager, &request, err);
   if (status == KL_OK) {
     if (commit_join_queue(&manager->pipeline, &request)) {
       commit_lead(manager, &request);
@@ -8599,6 +18375,7 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
     if (status != KL_OK && err != NULL) *err = request.error;
   }
   commit_free_reserve(manager, &request);
+  if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
   return status;
 }
 
@@ -8610,6 +18387,19 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
  * tree's change count with the one it saw, and looks again. The committed source never changes: it is read at the
  * snapshot. */
 
+/* ---- core/txn/cursor_private.h ---- */
+/* core/txn/cursor_private.h: a cursor from inside; what cursor.c and cursor_batch.c share. */
+#ifndef KL_TXN_CURSOR_PRIVATE_H
+#define KL_TXN_CURSOR_PRIVATE_H
+
+/* ---- core/txn/sources.h ---- */
+/* core/txn/sources.h: everything that a transaction sees of one keyspace, as one merge. Private to core/txn.
+ *
+ * Newest first: its own writes, the active delta, the frozen one, the tree; the last two only where there are such.
+ * Thread rules: those of the transaction. */
+#ifndef KL_TXN_SOURCES_H
+#define KL_TXN_SOURCES_H
+
 /* ---- core/txn/merge.h ---- */
 /* core/txn/merge.h: several ordered sources of versions, read as one.
  *
@@ -8618,7 +18408,7 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
  * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
  * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
- * source has moved on. Thread rules: one thread at a time. */
+ * source has moved on; those of the last source, which may be a tree, only until it has moved twice. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -8632,6 +18422,8 @@ typedef struct kl_source_ops {
   kl_status (*seek_le)(kl_source *source, kl_slice key, kl_error *err); /* last key <= */
   kl_status (*next)(kl_source *source, kl_error *err);                  /* valid before */
   kl_status (*prev)(kl_source *source, kl_error *err);
+  /* Valid: the value, where `value` may have no bytes yet because it is large. NULL: `value` always has them. */
+  kl_status (*value)(kl_source *source, kl_slice *out_value, kl_error *err);
 } kl_source_ops;
 
 struct kl_source {
@@ -8640,6 +18432,11 @@ struct kl_source {
   kl_version_kind kind;
   kl_slice key, value;
 };
+
+static inline kl_status kl_source_value(kl_source *source, kl_slice *out_value, kl_error *err) {
+  *out_value = source->value;
+  return source->ops->value != NULL ? source->ops->value(source, out_value, err) : KL_OK;
+}
 
 /* The transaction's writes to one keyspace. Positions are lost when the transaction writes: reposition by key. */
 typedef struct kl_write_source {
@@ -8657,7 +18454,7 @@ typedef struct kl_delta_source {
 } kl_delta_source;
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
 
-enum { KL_MERGE_SOURCES = 2 };
+enum { KL_MERGE_SOURCES = 4 };
 
 typedef struct kl_merge {
   kl_source *sources[KL_MERGE_SOURCES]; /* newest first */
@@ -8692,9 +18489,32 @@ kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_
 
 #endif
 
-enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
+/* A tree. What it shows stays readable until it has moved twice. */
+typedef struct kl_tree_source_of_rows {
+  kl_source source;
+  kl_pages_cursor *cursor;
+} kl_tree_source_of_rows;
 
-typedef enum cursor_place { CURSOR_FRESH, CURSOR_BEFORE, CURSOR_ON, CURSOR_BEHIND } cursor_place;
+typedef struct kl_txn_sources {
+  kl_merge merge;
+  kl_write_source own;
+  kl_delta_source active, frozen;
+  kl_tree_source_of_rows tree; /* cursor NULL: the keyspace has none */
+} kl_txn_sources;
+
+/* Positioned nowhere. Does not move in memory afterwards. What reading the root may answer; KL_E_NO_MEMORY. */
+kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err);
+void kl_txn_sources_destroy(kl_txn_sources *sources);
+
+#endif
+
+typedef enum cursor_place {
+  CURSOR_FRESH,
+  CURSOR_BEFORE,
+  CURSOR_ON,
+  CURSOR_BEHIND,
+  CURSOR_LOST /* a move failed: it must be told where to go on */
+} cursor_place;
 
 struct kl_cursor {
   kl_txn *txn; /* a reference */
@@ -8703,12 +18523,21 @@ struct kl_cursor {
   kl_slice key; /* where it stands, when place is CURSOR_ON */
   kl_slice lower, upper;
   uint64_t changes_seen; /* of the write tree, when its source was positioned */
-  kl_merge merge;
-  kl_write_source own;
-  kl_delta_source committed;
+  kl_txn_sources sources;
+  /* After a batch that came from the tree alone (cursor_batch.c) the merge does not stand on `key`, which is in
+   * `batch_key` then; the tree's cursor is one row further in the direction of the batch, or at the end. */
+  bool detached, detached_forward;
   size_t size;
+  uint8_t batch_key[KL_MAX_KEY];
   uint8_t bounds[];
 };
+
+/* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
+kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
+/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. */
+kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
+
+#endif
 
 static kl_slice cursor_copy_bound(uint8_t *to, kl_slice bound) {
   if (bound.data == NULL) return bound;
@@ -8728,17 +18557,16 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
     if (cursor == NULL) {
       status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a cursor");
     } else {
+      status = kl_txn_sources_init(&cursor->sources, txn, keyspace, err);
+      if (status != KL_OK) kl_free(&txn->manager->allocator, cursor, size);
+    }
+    if (status == KL_OK) {
       cursor->txn = txn;
       atomic_fetch_add_explicit(&txn->references, 1, memory_order_relaxed);
       cursor->keyspace = keyspace;
       cursor->size = size;
       cursor->lower = cursor_copy_bound(cursor->bounds, lower);
       cursor->upper = cursor_copy_bound(cursor->bounds + lower.size, upper);
-      kl_write_source_init(&cursor->own, &txn->writes, keyspace);
-      kl_delta_source_init(&cursor->committed, txn->delta, keyspace, txn->snapshot.ts);
-      kl_merge_init(&cursor->merge);
-      kl_merge_add(&cursor->merge, &cursor->own.source);
-      kl_merge_add(&cursor->merge, &cursor->committed.source);
       *out_cursor = cursor;
     }
   }
@@ -8749,6 +18577,7 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
 void kl_cursor_close(kl_cursor *cursor) {
   if (cursor == NULL) return;
   kl_txn *txn = cursor->txn;
+  kl_txn_sources_destroy(&cursor->sources);
   kl_free(&txn->manager->allocator, cursor, cursor->size);
   kl_txn_unref(txn);
 }
@@ -8760,7 +18589,7 @@ static uint64_t cursor_changes(const kl_cursor *cursor) {
 
 /* Takes the place that the merge has come to, moving forward or backward. */
 static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
-  const kl_source *source = cursor->merge.current;
+  const kl_source *source = cursor->sources.merge.current;
   bool inside = source != NULL;
   if (inside && forward && cursor->upper.data != NULL) inside = kl_slice_compare(source->key, cursor->upper) < 0;
   if (inside && !forward && cursor->lower.data != NULL) inside = kl_slice_compare(source->key, cursor->lower) >= 0;
@@ -8774,23 +18603,25 @@ static kl_status cursor_arrive(kl_cursor *cursor, bool forward) {
 }
 
 static kl_status cursor_first(kl_cursor *cursor, kl_error *err) {
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->merge, cursor->lower, err)
-                                                : kl_merge_first(&cursor->merge, err);
+  kl_status status = cursor->lower.data != NULL ? kl_merge_seek_ge(&cursor->sources.merge, cursor->lower, err)
+                                                : kl_merge_first(&cursor->sources.merge, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
   if (cursor->upper.data == NULL) {
-    kl_status status = kl_merge_last(&cursor->merge, err);
+    kl_status status = kl_merge_last(&cursor->sources.merge, err);
     return status == KL_OK ? cursor_arrive(cursor, false) : status;
   }
-  kl_status status = kl_merge_seek_le(&cursor->merge, cursor->upper, err);
+  kl_status status = kl_merge_seek_le(&cursor->sources.merge, cursor->upper, err);
   if (status != KL_OK) return status;
-  const kl_source *at = cursor->merge.current;
+  const kl_source *at = cursor->sources.merge.current;
   if (at != NULL && kl_slice_equal(at->key, cursor->upper)) { /* the upper bound is outside */
-    status = kl_merge_prev(&cursor->merge, cursor->upper, err);
+    status = kl_merge_prev(&cursor->sources.merge, cursor->upper, err);
     if (status != KL_OK) return status;
   }
   return cursor_arrive(cursor, false);
@@ -8798,46 +18629,62 @@ static kl_status cursor_last(kl_cursor *cursor, kl_error *err) {
 
 static kl_status cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->lower.data != NULL && kl_slice_compare(key, cursor->lower) < 0) return cursor_first(cursor, err);
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_seek_ge(&cursor->merge, key, err);
+  kl_status status = kl_merge_seek_ge(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
   if (cursor->upper.data != NULL && kl_slice_compare(key, cursor->upper) >= 0) return cursor_last(cursor, err);
+  cursor->detached = false;
   cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_seek_le(&cursor->merge, key, err);
+  kl_status status = kl_merge_seek_le(&cursor->sources.merge, key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
 }
 
 /* The cursor stands on a key: makes the merge stand there too, as the transaction sees it now. */
 static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
+  if (cursor->detached) {
+    return kl_cursor_return(cursor, CURSOR_ON, cursor->key, cursor->detached_forward, err);
+  }
   uint64_t changes = cursor_changes(cursor);
   if (changes == cursor->changes_seen) return KL_OK;
   cursor->changes_seen = changes;
-  return kl_merge_refresh(&cursor->merge, &cursor->own.source, cursor->key, err);
+  return kl_merge_refresh(&cursor->sources.merge, &cursor->sources.own.source, cursor->key, err);
+}
+
+static kl_status cursor_lost(kl_error *err) {
+  return kl_fail(err, KL_E_INVALID, "the cursor has lost its place, because a move failed; seek, or go to an end");
 }
 
 static kl_status cursor_next(kl_cursor *cursor, kl_error *err) {
   cursor->txn->cursor_steps++;
   if (cursor->place == CURSOR_BEHIND) return KL_E_NOT_FOUND;
+  if (cursor->place == CURSOR_LOST) return cursor_lost(err);
   if (cursor->place != CURSOR_ON) return cursor_first(cursor, err);
   kl_status status = cursor_refresh(cursor, err);
-  if (status == KL_OK) status = kl_merge_next(&cursor->merge, cursor->key, err);
+  if (status == KL_OK) status = kl_merge_next(&cursor->sources.merge, cursor->key, err);
   return status == KL_OK ? cursor_arrive(cursor, true) : status;
 }
 
 static kl_status cursor_prev(kl_cursor *cursor, kl_error *err) {
   cursor->txn->cursor_steps++;
   if (cursor->place == CURSOR_BEFORE) return KL_E_NOT_FOUND;
+  if (cursor->place == CURSOR_LOST) return cursor_lost(err);
   if (cursor->place != CURSOR_ON) return cursor_last(cursor, err);
   kl_status status = cursor_refresh(cursor, err);
-  if (status == KL_OK) status = kl_merge_prev(&cursor->merge, cursor->key, err);
+  if (status == KL_OK) status = kl_merge_prev(&cursor->sources.merge, cursor->key, err);
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
+}
+
+kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err) {
+  return forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
 }
 
 /* What a public move gives back: fills err for the end of the range, which the loops inside do not need. */
 static kl_status cursor_leave(kl_cursor *cursor, kl_status status, kl_error *err) {
+  if (status != KL_OK && status != KL_E_NOT_FOUND && status != KL_E_KEY_SIZE) cursor->place = CURSOR_LOST;
   kl_txn_leave(cursor->txn);
   return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "there is no key in that direction") : status;
 }
@@ -8892,54 +18739,180 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
   } else {
     status = cursor_refresh(cursor, err);
   }
-  if (status == KL_OK && cursor->merge.current->kind == KL_VERSION_DELETE) {
+  if (status == KL_OK && cursor->sources.merge.current->kind == KL_VERSION_DELETE) {
     status = kl_txn_not_found(err, "the transaction has deleted the key that the cursor stands on");
   }
   if (status == KL_OK) {
-    *out_key = cursor->merge.current->key;
-    *out_value = cursor->merge.current->value;
+    status = kl_source_value(cursor->sources.merge.current, out_value, err);
+    *out_key = cursor->sources.merge.current->key;
   }
   kl_txn_leave(cursor->txn);
   return status;
 }
 
-/* Puts the cursor back on `key` after a move that shall not count. */
-static kl_status cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
+kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
   cursor->place = place;
+  cursor->detached = false;
   if (place != CURSOR_ON) return KL_OK;
-  cursor->key = key;
   cursor->changes_seen = cursor_changes(cursor);
-  return kl_merge_return(&cursor->merge, forward, key, err);
+  kl_status status = kl_merge_return(&cursor->sources.merge, forward, key, err);
+  const kl_source *current = cursor->sources.merge.current;
+  if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
+    status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
+  }
+  if (status == KL_OK) cursor->key = current->key;
+  return status;
 }
 
-/* Inside of the transaction: collects rows in one direction. */
-static kl_status cursor_collect(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
-                                kl_error *err) {
+/* ---- core/txn/cursor_batch.c ---- */
+/* core/txn/cursor_batch.c: many rows in one call. See txn.h.
+ *
+ * Where the keyspace has nothing but its tree, rows go from the pages into the batch, without the merge. The cursor is
+ * *detached* then: it stands on the last row taken, the tree's cursor on the one behind, and the merge nowhere; what
+ * comes next either goes on from there, or puts the merge on the cursor's key first. */
+
+enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
+
+/* The key of the last row of the batch; `otherwise` while it is empty. */
+static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
+  if (batch->count == 0) return otherwise;
+  uint64_t from = batch->key_offsets[batch->count - 1];
+  return kl_slice_make(batch->keys + from, (size_t)(batch->key_offsets[batch->count] - from));
+}
+
+/* Row by row, as the merge gives them. */
+static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
+                                      kl_batch *batch, kl_error *err) {
   cursor_place start_place = cursor->place, place = cursor->place;
-  kl_slice start_key = cursor->key, key = cursor->key;
+  uint8_t start[KL_MAX_KEY] = {0}; /* what the cursor's key points to moves on with it */
+  kl_slice start_key = kl_slice_make(start, place == CURSOR_ON ? cursor->key.size : 0);
+  if (start_key.size != 0) memcpy(start, cursor->key.data, start_key.size);
   size_t bytes = 0;
   kl_status status = KL_OK;
   while (max_rows == 0 || batch->count < max_rows) {
-    status = forward ? cursor_next(cursor, err) : cursor_prev(cursor, err);
+    status = kl_cursor_step(cursor, forward, err);
     if (status != KL_OK) break;
-    const kl_source *row = cursor->merge.current;
+    kl_source *row = cursor->sources.merge.current;
     size_t size = row->key.size + row->value.size;
     if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
-      return cursor_return(cursor, place, key, forward, err);
+      return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
     }
-    status = kl_batch_append(batch, row->key, row->value, true, err);
+    kl_slice value;
+    status = kl_source_value(row, &value, err);
+    if (status == KL_OK) status = kl_batch_append(batch, row->key, value, true, err);
     if (status != KL_OK) break;
     bytes += size;
     place = cursor->place;
-    key = cursor->key;
   }
   if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
-  if (status == KL_E_NOT_FOUND) return cursor_return(cursor, place, key, forward, err);
+  if (status == KL_E_NOT_FOUND) {
+    return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+  }
   if (status != KL_OK) {
-    kl_status back = cursor_return(cursor, start_place, start_key, forward, NULL);
-    if (back != KL_OK) cursor->place = CURSOR_FRESH;
+    kl_status back = kl_cursor_return(cursor, start_place, start_key, forward, NULL);
+    if (back != KL_OK) cursor->place = CURSOR_LOST;
   }
   return status;
+}
+
+/* Is the tree all that there is? Versions that come into the active delta from now on are not for this snapshot, so a
+ * keyspace that it does not have now counts as absent. */
+static bool cursor_is_tree_only(const kl_cursor *cursor) {
+  const kl_layers *layers = cursor->txn->snapshot.layers;
+  return cursor->sources.tree.cursor != NULL && kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
+         !kl_delta_has(layers->active, cursor->keyspace) &&
+         (layers->frozen == NULL || !kl_delta_has(layers->frozen, cursor->keyspace));
+}
+
+/* Puts the tree's cursor on the first row to take. KL_E_NOT_FOUND: there is none in that direction. */
+static kl_status cursor_tree_start(kl_cursor *cursor, bool forward, kl_error *err) {
+  kl_pages_cursor *tree = cursor->sources.tree.cursor;
+  kl_slice bound = forward ? cursor->lower : cursor->upper;
+  if (cursor->place == (forward ? CURSOR_BEHIND : CURSOR_BEFORE)) return KL_E_NOT_FOUND;
+  if (cursor->place == CURSOR_ON) {
+    if (cursor->detached && cursor->detached_forward == forward) return tree->valid ? KL_OK : KL_E_NOT_FOUND;
+    /* Of a merge that has seen nothing but the tree, the tree's cursor stands on the key already. */
+    if (cursor->detached || !tree->valid || !kl_slice_equal(tree->key, cursor->key)) {
+      kl_status status =
+          forward ? kl_pages_cursor_seek_ge(tree, cursor->key, err) : kl_pages_cursor_seek_le(tree, cursor->key, err);
+      if (status != KL_OK) return status;
+      if (!kl_slice_equal(tree->key, cursor->key)) return KL_OK; /* a row that the tree does not have: behind it */
+    }
+    return forward ? kl_pages_cursor_next(tree, err) : kl_pages_cursor_prev(tree, err);
+  }
+  if (bound.data == NULL) return forward ? kl_pages_cursor_first(tree, err) : kl_pages_cursor_last(tree, err);
+  if (forward) return kl_pages_cursor_seek_ge(tree, bound, err);
+  kl_status status = kl_pages_cursor_seek_le(tree, bound, err); /* the upper bound is outside */
+  if (status == KL_OK && kl_slice_equal(tree->key, bound)) status = kl_pages_cursor_prev(tree, err);
+  return status;
+}
+
+static kl_status cursor_take_row(void *context, kl_slice key, kl_slice value, kl_error *err) {
+  return kl_batch_append(context, key, value, true, err);
+}
+
+/* The row at the tree's cursor, whose value has to be loaded. *out_full: it is for the next batch. */
+static kl_status cursor_take_far(kl_cursor *cursor, bool forward, size_t max_bytes, size_t *bytes, kl_batch *batch,
+                                 bool *out_full, kl_error *err) {
+  kl_pages_cursor *tree = cursor->sources.tree.cursor;
+  size_t size = tree->key.size + tree->value.size;
+  *out_full = batch->count != 0 && (size > max_bytes || *bytes > max_bytes - size);
+  if (*out_full) return KL_OK;
+  kl_slice value;
+  kl_status status = kl_pages_cursor_value(tree, &value, err);
+  if (status == KL_OK) status = kl_batch_append(batch, tree->key, value, true, err);
+  if (status != KL_OK) return status;
+  *bytes += size;
+  return forward ? kl_pages_cursor_next(tree, err) : kl_pages_cursor_prev(tree, err);
+}
+
+/* Straight from the pages of the tree, from where its cursor stands. KL_E_NOT_FOUND: to the end. */
+static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
+                                      kl_batch *batch, kl_error *err) {
+  kl_pages_cursor *tree = cursor->sources.tree.cursor;
+  kl_slice bound = forward ? cursor->upper : cursor->lower;
+  size_t bytes = 0;
+  while (max_rows == 0 || batch->count < max_rows) {
+    kl_pages_collect how = {.forward = forward,
+                            .bound = bound.data != NULL ? &bound : NULL,
+                            .max_rows = max_rows == 0 ? 0 : max_rows - batch->count,
+                            .max_bytes = max_bytes > bytes ? max_bytes - bytes : 1,
+                            .take = cursor_take_row,
+                            .context = batch};
+    size_t rows;
+    kl_status status = kl_pages_cursor_collect(tree, &how, &rows, err);
+    bytes = (size_t)(batch->key_offsets[batch->count] + batch->value_offsets[batch->count]);
+    if (status != KL_OK) return status;
+    if (!tree->is_far || (max_rows != 0 && batch->count >= max_rows)) return KL_OK;
+    bool full;
+    status = cursor_take_far(cursor, forward, max_bytes, &bytes, batch, &full, err);
+    if (status != KL_OK || full) return status;
+  }
+  return KL_OK;
+}
+
+static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
+                                     kl_batch *batch, kl_error *err) {
+  if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
+  kl_status status = cursor_tree_start(cursor, forward, err);
+  if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
+  cursor->txn->cursor_steps += batch->count;
+  if (status != KL_OK && status != KL_E_NOT_FOUND) {
+    cursor->place = CURSOR_LOST;
+    return status;
+  }
+  if (batch->count == 0) { /* off the end */
+    cursor->place = forward ? CURSOR_BEHIND : CURSOR_BEFORE;
+    cursor->detached = false;
+    return KL_OK;
+  }
+  kl_slice last = cursor_last_row(batch, kl_slice_make(NULL, 0));
+  if (last.size != 0) memcpy(cursor->batch_key, last.data, last.size);
+  cursor->key = kl_slice_make(cursor->batch_key, last.size);
+  cursor->place = CURSOR_ON;
+  cursor->detached = true;
+  cursor->detached_forward = forward;
+  return KL_OK;
 }
 
 static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
@@ -8948,7 +18921,11 @@ static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, 
   if (status != KL_OK) return status;
   if (max_bytes == 0) max_bytes = CURSOR_BATCH_BYTES;
   status = kl_batch_start(batch, err);
-  if (status == KL_OK) status = cursor_collect(cursor, forward, max_rows, max_bytes, batch, err);
+  if (status == KL_OK && cursor_is_tree_only(cursor)) {
+    status = cursor_collect_tree(cursor, forward, max_rows, max_bytes, batch, err);
+  } else if (status == KL_OK) {
+    status = cursor_collect_merge(cursor, forward, max_rows, max_bytes, batch, err);
+  }
   if (status != KL_OK) batch->count = 0;
   kl_txn_leave(cursor->txn);
   return status;
@@ -9064,8 +19041,200 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts) {
   table->forgotten = table->newest;
 }
 
+/* ---- core/txn/layers.c ---- */
+/* core/txn/layers.c: see layers.h; the argument is in README.md, "Layers". */
+
+static void layers_free(kl_layers_book *book, kl_layers *layers) {
+  kl_delta_unref(layers->active);
+  kl_delta_unref(layers->frozen);
+  kl_roots_unref(layers->roots);
+  kl_free(book->allocator, layers, sizeof *layers);
+}
+
+/* Takes a reference on each. */
+static kl_layers *layers_new(kl_layers_book *book, kl_delta *active, kl_delta *frozen, kl_roots *roots,
+                             uint64_t serial) {
+  kl_layers *layers = kl_alloc(book->allocator, sizeof *layers);
+  if (layers == NULL) return NULL;
+  kl_delta_ref(active);
+  if (frozen != NULL) kl_delta_ref(frozen);
+  if (roots != NULL) kl_roots_ref(roots);
+  layers->active = active;
+  layers->frozen = frozen;
+  layers->roots = roots;
+  layers->serial = serial;
+  return layers;
+}
+
+static kl_status layers_no_memory(kl_error *err) {
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory to change what snapshots read");
+}
+
+kl_status kl_layers_init(kl_layers_book *book, kl_allocator *allocator, kl_snapshot_registry *snapshots,
+                         kl_error *err) {
+  book->allocator = allocator;
+  book->snapshots = snapshots;
+  kl_status status = kl_mutex_init(&book->retired_mutex, err);
+  if (status != KL_OK) return status;
+  kl_delta *delta = NULL;
+  kl_layers *layers = NULL;
+  status = kl_delta_new(allocator, &delta, err);
+  if (status == KL_OK) {
+    layers = layers_new(book, delta, NULL, NULL, 1);
+    if (layers == NULL) status = layers_no_memory(err);
+    kl_delta_unref(delta); /* the layers have their own */
+  }
+  if (status != KL_OK) {
+    kl_mutex_destroy(&book->retired_mutex);
+    return status;
+  }
+  atomic_init(&book->current, layers);
+  atomic_init(&book->serial, 1);
+  return KL_OK;
+}
+
+void kl_layers_destroy(kl_layers_book *book) {
+  kl_layers *layers = book->retired;
+  while (layers != NULL) {
+    kl_layers *next = layers->next;
+    layers_free(book, layers);
+    layers = next;
+  }
+  layers_free(book, kl_layers_current(book));
+  for (uint32_t i = 0; i < book->history_count; i++) kl_delta_unref(book->history[i].delta);
+  kl_mutex_destroy(&book->retired_mutex);
+}
+
+void kl_layers_collect(kl_layers_book *book) {
+  kl_layers *unused = NULL;
+  kl_mutex_lock(&book->retired_mutex);
+  for (kl_layers **link = &book->retired; *link != NULL;) {
+    kl_layers *layers = *link;
+    if (kl_snapshot_uses(book->snapshots, layers)) {
+      link = &layers->next;
+      continue;
+    }
+    *link = layers->next;
+    layers->next = unused;
+    unused = layers;
+  }
+  kl_mutex_unlock(&book->retired_mutex);
+  while (unused != NULL) { /* what goes with them may be large: not under the lock */
+    kl_layers *next = unused->next;
+    layers_free(book, unused);
+    unused = next;
+  }
+}
+
+/* Makes `fresh` the current ones. */
+static void layers_install(kl_layers_book *book, kl_layers *fresh) {
+  kl_layers *old = kl_layers_current(book);
+  /* Sequentially consistent: see the top of snapshot.c. Release: what is in them. */
+  atomic_store_explicit(&book->current, fresh, memory_order_seq_cst);
+  atomic_store_explicit(&book->serial, fresh->serial, memory_order_release);
+  kl_mutex_lock(&book->retired_mutex);
+  old->next = book->retired;
+  book->retired = old;
+  kl_mutex_unlock(&book->retired_mutex);
+}
+
+kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  kl_layers *fresh = layers_new(book, old->active, old->frozen, roots, old->serial);
+  if (fresh == NULL) return layers_no_memory(err);
+  layers_install(book, fresh);
+  kl_layers_collect(book);
+  return KL_OK;
+}
+
+/* Forgets what no live snapshot can have missed; with `room`, as much more as one more needs. */
+static void layers_trim_history(kl_layers_book *book, bool room) {
+  uint64_t oldest = kl_snapshot_oldest_ts(book->snapshots);
+  uint32_t gone = 0;
+  while (gone < book->history_count && book->history[gone].last_ts <= oldest) gone++;
+  if (room && gone == 0 && book->history_count == KL_LAYERS_HISTORY) gone = 1;
+  for (uint32_t i = 0; i < gone; i++) kl_delta_unref(book->history[i].delta);
+  for (uint32_t i = gone; i < book->history_count; i++) book->history[i - gone] = book->history[i];
+  book->history_count -= gone;
+}
+
+kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh_delta, uint64_t last_ts, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  KL_ASSERT(old->frozen == NULL);
+  kl_layers *fresh = layers_new(book, fresh_delta, old->active, old->roots, old->serial + 1);
+  if (fresh == NULL) return layers_no_memory(err);
+  kl_delta_unref(fresh_delta); /* the caller's reference; the layers have their own */
+  book->frozen_last_ts = last_ts;
+  layers_trim_history(book, false);
+  layers_install(book, fresh);
+  return KL_OK;
+}
+
+kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  KL_ASSERT(old->frozen != NULL);
+  kl_layers *fresh = layers_new(book, old->active, NULL, roots, old->serial);
+  if (fresh == NULL) return layers_no_memory(err);
+  layers_trim_history(book, true);
+  if (kl_snapshot_oldest_ts(book->snapshots) < book->frozen_last_ts) {
+    KL_ASSERT(book->history_count < KL_LAYERS_HISTORY);
+    kl_delta_ref(old->frozen);
+    book->history[book->history_count++] = (kl_layers_past){old->frozen, old->serial - 1, book->frozen_last_ts};
+  }
+  layers_install(book, fresh);
+  return KL_OK;
+}
+
+static size_t layers_add_live(const kl_layers *layers, uint64_t *out, size_t capacity, size_t count) {
+  if (layers->roots == NULL) return count;
+  uint64_t sequence = kl_roots_sequence(layers->roots);
+  for (size_t i = 0; i < count && i < capacity; i++) {
+    if (out[i] == sequence) return count;
+  }
+  if (count < capacity) out[count] = sequence;
+  return count + 1;
+}
+
+size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity) {
+  kl_layers_collect(book);
+  size_t count = layers_add_live(kl_layers_current(book), out, capacity, 0);
+  kl_mutex_lock(&book->retired_mutex);
+  for (const kl_layers *layers = book->retired; layers != NULL; layers = layers->next) {
+    count = layers_add_live(layers, out, capacity, count);
+  }
+  kl_mutex_unlock(&book->retired_mutex);
+  return count;
+}
+
+/* The delta with that number, NULL when it is gone. */
+static kl_delta *layers_by_serial(kl_layers_book *book, const kl_layers *current, const kl_layers *seen,
+                                  uint64_t serial) {
+  if (serial == current->serial) return current->active;
+  if (serial == seen->serial) return seen->active;
+  if (current->frozen != NULL && serial + 1 == current->serial) return current->frozen;
+  for (uint32_t i = 0; i < book->history_count; i++) {
+    if (book->history[i].serial == serial) return book->history[i].delta;
+  }
+  return NULL;
+}
+
+bool kl_layers_newest_ts(kl_layers_book *book, const kl_layers *seen, uint32_t keyspace, kl_slice key,
+                         uint64_t *out_ts) {
+  const kl_layers *current = kl_layers_current(book);
+  *out_ts = 0;
+  for (uint64_t serial = current->serial; serial >= seen->serial; serial--) {
+    kl_delta *delta = layers_by_serial(book, current, seen, serial);
+    if (delta == NULL) return false;
+    uint64_t ts = kl_delta_newest_ts(delta, keyspace, key);
+    if (ts > *out_ts) *out_ts = ts;
+  }
+  return true;
+}
+
 /* ---- core/txn/manager.c ---- */
 /* core/txn/manager.c: life, limits and statistics of the transactional half of a database. See manager.h. */
+
+enum { MANAGER_DELTAS_MAX = 4 }; /* deltas' worth of memory that may wait to be drained */
 
 static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
   kl_txn_manager *manager = (kl_txn_manager *)self; /* `allocator` is its first member */
@@ -9082,19 +19251,27 @@ static void manager_free(kl_allocator *self, void *memory, size_t size) {
 }
 
 static kl_status manager_init(kl_txn_manager *manager, kl_error *err) {
-  kl_status status = kl_delta_new(&manager->allocator, &manager->delta, err);
+  kl_status status = kl_snapshot_registry_init(&manager->snapshots, &manager->allocator, &manager->visible_ts,
+                                               &manager->layers.current, err);
   if (status != KL_OK) return status;
-  status = kl_snapshot_registry_init(&manager->snapshots, &manager->allocator, &manager->visible_ts, err);
-  if (status != KL_OK) goto no_registry;
+  status = kl_layers_init(&manager->layers, &manager->allocator, &manager->snapshots, err);
+  if (status != KL_OK) goto no_layers;
+  /* A few deltas' worth may pile up, within what memory_limit allows. */
+  uint64_t soft = manager->options.delta_size, hard = manager->options.memory_limit;
+  if (hard == 0 || hard / MANAGER_DELTAS_MAX > soft) hard = soft * MANAGER_DELTAS_MAX;
+  status = kl_throttle_init(&manager->throttle, manager->os, soft, hard, err);
+  if (status != KL_OK) goto no_throttle;
   uint64_t seed;
   kl_os_random(manager->os, &seed, sizeof seed);
   status = kl_commit_pipeline_init(&manager->pipeline, &manager->allocator, seed, err);
   if (status != KL_OK) goto no_pipeline;
   return KL_OK;
 no_pipeline:
+  kl_throttle_destroy(&manager->throttle);
+no_throttle:
+  kl_layers_destroy(&manager->layers);
+no_layers:
   kl_snapshot_registry_destroy(&manager->snapshots);
-no_registry:
-  kl_delta_unref(manager->delta);
   return status;
 }
 
@@ -9126,8 +19303,9 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   /* Release: our use ends before; acquire: the one that frees has seen all others end. */
   if (atomic_fetch_sub_explicit(&manager->references, 1, memory_order_acq_rel) != 1) return;
   kl_commit_pipeline_destroy(&manager->pipeline);
+  kl_throttle_destroy(&manager->throttle);
+  kl_layers_destroy(&manager->layers);
   kl_snapshot_registry_destroy(&manager->snapshots);
-  kl_delta_unref(manager->delta);
   kl_os *os = manager->os;
   kl_free(os->allocator, manager, sizeof *manager);
 }
@@ -9139,16 +19317,100 @@ kl_os *kl_txn_manager_os(kl_txn_manager *manager) {
   return manager->os;
 }
 kl_delta *kl_txn_manager_delta(kl_txn_manager *manager) {
-  return manager->delta;
+  return kl_layers_current(&manager->layers)->active;
+}
+kl_status kl_txn_manager_set_roots(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  return kl_layers_set_roots(&manager->layers, roots, err);
 }
 bool kl_txn_manager_is_read_only(const kl_txn_manager *manager) {
   return manager->options.read_only;
+}
+
+/* Waits until all groups are published that were appended before; `last_ts` is the newest timestamp of those. */
+static kl_status manager_wait_published(kl_txn_manager *manager, uint64_t last_ts, kl_error *err) {
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  kl_mutex_lock(&pipeline->publishing);
+  pipeline->watchers++;
+  while (!kl_commit_published(pipeline, last_ts)) kl_cond_wait(&pipeline->drained, &pipeline->publishing);
+  pipeline->watchers--;
+  bool stopped = pipeline->stopped;
+  kl_mutex_unlock(&pipeline->publishing);
+  if (!stopped) return KL_OK;
+  return kl_fail(err, KL_E_POISONED, "a commit failed halfway; nothing is drained until the database is opened again");
+}
+
+/* Under the turn: what is frozen already, or the active delta, frozen now. */
+static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_txn_frozen *out, kl_error *err) {
+  kl_layers_book *book = &manager->layers;
+  const kl_layers *current = kl_layers_current(book);
+  if (current->frozen == NULL) {
+    kl_delta_stats stats;
+    kl_delta_get_stats(current->active, &stats);
+    uint64_t coming = atomic_load_explicit(&manager->pipeline.reserved_bytes, memory_order_acquire);
+    if (stats.versions == 0 && coming == 0) return KL_OK;
+    kl_status status = kl_layers_freeze(book, *fresh, manager->pipeline.last_ts, err);
+    if (status != KL_OK) return status;
+    *fresh = NULL;
+    manager->pipeline.memory_bound = 0;
+    manager->frozen_log_end = 0;
+    if (manager->wal != NULL) {
+      kl_wal_stats wal;
+      kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
+      manager->frozen_log_end = wal.tail_lsn;
+    }
+    kl_throttle_freeze(&manager->throttle);
+    kl_counters_add(&manager->counters, TXN_FREEZES, 1);
+    current = kl_layers_current(book);
+  }
+  out->delta = current->frozen;
+  out->ts = book->frozen_last_ts;
+  out->log_end = manager->frozen_log_end;
+  out->roots = current->roots;
+  return KL_OK;
+}
+
+kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err) {
+  memset(out, 0, sizeof *out);
+  kl_delta *fresh;
+  kl_status status = kl_delta_new(&manager->allocator, &fresh, err); /* not under the turn */
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&manager->pipeline.turn);
+  status = manager_freeze(manager, &fresh, out, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  kl_delta_unref(fresh); /* not needed */
+  if (status == KL_OK && out->delta != NULL) status = manager_wait_published(manager, out->ts, err);
+  return status;
+}
+
+kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_drained(&manager->layers, roots, err);
+  if (status == KL_OK) manager->pipeline.memory_bound = 0;
+  kl_mutex_unlock(&manager->pipeline.turn);
+  if (status != KL_OK) return status;
+  kl_layers_collect(&manager->layers);
+  kl_throttle_drained(&manager->throttle, took_ns, NULL);
+  return KL_OK;
+}
+
+size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  size_t count = kl_layers_live_roots(&manager->layers, out, capacity);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return count;
+}
+
+void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {
+  kl_throttle_drained(&manager->throttle, 0, reason);
 }
 
 void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts) {
   if (last_ts < KL_TS_EMPTY) last_ts = KL_TS_EMPTY;
   manager->wal = wal;
   manager->pipeline.last_ts = last_ts;
+  kl_delta_stats replayed;
+  kl_delta_get_stats(kl_txn_manager_delta(manager), &replayed);
+  if (replayed.versions != 0) kl_throttle_add(&manager->throttle, replayed.bytes);
   atomic_store_explicit(&manager->visible_ts, last_ts, memory_order_seq_cst);
   /* Release: whoever finds it open sees the above. */
   atomic_store_explicit(&manager->open, true, memory_order_release);
@@ -9196,6 +19458,24 @@ uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager) {
   return kl_snapshot_oldest_ts(&manager->snapshots);
 }
 
+/* A snapshot keeps the layers while they are looked at. */
+static void manager_deltas_stats(kl_txn_manager *manager, kl_delta_stats *out) {
+  kl_snapshot snapshot;
+  memset(out, 0, sizeof *out);
+  if (kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), "stats", &snapshot, NULL) != KL_OK) {
+    return; /* no memory to look */
+  }
+  kl_delta_get_stats(snapshot.layers->active, out);
+  if (snapshot.layers->frozen != NULL) {
+    kl_delta_stats frozen;
+    kl_delta_get_stats(snapshot.layers->frozen, &frozen);
+    out->keys += frozen.keys;
+    out->versions += frozen.versions;
+    out->bytes += frozen.bytes;
+  }
+  kl_snapshot_end(&snapshot);
+}
+
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out) {
   memset(out, 0, sizeof *out);
   const kl_counters *counters = &manager->counters;
@@ -9218,12 +19498,11 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
   out->visible_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
+  out->freezes = kl_counters_sum(counters, TXN_FREEZES);
+  out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
+  out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
+  manager_deltas_stats(manager, &out->deltas);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
-}
-
-void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
-  out[0] = 'd';
-  kl_store_u32_be(out + 1, keyspace);
 }
 
 /* ---- core/txn/merge.c ---- */
@@ -9294,8 +19573,13 @@ static kl_status merge_write_prev(kl_source *base, kl_error *err) {
   return merge_write_show(source);
 }
 
-static const kl_source_ops merge_write_ops = {merge_write_first,   merge_write_last, merge_write_seek_ge,
-                                              merge_write_seek_le, merge_write_next, merge_write_prev};
+static const kl_source_ops merge_write_ops = {merge_write_first,
+                                              merge_write_last,
+                                              merge_write_seek_ge,
+                                              merge_write_seek_le,
+                                              merge_write_next,
+                                              merge_write_prev,
+                                              NULL};
 
 void kl_write_source_init(kl_write_source *source, const kl_write_set *set, uint32_t keyspace) {
   memset(source, 0, sizeof *source);
@@ -9355,8 +19639,13 @@ static kl_status merge_delta_prev(kl_source *base, kl_error *err) {
   return merge_delta_show(source);
 }
 
-static const kl_source_ops merge_delta_ops = {merge_delta_first,   merge_delta_last, merge_delta_seek_ge,
-                                              merge_delta_seek_le, merge_delta_next, merge_delta_prev};
+static const kl_source_ops merge_delta_ops = {merge_delta_first,
+                                              merge_delta_last,
+                                              merge_delta_seek_ge,
+                                              merge_delta_seek_le,
+                                              merge_delta_next,
+                                              merge_delta_prev,
+                                              NULL};
 
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts) {
   memset(source, 0, sizeof *source);
@@ -9477,38 +19766,75 @@ kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_
 
 enum { READ_MANY = 128 }; /* keys that get_many looks up at a time */
 
-bool kl_txn_lookup(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own) {
+void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out) {
   const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
+  out->delta = NULL;
+  out->known = true;
   if (tree != NULL) {
     const kl_write_entry *entry = kl_write_tree_find(tree, key);
     if (entry != NULL) {
-      *out_own = true;
-      *out_value = kl_write_entry_value(entry);
-      return entry->kind != KL_VERSION_DELETE;
+      out->deleted = entry->kind == KL_VERSION_DELETE;
+      out->value = kl_write_entry_value(entry);
+      return;
     }
   }
+  const kl_layers *layers = txn->snapshot.layers;
   kl_version version;
-  if (!kl_delta_get(txn->delta, keyspace, key, txn->snapshot.ts, &version)) return false;
-  *out_own = false;
-  *out_value = version.value;
-  return version.kind != KL_VERSION_DELETE;
+  out->delta = layers->active;
+  if (!kl_delta_get(layers->active, keyspace, key, txn->snapshot.ts, &version)) {
+    out->delta = layers->frozen;
+    out->known = layers->frozen != NULL && kl_delta_get(layers->frozen, keyspace, key, txn->snapshot.ts, &version);
+    if (!out->known) return;
+  }
+  out->deleted = version.kind == KL_VERSION_DELETE;
+  out->value = version.value;
+}
+
+kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
+  kl_roots *roots = txn->snapshot.layers->roots;
+  *out_pages = NULL;
+  if (roots == NULL) return KL_OK;
+  kl_status status = kl_roots_find(roots, keyspace, out_root, err);
+  if (status == KL_OK && !kl_tree_pointer_is_null(out_root)) *out_pages = kl_roots_pages(roots);
+  return status;
+}
+
+kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
+  kl_txn_recent recent;
+  kl_txn_find_recent(txn, keyspace, key, &recent);
+  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status != KL_OK) return status;
+  return pages != NULL ? kl_pages_contains(pages, &root, key, err) : KL_E_NOT_FOUND;
 }
 
 /* Inside of the transaction. */
-static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, bool *out_own,
-                            kl_error *err) {
+static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err) {
   kl_status status = kl_txn_check_key(key, err);
   if (status != KL_OK) return status;
   txn->gets++;
-  if (kl_txn_lookup(txn, keyspace, key, out_value, out_own)) return KL_OK;
-  return kl_txn_not_found(err, "the key has no value");
+  kl_txn_recent recent;
+  kl_txn_find_recent(txn, keyspace, key, &recent);
+  *out_value = recent.value;
+  status = KL_E_NOT_FOUND;
+  if (recent.known) {
+    if (!recent.deleted) return KL_OK;
+  } else {
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+    if (status == KL_OK) status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
+    if (status == KL_OK) *out_value = txn->held.value;
+  }
+  return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "the key has no value") : status;
 }
 
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
-  status = read_value(txn, keyspace, key, out_value, &own, err);
+  status = read_value(txn, keyspace, key, out_value, err);
   kl_txn_leave(txn);
   return status;
 }
@@ -9517,9 +19843,8 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
                           kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
   kl_slice value;
-  status = read_value(txn, keyspace, key, &value, &own, err);
+  status = read_value(txn, keyspace, key, &value, err);
   if (status == KL_OK) {
     size_t size = value.size < capacity ? value.size : capacity;
     if (size != 0) memcpy(buffer, value.data, size);
@@ -9533,35 +19858,77 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
   return status;
 }
 
-/* A view of a committed value points into the delta, which the manager holds; a view of the transaction's own write
- * carries a copy, because the write set goes with the transaction. */
+/* A view of a recent value points into its delta and keeps that; one of a value in the tree holds what kl_pages_hold
+ * gives; one of the transaction's own write carries a copy, because the write set goes with the transaction. */
 struct kl_view {
   kl_txn_manager *manager; /* a reference */
   kl_slice value;
+  kl_delta *delta; /* a reference, or NULL */
+  kl_held held;
   size_t size; /* of this block */
   uint8_t copy[];
 };
 
+static kl_view *read_view_new(kl_txn *txn, size_t copied, kl_error *err) {
+  size_t size = sizeof(kl_view) + copied;
+  kl_view *view = kl_alloc(&txn->manager->allocator, size);
+  if (view == NULL) {
+    (void)kl_fail(err, KL_E_NO_MEMORY, "no memory for a view (%zu bytes)", size);
+    return NULL;
+  }
+  view->size = size;
+  view->manager = txn->manager;
+  kl_txn_manager_ref(view->manager);
+  kl_counters_add(&view->manager->counters, TXN_VIEWS, 1);
+  return view;
+}
+
+static kl_status read_view_recent(kl_txn *txn, const kl_txn_recent *recent, kl_view **out_view, kl_error *err) {
+  if (recent->deleted) return KL_E_NOT_FOUND;
+  bool own = recent->delta == NULL;
+  kl_view *view = read_view_new(txn, own ? recent->value.size : 0, err);
+  if (view == NULL) return KL_E_NO_MEMORY;
+  if (own) {
+    if (recent->value.size != 0) memcpy(view->copy, recent->value.data, recent->value.size);
+    view->value = kl_slice_make(view->copy, recent->value.size);
+  } else {
+    kl_delta_ref(recent->delta);
+    view->delta = recent->delta;
+    view->value = recent->value;
+  }
+  *out_view = view;
+  return KL_OK;
+}
+
+static kl_status read_view_tree(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status != KL_OK) return status;
+  if (pages == NULL) return KL_E_NOT_FOUND;
+  kl_view *view = read_view_new(txn, 0, err);
+  if (view == NULL) return KL_E_NO_MEMORY;
+  status = kl_pages_hold(pages, &root, key, &view->held, err);
+  if (status != KL_OK) {
+    kl_view_release(view);
+    return status;
+  }
+  view->value = view->held.value;
+  *out_view = view;
+  return KL_OK;
+}
+
 kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  bool own;
-  kl_slice value;
-  status = read_value(txn, keyspace, key, &value, &own, err);
+  status = kl_txn_check_key(key, err);
   if (status == KL_OK) {
-    size_t size = sizeof(kl_view) + (own ? value.size : 0);
-    kl_view *view = kl_alloc(&txn->manager->allocator, size);
-    if (view == NULL) {
-      status = kl_fail(err, KL_E_NO_MEMORY, "no memory for a view (%zu bytes)", size);
-    } else {
-      if (own && value.size != 0) memcpy(view->copy, value.data, value.size);
-      view->manager = txn->manager;
-      view->value = own ? kl_slice_make(view->copy, value.size) : value;
-      view->size = size;
-      kl_txn_manager_ref(view->manager);
-      kl_counters_add(&view->manager->counters, TXN_VIEWS, 1);
-      *out_view = view;
-    }
+    txn->gets++;
+    kl_txn_recent recent;
+    kl_txn_find_recent(txn, keyspace, key, &recent);
+    status = recent.known ? read_view_recent(txn, &recent, out_view, err)
+                          : read_view_tree(txn, keyspace, key, out_view, err);
+    if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
   }
   kl_txn_leave(txn);
   return status;
@@ -9575,6 +19942,8 @@ void kl_view_release(kl_view *view) {
   if (view == NULL) return;
   kl_txn_manager *manager = view->manager;
   kl_counters_add(&manager->counters, TXN_VIEWS, (uint64_t)0 - 1);
+  kl_held_destroy(&view->held);
+  kl_delta_unref(view->delta);
   kl_free(&manager->allocator, view, view->size);
   kl_txn_manager_unref(manager);
 }
@@ -9592,27 +19961,92 @@ static kl_status read_check_offsets(const uint64_t *key_offsets, size_t count, k
   return KL_OK;
 }
 
-/* Looks up `count` <= READ_MANY keys side by side, so that the delta can overlap their cache misses, and adds the
- * rows. */
-static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
-                           kl_batch *batch, kl_error *err) {
-  kl_slice wanted[READ_MANY] = {{NULL, 0}};
-  kl_version versions[READ_MANY];
-  for (size_t i = 0; i < count; i++) {
-    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
-    wanted[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+/* Some keys on their way through the layers. */
+typedef struct read_many {
+  kl_batch *batch;
+  size_t count, done; /* rows; how many of them are in the batch */
+  kl_slice keys[READ_MANY];
+  kl_version versions[READ_MANY]; /* the newest one in memory; its ts is 0 where there is none */
+  uint32_t missing_count;         /* rows that nothing in memory tells about, ascending */
+  uint32_t missing[READ_MANY];
+  kl_slice missing_keys[READ_MANY];
+} read_many;
+
+static void read_many_note_missing(read_many *many) {
+  many->missing_count = 0;
+  for (size_t i = 0; i < many->count; i++) {
+    if (many->versions[i].ts != 0) continue;
+    many->missing[many->missing_count] = (uint32_t)i;
+    many->missing_keys[many->missing_count++] = many->keys[i];
   }
-  kl_delta_get_many(txn->delta, keyspace, wanted, count, txn->snapshot.ts, versions);
+}
+
+/* In memory: the transaction's own writes, then the deltas. Each is looked through for all keys side by side, so that
+ * cache misses overlap. */
+static void read_many_recent(kl_txn *txn, uint32_t keyspace, read_many *many) {
+  const kl_layers *layers = txn->snapshot.layers;
+  uint64_t ts = txn->snapshot.ts;
+  kl_delta_get_many(layers->active, keyspace, many->keys, many->count, ts, many->versions);
+  read_many_note_missing(many);
+  if (layers->frozen != NULL && many->missing_count != 0) {
+    kl_version older[READ_MANY];
+    kl_delta_get_many(layers->frozen, keyspace, many->missing_keys, many->missing_count, ts, older);
+    for (uint32_t i = 0; i < many->missing_count; i++) many->versions[many->missing[i]] = older[i];
+  }
   const kl_write_tree *tree = kl_write_set_tree(&txn->writes, keyspace);
+  if (tree == NULL && layers->frozen == NULL) return;
+  for (size_t i = 0; i < many->count && tree != NULL; i++) {
+    const kl_write_entry *own = kl_write_tree_find(tree, many->keys[i]);
+    if (own != NULL)
+      many->versions[i] = (kl_version){UINT64_MAX, (kl_version_kind)own->kind, kl_write_entry_value(own)};
+  }
+  read_many_note_missing(many);
+}
+
+/* Adds the rows before `end` that are not in the batch yet. */
+static kl_status read_many_append(read_many *many, size_t end, kl_error *err) {
   kl_status status = KL_OK;
-  for (size_t i = 0; i < count && status == KL_OK; i++) {
-    const kl_write_entry *own = tree != NULL ? kl_write_tree_find(tree, wanted[i]) : NULL;
-    bool found = own != NULL ? own->kind == KL_VERSION_PUT : versions[i].ts != 0 && versions[i].kind == KL_VERSION_PUT;
-    kl_slice value = {NULL, 0};
-    if (found) value = own != NULL ? kl_write_entry_value(own) : versions[i].value;
-    status = kl_batch_append(batch, wanted[i], value, found, err);
+  for (; many->done < end && status == KL_OK; many->done++) {
+    const kl_version *version = &many->versions[many->done];
+    bool found = version->ts != 0 && version->kind == KL_VERSION_PUT;
+    status = kl_batch_append(many->batch, many->keys[many->done], found ? version->value : kl_slice_make(NULL, 0),
+                             found, err);
   }
   return status;
+}
+
+/* Of the tree: the missing key number `index`. Those before it that were not missing come first. */
+static kl_status read_many_row(void *context, size_t index, bool found, kl_slice value, kl_error *err) {
+  read_many *many = context;
+  size_t row = many->missing[index];
+  kl_status status = read_many_append(many, row, err);
+  if (status != KL_OK) return status;
+  many->done = row + 1;
+  return kl_batch_append(many->batch, many->keys[row], found ? value : kl_slice_make(NULL, 0), found, err);
+}
+
+/* Looks up `count` <= READ_MANY keys, and adds the rows. */
+static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets, size_t count,
+                           kl_batch *batch, kl_error *err) {
+  read_many many;
+  many.batch = batch;
+  many.count = count;
+  many.done = 0;
+  for (size_t i = 0; i < count; i++) {
+    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
+    many.keys[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+  }
+  read_many_recent(txn, keyspace, &many);
+  kl_status status = KL_OK;
+  if (many.missing_count != 0) {
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+    if (status == KL_OK && pages != NULL) {
+      status = kl_pages_get_many(pages, &root, many.missing_keys, many.missing_count, read_many_row, &many, err);
+    }
+  }
+  return status == KL_OK ? read_many_append(&many, count, err) : status;
 }
 
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
@@ -9639,7 +20073,15 @@ kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, cons
  * consistent. If the scan finds a slot free, then the claim comes after the scan's look at it in the one order of
  * these accesses, so the reader's load of `visible` comes after the scan's, and yields at least the same: such a
  * reader is not below the result. If the scan finds it PENDING, the reader may have read an older `visible` already;
- * it is about to store it, in a few instructions, so the scan waits for that. */
+ * it is about to store it, in a few instructions, so the scan waits for that.
+ *
+ * Why layers and timestamp fit (TXN-10). A beginning loads the current layers, then `visible`, then looks whether the
+ * layers are still the current ones, and begins anew if not. Trees hold only what was visible before they became
+ * current, so `visible`, loaded later, is not older than they are. And what is committed into a delta that came after
+ * these layers becomes visible only after its layers have become current: had the loaded timestamp been one of those,
+ * the last look would have found them. That layers are not freed between the first look and the last: whoever retires
+ * them asks kl_snapshot_uses after it has made others current, which waits for PENDING slots as above; so an address
+ * cannot come back meanwhile either. */
 
 enum {
   SNAPSHOT_FIRST_SLOTS = 64,
@@ -9654,6 +20096,7 @@ enum { SNAPSHOT_FREE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_LIVE = 2 };
  * them when that has happened. */
 struct kl_snapshot_slot {
   _Alignas(64) _Atomic uint64_t state;
+  _Atomic(kl_layers *) layers; /* stored before a state that is live */
   _Atomic uint64_t serial;
   _Atomic uint64_t begin_ns;
   _Atomic uint64_t label[SNAPSHOT_LABEL_WORDS];
@@ -9676,9 +20119,10 @@ static kl_snapshot_table *snapshot_table_new(kl_allocator *allocator, size_t cou
 }
 
 kl_status kl_snapshot_registry_init(kl_snapshot_registry *registry, kl_allocator *allocator,
-                                    const _Atomic uint64_t *visible, kl_error *err) {
+                                    const _Atomic uint64_t *visible, _Atomic(kl_layers *) *layers, kl_error *err) {
   registry->allocator = allocator;
   registry->visible = visible;
+  registry->layers = layers;
   kl_snapshot_table *table = snapshot_table_new(allocator, SNAPSHOT_FIRST_SLOTS);
   if (table == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the table of snapshots");
   kl_status status = kl_mutex_init(&registry->growing, err);
@@ -9774,10 +20218,19 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   atomic_fetch_add_explicit(&slot->serial, 1, memory_order_relaxed);
   atomic_store_explicit(&slot->begin_ns, now_ns, memory_order_relaxed);
   snapshot_set_label(slot, label);
-  uint64_t ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
-  /* Release: who sees it live sees label and time of birth. */
+  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+  uint64_t ts;
+  for (;;) { /* see the top of this file */
+    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
+    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+    if (now == layers) break;
+    layers = now;
+  }
+  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  /* Release: who sees it live sees layers, label and time of birth. */
   atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
   out->ts = ts;
+  out->layers = layers;
   out->slot = slot;
   return KL_OK;
 }
@@ -9788,16 +20241,37 @@ void kl_snapshot_end(kl_snapshot *snapshot) {
   snapshot->slot = NULL;
 }
 
+/* The state of a slot, once it is one that lasts. */
+static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
+  uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+  while (state == SNAPSHOT_PENDING) {
+    kl_thread_yield();
+    state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
+  }
+  return state;
+}
+
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+  kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
+  for (; table != NULL; table = table->older) {
+    for (size_t i = 0; i < table->count; i++) {
+      /* A slot that changes hands between the two loads shows the layers of its next owner, or of one that has ended:
+       * either way the owner that we are asked about is gone, or we answer yes once too often. */
+      if (snapshot_settled(&table->slots[i]) >= SNAPSHOT_LIVE &&
+          atomic_load_explicit(&table->slots[i].layers, memory_order_relaxed) == layers) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry) {
   uint64_t oldest = atomic_load_explicit(registry->visible, memory_order_seq_cst);
   kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
   for (; table != NULL; table = table->older) {
     for (size_t i = 0; i < table->count; i++) {
-      uint64_t state = atomic_load_explicit(&table->slots[i].state, memory_order_seq_cst);
-      while (state == SNAPSHOT_PENDING) {
-        kl_thread_yield();
-        state = atomic_load_explicit(&table->slots[i].state, memory_order_seq_cst);
-      }
+      uint64_t state = snapshot_settled(&table->slots[i]);
       if (state >= SNAPSHOT_LIVE && state - SNAPSHOT_LIVE < oldest) oldest = state - SNAPSHOT_LIVE;
     }
   }
@@ -9833,6 +20307,220 @@ void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *
     for (size_t i = 0; i < table->count; i++) snapshot_summarise_slot(&table->slots[i], out);
   }
   if (out->oldest_begin_ns == UINT64_MAX) out->oldest_begin_ns = 0;
+}
+
+/* ---- core/txn/sources.c ---- */
+/* core/txn/sources.c: see sources.h. */
+
+static kl_status sources_tree_show(kl_tree_source_of_rows *tree, kl_status status) {
+  tree->source.valid = status == KL_OK;
+  if (status == KL_OK) {
+    tree->source.kind = KL_VERSION_PUT;
+    tree->source.key = tree->cursor->key;
+    tree->source.value = tree->cursor->value;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status sources_tree_first(kl_source *source, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_first(tree->cursor, err));
+}
+
+static kl_status sources_tree_last(kl_source *source, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_last(tree->cursor, err));
+}
+
+static kl_status sources_tree_seek_ge(kl_source *source, kl_slice key, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_seek_ge(tree->cursor, key, err));
+}
+
+static kl_status sources_tree_seek_le(kl_source *source, kl_slice key, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_seek_le(tree->cursor, key, err));
+}
+
+static kl_status sources_tree_next(kl_source *source, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_next(tree->cursor, err));
+}
+
+static kl_status sources_tree_prev(kl_source *source, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return sources_tree_show(tree, kl_pages_cursor_prev(tree->cursor, err));
+}
+
+static kl_status sources_tree_value(kl_source *source, kl_slice *out_value, kl_error *err) {
+  kl_tree_source_of_rows *tree = (kl_tree_source_of_rows *)source;
+  return kl_pages_cursor_value(tree->cursor, out_value, err);
+}
+
+static const kl_source_ops sources_tree_ops = {
+    .first = sources_tree_first,
+    .last = sources_tree_last,
+    .seek_ge = sources_tree_seek_ge,
+    .seek_le = sources_tree_seek_le,
+    .next = sources_tree_next,
+    .prev = sources_tree_prev,
+    .value = sources_tree_value,
+};
+
+kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err) {
+  const kl_snapshot *snapshot = &txn->snapshot;
+  memset(&sources->tree, 0, sizeof sources->tree);
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status == KL_OK && pages != NULL) status = kl_pages_cursor_new(pages, &root, &sources->tree.cursor, err);
+  if (status != KL_OK) {
+    sources->tree.cursor = NULL;
+    return status;
+  }
+  kl_merge_init(&sources->merge);
+  kl_write_source_init(&sources->own, &txn->writes, keyspace);
+  kl_merge_add(&sources->merge, &sources->own.source);
+  kl_delta_source_init(&sources->active, snapshot->layers->active, keyspace, snapshot->ts);
+  kl_merge_add(&sources->merge, &sources->active.source);
+  if (snapshot->layers->frozen != NULL) {
+    kl_delta_source_init(&sources->frozen, snapshot->layers->frozen, keyspace, snapshot->ts);
+    kl_merge_add(&sources->merge, &sources->frozen.source);
+  }
+  if (sources->tree.cursor != NULL) {
+    sources->tree.source.ops = &sources_tree_ops;
+    kl_merge_add(&sources->merge, &sources->tree.source);
+  }
+  return KL_OK;
+}
+
+void kl_txn_sources_destroy(kl_txn_sources *sources) {
+  kl_pages_cursor_free(sources->tree.cursor);
+  sources->tree.cursor = NULL;
+}
+
+/* ---- core/txn/throttle.c ---- */
+/* core/txn/throttle.c: see throttle.h. */
+
+#define THROTTLE_SECOND UINT64_C(1000000000)
+#define THROTTLE_WORTH_NS UINT64_C(1000000)      /* shorter sleeps are saved up */
+#define THROTTLE_LONGEST_NS UINT64_C(100000000)  /* of one sleep: the pressure may be gone by then */
+#define THROTTLE_FIRST_RATE (UINT64_C(32) << 20) /* bytes per second, until a drain has been measured */
+
+kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err) {
+  throttle->os = os;
+  throttle->soft = soft;
+  throttle->hard = hard != 0 && hard < 2 * soft ? 2 * soft : hard;
+  kl_status status = kl_mutex_init(&throttle->mutex, err);
+  if (status != KL_OK) return status;
+  status = kl_cond_init(&throttle->changed, err);
+  if (status != KL_OK) kl_mutex_destroy(&throttle->mutex);
+  return status;
+}
+
+void kl_throttle_destroy(kl_throttle *throttle) {
+  kl_cond_destroy(&throttle->changed);
+  kl_mutex_destroy(&throttle->mutex);
+}
+
+/* Relaxed throughout: these are estimates that steer, and the numbers order nothing. */
+static uint64_t throttle_load(const _Atomic uint64_t *number) {
+  return atomic_load_explicit(number, memory_order_relaxed);
+}
+
+/* Waits until there is room for `bytes`, or a drain has failed. */
+static kl_status throttle_wait(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
+  kl_status status = KL_OK;
+  uint64_t start = kl_os_monotonic_ns(throttle->os);
+  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
+  kl_mutex_lock(&throttle->mutex);
+  for (;;) {
+    uint64_t used = throttle_load(&throttle->active) + throttle_load(&throttle->frozen);
+    /* What is larger than all there is goes when nothing else is in the way. */
+    if (used + bytes <= throttle->hard || used == 0) break;
+    if (throttle->failing) {
+      status = kl_fail(err, KL_E_LIMIT,
+                       "memory_limit is reached (%" PRIu64 " bytes wait to be drained) and draining fails: %s", used,
+                       throttle->reason.message);
+      break;
+    }
+    kl_cond_wait(&throttle->changed, &throttle->mutex);
+  }
+  kl_mutex_unlock(&throttle->mutex);
+  uint64_t now = kl_os_monotonic_ns(throttle->os);
+  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
+  return status;
+}
+
+/* How long after the one before it a commit of `bytes` may come. */
+static uint64_t throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
+  uint64_t rate = throttle_load(&throttle->rate);
+  if (rate == 0) rate = THROTTLE_FIRST_RATE;
+  double above = (double)(active - throttle->soft);
+  double left = (double)throttle->hard - (double)used;
+  if (left < 1) left = 1;
+  return (uint64_t)((double)bytes * (above / left) * (double)THROTTLE_SECOND / (double)rate);
+}
+
+static void throttle_pace(kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
+  uint64_t gap = throttle_gap_ns(throttle, active, used, bytes);
+  uint64_t now = kl_os_monotonic_ns(throttle->os);
+  uint64_t next = throttle_load(&throttle->next_ns), mine;
+  do {
+    mine = next > now ? next : now;
+  } while (!atomic_compare_exchange_weak_explicit(&throttle->next_ns, &next, mine + gap, memory_order_relaxed,
+                                                  memory_order_relaxed));
+  uint64_t ahead = mine + gap - now;
+  if (ahead < THROTTLE_WORTH_NS) return;
+  if (ahead > THROTTLE_LONGEST_NS) ahead = THROTTLE_LONGEST_NS;
+  kl_os_sleep_ns(throttle->os, ahead);
+  atomic_fetch_add_explicit(&throttle->throttled_ns, ahead, memory_order_relaxed);
+}
+
+kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
+  if (throttle->soft == 0) return KL_OK;
+  uint64_t active = throttle_load(&throttle->active);
+  if (active <= throttle->soft || !throttle->os->has_threads) return KL_OK; /* without threads the drain runs inline */
+  uint64_t used = active + throttle_load(&throttle->frozen);
+  if (throttle->hard != 0 && (used > throttle->hard || bytes > throttle->hard - used)) {
+    return throttle_wait(throttle, bytes, err);
+  }
+  if (throttle->hard != 0) throttle_pace(throttle, active, used, bytes);
+  return KL_OK;
+}
+
+void kl_throttle_add(kl_throttle *throttle, uint64_t bytes) {
+  /* One writer at a time: no read-modify-write is needed, but for the freeze, which is under the turn too. */
+  atomic_store_explicit(&throttle->active, throttle_load(&throttle->active) + bytes, memory_order_relaxed);
+}
+
+bool kl_throttle_wants_drain(kl_throttle *throttle) {
+  if (throttle->soft == 0 || throttle_load(&throttle->active) < throttle->soft) return false;
+  if (atomic_load_explicit(&throttle->asked, memory_order_relaxed)) return false;
+  return !atomic_exchange_explicit(&throttle->asked, true, memory_order_relaxed);
+}
+
+void kl_throttle_freeze(kl_throttle *throttle) {
+  atomic_store_explicit(&throttle->frozen, throttle_load(&throttle->active), memory_order_relaxed);
+  atomic_store_explicit(&throttle->active, 0, memory_order_relaxed);
+  atomic_store_explicit(&throttle->asked, false, memory_order_relaxed);
+}
+
+void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason) {
+  kl_mutex_lock(&throttle->mutex);
+  throttle->failing = reason != NULL;
+  if (reason != NULL) {
+    throttle->reason = *reason;
+  } else {
+    uint64_t bytes = throttle_load(&throttle->frozen);
+    double rate = (double)bytes * (double)THROTTLE_SECOND / (double)(took_ns + 1);
+    if (bytes >= throttle->soft / 2) atomic_store_explicit(&throttle->rate, (uint64_t)rate + 1, memory_order_relaxed);
+    atomic_store_explicit(&throttle->frozen, 0, memory_order_relaxed);
+  }
+  throttle->drains++;
+  atomic_store_explicit(&throttle->asked, false, memory_order_relaxed); /* there may be more to drain already */
+  kl_cond_broadcast(&throttle->changed);
+  kl_mutex_unlock(&throttle->mutex);
 }
 
 /* ---- core/txn/txn.c ---- */
@@ -9874,6 +20562,7 @@ static kl_txn *txn_new(kl_txn_manager *manager) {
 static void txn_free(kl_txn *txn) {
   kl_txn_manager *manager = txn->manager;
   kl_write_set_destroy(&txn->writes);
+  kl_held_destroy(&txn->held);
   kl_free(&manager->allocator, txn, sizeof *txn);
   kl_txn_manager_unref(manager);
 }
@@ -9935,7 +20624,6 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   txn->read_only = options->read_only;
   txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
-  txn->delta = manager->delta;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
   *out_txn = txn;
   return KL_OK;
@@ -9963,7 +20651,13 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   } else if (txn->writes.arena.bytes_reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
+  const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
+  /* Perhaps the last to read them. Only compared, not looked into: they may be gone already. */
+  if (layers != atomic_load_explicit(&manager->layers.current, memory_order_relaxed)) {
+    kl_layers_collect(&manager->layers);
+  }
   txn->state = state;
   if (txn->uncounted) return;
   if (txn->gets != 0) kl_counters_add(&manager->operations, TXN_GETS, txn->gets);
@@ -10031,9 +20725,9 @@ static kl_status txn_check_keyspace(kl_txn *txn, uint32_t keyspace, kl_error *er
   if (keyspace == 0 || kl_write_set_tree(&txn->writes, keyspace) != NULL) return KL_OK;
   uint8_t marker[KL_DROP_MARKER_SIZE];
   kl_drop_marker_encode(keyspace, marker);
-  kl_slice value;
-  bool own;
-  if (!kl_txn_lookup(txn, 0, kl_slice_make(marker, sizeof marker), &value, &own)) return KL_OK;
+  kl_status status = kl_txn_exists(txn, 0, kl_slice_make(marker, sizeof marker), err);
+  if (status == KL_E_NOT_FOUND) return KL_OK;
+  if (status != KL_OK) return status;
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace %u has been dropped", keyspace);
 }
 
@@ -10073,24 +20767,21 @@ kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *
 /* Walks what the transaction sees and deletes it: the sources hold on to the keys while the write set grows. */
 static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
                                  kl_error *err) {
-  kl_merge merge;
-  kl_write_source own;
-  kl_delta_source committed;
-  kl_write_source_init(&own, &txn->writes, keyspace);
-  kl_delta_source_init(&committed, txn->delta, keyspace, txn->snapshot.ts);
-  kl_merge_init(&merge);
-  kl_merge_add(&merge, &own.source);
-  kl_merge_add(&merge, &committed.source);
-  kl_status status = from.data == NULL ? kl_merge_first(&merge, err) : kl_merge_seek_ge(&merge, from, err);
-  while (status == KL_OK && merge.current != NULL) {
-    kl_slice key = merge.current->key;
+  kl_txn_sources sources;
+  kl_status status = kl_txn_sources_init(&sources, txn, keyspace, err);
+  if (status != KL_OK) return status;
+  kl_merge *merge = &sources.merge;
+  status = from.data == NULL ? kl_merge_first(merge, err) : kl_merge_seek_ge(merge, from, err);
+  while (status == KL_OK && merge->current != NULL) {
+    kl_slice key = merge->current->key;
     if (to.data != NULL && kl_slice_compare(key, to) >= 0) break;
     status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
     if (status != KL_OK) break;
     ++*count;
-    status = kl_merge_refresh(&merge, &own.source, key, err);
-    if (status == KL_OK) status = kl_merge_next(&merge, key, err);
+    status = kl_merge_refresh(merge, &sources.own.source, key, err);
+    if (status == KL_OK) status = kl_merge_next(merge, key, err);
   }
+  kl_txn_sources_destroy(&sources);
   return status;
 }
 
@@ -10138,13 +20829,18 @@ static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN])
   return out;
 }
 
-/* Where a key is looked for: in the delta, among the keys in flight, or both. The latter needs the turn. */
-enum { VALIDATE_DELTA = 1, VALIDATE_INFLIGHT = 2 };
+/* Where a key is looked for: in the delta that was active when the snapshot began, in all deltas since, among the keys
+ * in flight. All but the first need the turn. */
+enum { VALIDATE_OWN = 1, VALIDATE_DELTAS = 2, VALIDATE_INFLIGHT = 4 };
 
-/* When the key was last written, as far as `where` tells. */
-static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t keyspace, kl_slice key, uint64_t hash) {
+/* When the key was last written, as far as `where` tells. UINT64_MAX: that is not remembered any more. */
+static uint64_t validate_newest(kl_txn_manager *manager, int where, const kl_layers *seen, uint32_t keyspace,
+                                kl_slice key, uint64_t hash) {
   uint64_t newest = 0;
-  if ((where & VALIDATE_DELTA) != 0) newest = kl_delta_newest_ts(manager->delta, keyspace, key);
+  if ((where & VALIDATE_OWN) != 0) newest = kl_delta_newest_ts(seen->active, keyspace, key);
+  if ((where & VALIDATE_DELTAS) != 0 && !kl_layers_newest_ts(&manager->layers, seen, keyspace, key, &newest)) {
+    return UINT64_MAX;
+  }
   if ((where & VALIDATE_INFLIGHT) != 0) {
     uint64_t inflight = kl_inflight_find(&manager->pipeline.inflight, hash);
     if (inflight > newest) newest = inflight;
@@ -10152,14 +20848,25 @@ static uint64_t validate_newest(kl_txn_manager *manager, int where, uint32_t key
   return newest;
 }
 
-static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snapshot_ts, const kl_write_tree *tree,
-                               const uint64_t *hashes, kl_error *err) {
+static kl_status validate_too_old(uint64_t snapshot_ts, kl_error *err) {
+  return kl_fail(err, KL_E_CONFLICT,
+                 "the snapshot at %" PRIu64
+                 " is older than the writes that are remembered for conflicts; run the "
+                 "transaction again, and commit sooner after it begins",
+                 snapshot_ts);
+}
+
+static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snapshot *snapshot,
+                               const kl_write_tree *tree, const uint64_t *hashes, kl_error *err) {
+  uint64_t snapshot_ts = snapshot->ts;
   if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
     uint8_t bytes[KL_DROP_MARKER_SIZE];
     kl_drop_marker_encode(tree->keyspace, bytes);
     kl_slice marker = kl_slice_make(bytes, sizeof bytes);
     uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    if (validate_newest(manager, where, 0, marker, hash) > snapshot_ts) {
+    uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
+    if (dropped == UINT64_MAX) return validate_too_old(snapshot_ts, err);
+    if (dropped > snapshot_ts) {
       return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
     }
   }
@@ -10167,7 +20874,8 @@ static kl_status validate_tree(kl_txn_manager *manager, int where, uint64_t snap
   kl_write_tree_first(tree, &at);
   for (; at.entry != NULL; kl_write_position_next(&at)) {
     kl_slice key = kl_write_entry_key(at.entry);
-    uint64_t newest = validate_newest(manager, where, tree->keyspace, key, *hashes++);
+    uint64_t newest = validate_newest(manager, where, snapshot->layers, tree->keyspace, key, *hashes++);
+    if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
     if (newest > snapshot_ts) {
       char shown[VALIDATE_KEY_SHOWN];
       return kl_fail(err, KL_E_CONFLICT,
@@ -10184,7 +20892,7 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
   const uint64_t *hashes = request->hashes;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
-    status = validate_tree(manager, where, request->txn->snapshot.ts, writes->trees[i], hashes, err);
+    status = validate_tree(manager, where, &request->txn->snapshot, writes->trees[i], hashes, err);
     hashes += writes->trees[i]->count;
   }
   return status;
@@ -10193,7 +20901,12 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
   /* Acquire: the inserts of everything up to this timestamp. */
   request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
-  return validate_writes(manager, VALIDATE_DELTA, request, err);
+  kl_status status = validate_writes(manager, VALIDATE_OWN, request, err);
+  /* Acquire: with the release of a freeze, which came before all commits into another delta. If the number is that of
+   * our delta still, what was visible above has all gone into it. */
+  uint64_t serial = atomic_load_explicit(&manager->layers.serial, memory_order_acquire);
+  if (serial != request->txn->snapshot.layers->serial) request->checked_ts = 0;
+  return status;
 }
 
 /* Asking the delta for its size reads the lines that its writers write. So between two times of asking a bound is
@@ -10208,8 +20921,13 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
     return KL_OK;
   }
   kl_delta_stats stats;
-  kl_delta_get_stats(manager->delta, &stats);
+  const kl_layers *current = kl_layers_current(&manager->layers);
+  kl_delta_get_stats(current->active, &stats);
   uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  if (current->frozen != NULL) {
+    kl_delta_get_stats(current->frozen, &stats);
+    bytes += stats.bytes;
+  }
   pipeline->memory_bound = 0;
   if (bytes + request->delta_bytes <= limit) {
     pipeline->memory_bound = bytes + 2 * request->delta_bytes;
@@ -10242,7 +20960,7 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   if (status == KL_OK) status = validate_memory(manager, request, err);
   if (status != KL_OK) return status;
   int where = VALIDATE_INFLIGHT;
-  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTA;
+  if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTAS;
   status = validate_writes(manager, where, request, err);
   if (status != KL_OK) return status;
   uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
@@ -10250,11 +20968,13 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
     return kl_fail(err, KL_E_NO_MEMORY, "no memory for the keys of a commit in flight; nothing was written");
   }
   request->ts = ++pipeline->last_ts;
+  request->delta = kl_layers_current(&manager->layers)->active;
   for (uint64_t i = 0; i < writes->count; i++) kl_inflight_add(&pipeline->inflight, request->hashes[i], request->ts);
   if (request->record != NULL) {
     kl_commit_header_encode(request->record, request->ts, writes->count, writes->encoded_bytes);
   }
   atomic_fetch_add_explicit(&pipeline->reserved_bytes, request->delta_bytes, memory_order_relaxed);
+  kl_throttle_add(&manager->throttle, request->delta_bytes);
   return KL_OK;
 }
 
@@ -10734,10 +21454,11 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
 /* ---- core/keyspace/record.h ---- */
 /* core/keyspace/record.h: the bytes of the catalogue's records. Byte tables: docs/format.md, "Catalogue".
  *
- * Keyspace 0 holds three kinds of keys, told apart by their first byte:
+ * Keyspace 0 holds four kinds of keys, told apart by their first byte:
  *   'n' name   -> the keyspace of that name
- *   'd' id     -> the mark that a keyspace was dropped (core/txn/manager.h, kl_drop_marker_encode)
+ *   'd' id     -> the mark that a keyspace was dropped (core/wal/commit_record.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
+ *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
  * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
  * wrote. */
@@ -11238,7 +21959,9 @@ typedef struct kl_db_options {
   kl_durability durability;
   uint64_t group_interval_ns; /* 0: 10 ms */
   uint64_t log_segment_size;  /* 0: default */
-  uint64_t memory_limit;      /* bytes of delta, 0: half of physical memory; beyond it commits get KL_E_LIMIT */
+  uint64_t memory_limit;      /* bytes of deltas, 0: half of physical memory; beyond it commits wait for the drain */
+  uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
+  uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
   uint32_t page_size;         /* format parameter at creation, 0: default */
   uint32_t file_mode;         /* 0: 0600 */
 } kl_db_options;
@@ -11256,6 +21979,8 @@ kl_catalogue *kl_db_catalogue(kl_db *db);
 kl_allocator *kl_db_allocator(kl_db *db);
 
 kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so far is on disk when it returns */
+/* Everything committed so far is in the trees, and a checkpoint says so, when it returns. Errors of the drain. */
+kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
 typedef struct kl_db_stats {
@@ -11270,9 +21995,59 @@ typedef struct kl_db_stats {
   kl_wal_stats log; /* zeros for :memory: */
   uint64_t recovery_batches, recovery_bytes, recovery_ns;
   uint64_t memory_bytes, memory_limit;
+  kl_cache_stats cache;
+  kl_store_space space;
+  uint64_t checkpoints, drain_failures, drain_ns;
+  kl_drain_stats drains; /* of all */
+  uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;
 kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err);
+
+#endif
+
+/* ---- core/db/drainer.h ---- */
+/* core/db/drainer.h: when the engine drains, and on which thread. Private to core/db.
+ *
+ * A drain freezes the active delta, merges it into the trees, publishes a checkpoint and lets the log go that it does
+ * not need any more. One thread of the database does that whenever a delta is full; it is started by the first that
+ * is. Where there are no threads, or none can be had, whoever filled the delta drains it.
+ *
+ * A drain that fails leaves all as it was, and is tried again, after pauses that grow to a few seconds; meanwhile
+ * everything goes on as long as memory_limit allows.
+ *
+ * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, with no
+ * other lock taken before it. */
+#ifndef KL_DB_DRAINER_H
+#define KL_DB_DRAINER_H
+
+typedef struct kl_db kl_db;
+
+typedef struct db_drainer {
+  kl_mutex draining; /* one drain at a time */
+  kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
+
+  kl_mutex mutex;
+  kl_cond changed;
+  kl_thread *thread; /* NULL: not started */
+  bool wanted, stop;
+  uint64_t checkpoints, failures; /* drains that published, and that failed */
+  uint64_t drain_ns;              /* of all that published */
+  kl_drain_stats totals;
+  kl_error last_failure; /* code KL_OK: the last one went well */
+} db_drainer;
+
+kl_status kl_db_drainer_init(kl_db *db, kl_error *err);
+void kl_db_drainer_destroy(kl_db *db);
+
+/* For kl_txn_manager_options.drain_wanted; `context` is the database. */
+void kl_db_drain_wanted(void *context);
+/* Stops the thread, after the drain it is in. */
+void kl_db_drainer_stop(kl_db *db);
+
+/* Drains now, on this thread. `last`: the log is not needed behind the checkpoint. KL_OK also when there was nothing to
+ * drain. */
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
 
 #endif
 
@@ -11304,8 +22079,11 @@ struct kl_db {
 
   kl_txn_manager *manager;
   kl_catalogue *catalogue;
-  kl_wal *wal;     /* NULL for :memory:, and for a read-only database that has none yet */
-  kl_store *store; /* NULL for :memory: */
+  db_identity log_identity; /* of NAME-wal */
+  kl_wal *wal;              /* NULL for :memory:, and for a read-only database that has none yet */
+  kl_store *store;          /* of a :memory: database, one in memory */
+  kl_pages *pages;
+  db_drainer drainer;
   uint64_t recovery_batches, recovery_bytes, recovery_ns;
 
   /* The registry's. */
@@ -11319,9 +22097,15 @@ struct kl_db {
 /* Makes db->manager from the options; not started yet. */
 kl_status kl_db_engine_new(kl_db *db, kl_error *err);
 
+/* Over db->store, which is open: db->pages, and the trees of the newest checkpoint for db->manager. */
+kl_status kl_db_engine_attach(kl_db *db, kl_error *err);
+/* The store is about to be closed. */
+void kl_db_engine_detach(kl_db *db);
+
 /* Files (files.c): opens or creates NAME and NAME-wal and starts the manager. On failure everything is closed again. */
 kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err);
-/* Syncs what was acknowledged and closes. The manager has been closed. */
+/* Drains what is left, so that one file remains; when that fails, syncs the log and leaves it. Closes. The manager has
+ * been closed. */
 kl_status kl_db_files_close(kl_db *db, kl_error *err);
 
 #endif
@@ -11358,6 +22142,13 @@ bool kl_db_registry_release(kl_db *db);
 
 #define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
 
+/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds. Larger deltas make drains
+ * rarer, and each of them touches pages once for more rows. */
+#define DB_DELTA_SHARE 32
+#define DB_DELTA_MIN ((uint64_t)4 << 20)
+#define DB_DELTA_MAX ((uint64_t)256 << 20)
+#define DB_CACHE_MAX ((uint64_t)1 << 42) /* more than any machine has; four times that is address space */
+
 static const char db_memory_path[] = ":memory:";
 
 static kl_status db_check_options(const char *path, const kl_db_options *options, kl_error *err) {
@@ -11378,6 +22169,21 @@ static kl_status db_check_options(const char *path, const kl_db_options *options
   return KL_OK;
 }
 
+static uint64_t db_clamp(uint64_t value, uint64_t least, uint64_t most) {
+  return value < least ? least : value > most ? most : value;
+}
+
+static uint64_t db_clamp_cache(uint64_t size) {
+  return db_clamp(size, KL_CACHE_LIMIT_MIN, DB_CACHE_MAX);
+}
+
+static void db_default_sizes(kl_db_options *options, uint64_t physical) {
+  if (options->memory_limit == 0) options->memory_limit = physical / 2;
+  uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
+  if (options->delta_size == 0) options->delta_size = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
+}
+
 /* An object without an engine: `busy` held, one reference, one holder. */
 static kl_status db_new(kl_os *os, const char *path, const kl_db_options *options, kl_db **out, kl_error *err) {
   kl_db *db = kl_alloc(os->allocator, sizeof *db);
@@ -11387,6 +22193,10 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   db->path = kl_alloc(os->allocator, db->path_size);
   kl_status status = db->path == NULL ? kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database") : KL_OK;
   if (status == KL_OK) status = kl_mutex_init(&db->busy, err);
+  if (status == KL_OK) {
+    status = kl_db_drainer_init(db, err);
+    if (status != KL_OK) kl_mutex_destroy(&db->busy);
+  }
   if (status != KL_OK) {
     kl_free(os->allocator, db->path, db->path_size);
     kl_free(os->allocator, db, sizeof *db);
@@ -11399,7 +22209,7 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   db->options = *options;
   if (db->options.durability == KL_DURABILITY_DEFAULT) db->options.durability = KL_DURABILITY_FULL;
   if (db->options.group_interval_ns == 0) db->options.group_interval_ns = DB_GROUP_INTERVAL_NS;
-  if (db->options.memory_limit == 0) db->options.memory_limit = kl_os_physical_memory(os) / 2;
+  db_default_sizes(&db->options, kl_os_physical_memory(os));
   kl_mutex_lock(&db->busy);
   *out = db;
   return KL_OK;
@@ -11408,20 +22218,62 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
 static kl_status db_open_memory(kl_db *db, kl_error *err) {
   kl_status status = kl_db_engine_new(db, err);
   if (status != KL_OK) return status;
-  kl_txn_manager_start(db->manager, NULL, 0);
-  status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
+  uint32_t page_size = db->options.page_size != 0 ? db->options.page_size : KL_PAGE_SIZE_DEFAULT;
+  status = kl_store_new_memory(db->os, page_size, &db->store, err);
+  if (status == KL_OK) status = kl_db_engine_attach(db, err);
+  if (status == KL_OK) {
+    kl_txn_manager_start(db->manager, NULL, 0);
+    status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
+    if (status != KL_OK) kl_txn_manager_close(db->manager);
+  }
   if (status != KL_OK) {
-    kl_txn_manager_close(db->manager);
+    kl_db_engine_detach(db);
+    kl_store_close(db->store);
     kl_txn_manager_unref(db->manager);
   }
   return status;
+}
+
+kl_status kl_db_engine_attach(kl_db *db, kl_error *err) {
+  kl_pages_options options = {.os = db->os,
+                              .allocator = kl_txn_manager_allocator(db->manager),
+                              .store = db->store,
+                              .cache_limit = db->options.cache_size};
+  kl_status status = kl_pages_new(&options, &db->pages, err);
+  if (status != KL_OK) {
+    db->pages = NULL;
+    return status;
+  }
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  const kl_store_pointer *root = &checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_roots *roots;
+  status = kl_roots_open(db->pages, &catalogue, checkpoint.sequence, checkpoint.ts, &roots, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_manager_set_roots(db->manager, roots, err);
+  kl_roots_unref(roots);
+  return status;
+}
+
+void kl_db_engine_detach(kl_db *db) {
+  if (db->pages == NULL) return;
+  kl_roots_unref(db->drainer.made);
+  db->drainer.made = NULL;
+  kl_pages_detach(db->pages);
+  kl_pages_unref(db->pages);
+  db->pages = NULL;
 }
 
 kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
   kl_txn_manager_options options = {.read_only = db->options.read_only,
                                     .durability = db->options.durability,
                                     .group_interval_ns = db->options.group_interval_ns,
-                                    .memory_limit = db->options.memory_limit};
+                                    .memory_limit = db->options.memory_limit,
+                                    .delta_size = db->options.read_only ? 0 : db->options.delta_size,
+                                    .drain_wanted = kl_db_drain_wanted,
+                                    .drain_context = db};
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 
@@ -11436,6 +22288,8 @@ static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked
     which = "group_interval";
   }
   if (asked->memory_limit != 0 && asked->memory_limit != db->options.memory_limit) which = "memory_limit";
+  if (asked->cache_size != 0 && db_clamp_cache(asked->cache_size) != db->options.cache_size) which = "cache_size";
+  if (asked->delta_size != 0 && asked->delta_size != db->options.delta_size) which = "delta_size";
   if (which == NULL) return KL_OK;
   return kl_fail(err, KL_E_INVALID, "%s is open in this process with another %s; ask for the same, or close it first",
                  db->path, which);
@@ -11465,6 +22319,7 @@ static kl_status db_open_registered(kl_db *db, bool create, kl_error *err) {
     if (status != KL_OK) {
       kl_catalogue_free(db->catalogue);
       kl_txn_manager_close(db->manager);
+      kl_db_drainer_stop(db);
       (void)kl_db_files_close(db, NULL); /* the first error is the one to tell */
       kl_txn_manager_unref(db->manager);
     }
@@ -11535,6 +22390,7 @@ kl_status kl_db_release(kl_db *db, kl_error *err) {
   if (!kl_db_registry_release(db)) return KL_OK;
   kl_catalogue_free(db->catalogue);
   kl_txn_manager_close(db->manager);
+  kl_db_drainer_stop(db);
   status = kl_db_files_close(db, err);
   kl_txn_manager_unref(db->manager);
   kl_db_registry_remove(db);
@@ -11561,12 +22417,225 @@ kl_status kl_db_flush(kl_db *db, kl_error *err) {
   return status == KL_OK ? kl_txn_manager_flush(db->manager, err) : status;
 }
 
+kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  if (status == KL_OK && db->options.read_only) {
+    status = kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; open it for writing to make a checkpoint");
+  }
+  return status == KL_OK ? kl_db_drain(db, false, err) : status;
+}
+
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
   kl_status status = db_check_fork(db, err);
   if (status != KL_OK) return status;
   memset(out, 0, sizeof *out);
-  if (db->store != NULL) kl_store_checkpoint(db->store, out);
+  if (!kl_store_is_memory(db->store)) kl_store_checkpoint(db->store, out);
   return KL_OK;
+}
+
+/* ---- core/db/drainer.c ---- */
+/* core/db/drainer.c: see drainer.h. */
+
+#define DRAINER_FIRST_PAUSE_NS UINT64_C(50000000) /* after a failure; doubles ... */
+#define DRAINER_LAST_PAUSE_NS UINT64_C(5000000000)
+
+kl_status kl_db_drainer_init(kl_db *db, kl_error *err) {
+  db_drainer *drainer = &db->drainer;
+  kl_status status = kl_mutex_init(&drainer->draining, err);
+  if (status != KL_OK) return status;
+  status = kl_mutex_init(&drainer->mutex, err);
+  if (status == KL_OK) {
+    status = kl_cond_init(&drainer->changed, err);
+    if (status != KL_OK) kl_mutex_destroy(&drainer->mutex);
+  }
+  if (status != KL_OK) kl_mutex_destroy(&drainer->draining);
+  return status;
+}
+
+void kl_db_drainer_destroy(kl_db *db) {
+  db_drainer *drainer = &db->drainer;
+  kl_cond_destroy(&drainer->changed);
+  kl_mutex_destroy(&drainer->mutex);
+  kl_mutex_destroy(&drainer->draining);
+}
+
+/* Gives what the drain made to the transactions, and the log's old segments back. */
+static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
+  kl_status status = kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+  if (status != KL_OK) return status;
+  kl_roots_unref(db->drainer.made);
+  db->drainer.made = NULL;
+  /* What fails here fails again, and is told, when the log is written next. */
+  if (db->wal != NULL) (void)kl_wal_release(db->wal, kl_store_log_release_point(db->store), NULL);
+  return KL_OK;
+}
+
+/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity. */
+static kl_status drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+  kl_allocator *allocator = db->os->allocator;
+  size_t capacity = 64;
+  for (;;) {
+    uint64_t *live = kl_alloc(allocator, capacity * sizeof *live);
+    if (live == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list the snapshots");
+    size_t count = kl_txn_manager_live_roots(db->manager, live, capacity);
+    if (count <= capacity) {
+      *out_live = live;
+      *out_count = count;
+      *out_capacity = capacity;
+      return KL_OK;
+    }
+    kl_free(allocator, live, capacity * sizeof *live);
+    capacity = count * 2;
+  }
+}
+
+static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status, const kl_error *error) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  if (status == KL_OK) {
+    drainer->checkpoints++;
+    drainer->totals.puts += stats->puts;
+    drainer->totals.deletes += stats->deletes;
+    drainer->totals.pages_written += stats->pages_written;
+    drainer->totals.pages_freed += stats->pages_freed;
+    drainer->totals.pages_read += stats->pages_read;
+    drainer->totals.bytes_written += stats->bytes_written;
+    drainer->totals.ns += stats->ns;
+    drainer->last_failure.code = KL_OK;
+  } else {
+    drainer->failures++;
+    drainer->last_failure = *error;
+  }
+  kl_mutex_unlock(&drainer->mutex);
+}
+
+/* Under `draining`. The frozen delta goes into the trees. */
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, kl_error *err) {
+  kl_status status = KL_OK;
+  uint64_t begin = kl_os_monotonic_ns(db->os);
+  if (db->wal != NULL) {
+    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
+    status = kl_wal_sync(db->wal, frozen->log_end, err);
+    if (status != KL_OK) {
+      if (err != NULL) kl_txn_manager_poison(db->manager, err);
+      return status;
+    }
+  }
+  kl_drain_input input = {.pages = db->pages,
+                          .store = db->store,
+                          .allocator = kl_txn_manager_allocator(db->manager),
+                          .delta = frozen->delta,
+                          .ts = frozen->ts,
+                          .log_lsn = frozen->log_end,
+                          .known_durable = frozen->log_end,
+                          .log_needed = db->wal != NULL && !last,
+                          .base = frozen->roots};
+  uint64_t *live;
+  size_t capacity;
+  status = drainer_live(db, &live, &input.live_count, &capacity, err);
+  if (status != KL_OK) return status;
+  input.live = live;
+  kl_drain_stats stats = {0};
+  status = kl_drain_run(&input, &db->drainer.made, &stats, err);
+  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  drainer_count(db, &stats, status, err);
+  if (status != KL_OK) {
+    db->drainer.made = NULL;
+    return status;
+  }
+  return drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+}
+
+/* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
+static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  if (!checkpoint.log_needed) return KL_OK;
+  kl_wal_stats stats;
+  kl_wal_get_stats(db->wal, &stats);
+  checkpoint.log_lsn = checkpoint.known_durable = stats.tail_lsn;
+  checkpoint.log_needed = false;
+  return kl_store_publish(db->store, &checkpoint, err);
+}
+
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
+  kl_error error = {0};
+  kl_txn_frozen frozen;
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = KL_OK;
+  if (db->drainer.made != NULL) status = drainer_install(db, 0, &error);
+  if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
+  bool drained = status == KL_OK && frozen.delta != NULL;
+  if (drained) {
+    /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
+    kl_txn_frozen rest = {0};
+    status = drainer_run(db, &frozen, false, &error);
+    if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
+    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, false, &error);
+  }
+  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
+  kl_mutex_unlock(&db->drainer.draining);
+  if (status != KL_OK) {
+    kl_txn_manager_drain_failed(db->manager, &error);
+    if (err != NULL) *err = error;
+  }
+  return status;
+}
+
+/* True: stop. */
+static bool drainer_wait(db_drainer *drainer, uint64_t pause_ns) {
+  kl_mutex_lock(&drainer->mutex);
+  if (pause_ns != 0) {
+    if (!drainer->stop) (void)kl_cond_wait_ns(&drainer->changed, &drainer->mutex, pause_ns);
+  } else {
+    while (!drainer->stop && !drainer->wanted) kl_cond_wait(&drainer->changed, &drainer->mutex);
+  }
+  drainer->wanted = false;
+  bool stop = drainer->stop;
+  kl_mutex_unlock(&drainer->mutex);
+  return stop;
+}
+
+static void drainer_main(void *context) {
+  kl_db *db = context;
+  uint64_t pause_ns = 0;
+  while (!drainer_wait(&db->drainer, pause_ns)) {
+    if (kl_db_drain(db, false, NULL) == KL_OK) {
+      pause_ns = 0;
+    } else {
+      pause_ns = pause_ns == 0 ? DRAINER_FIRST_PAUSE_NS : pause_ns * 2;
+      if (pause_ns > DRAINER_LAST_PAUSE_NS) pause_ns = DRAINER_LAST_PAUSE_NS;
+    }
+  }
+}
+
+void kl_db_drain_wanted(void *context) {
+  kl_db *db = context;
+  db_drainer *drainer = &db->drainer;
+  bool inline_drain = !db->os->has_threads;
+  if (!inline_drain) {
+    kl_mutex_lock(&drainer->mutex);
+    drainer->wanted = true;
+    if (drainer->thread == NULL && !drainer->stop &&
+        kl_thread_start(db->os, "keel-drain", drainer_main, db, &drainer->thread, NULL) != KL_OK) {
+      drainer->thread = NULL;
+      inline_drain = true;
+    }
+    kl_cond_broadcast(&drainer->changed);
+    kl_mutex_unlock(&drainer->mutex);
+  }
+  /* The commit that brings us here has happened; that draining failed is no failure of it. */
+  if (inline_drain) (void)kl_db_drain(db, false, NULL);
+}
+
+void kl_db_drainer_stop(kl_db *db) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  drainer->stop = true;
+  kl_cond_broadcast(&drainer->changed);
+  kl_mutex_unlock(&drainer->mutex);
+  kl_thread_join(drainer->thread);
+  drainer->thread = NULL;
 }
 
 /* ---- core/db/files.c ---- */
@@ -11674,10 +22743,23 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     if (created) db_files_uncreate(db, wal_path);
     return status;
   }
+  status = kl_db_engine_attach(db, err);
+  if (status != KL_OK) {
+    if (created) db_files_uncreate(db, wal_path);
+    kl_db_engine_detach(db);
+    kl_txn_manager_unref(db->manager);
+    db->manager = NULL;
+    return status;
+  }
   if (checkpoint.log_needed) {
     status = db_files_recover(db, wal_path, &checkpoint, &last_ts, err);
   } else if (!db->options.read_only) {
     status = db_files_make_log(db, wal_path, err);
+  }
+  if (status == KL_OK && db->wal != NULL) {
+    kl_file_info info;
+    status = kl_os_stat(db->os, wal_path, &info, err); /* which file it is that goes at close */
+    db->log_identity = (db_identity){true, info.device, info.inode};
   }
   if (status == KL_OK) {
     kl_txn_manager_start(db->manager, db->wal, last_ts > checkpoint.ts ? last_ts : checkpoint.ts);
@@ -11688,6 +22770,7 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   if (status != KL_OK) {
     if (created && db->wal == NULL) db_files_uncreate(db, wal_path);
     kl_txn_manager_close(db->manager);
+    kl_db_engine_detach(db);
     kl_wal_close(db->wal);
     db->wal = NULL;
     kl_txn_manager_unref(db->manager);
@@ -11757,17 +22840,38 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
   (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
+/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1). A
+ * relative path may mean another place by now: only the file that was opened is removed. */
+static void db_files_remove_log(kl_db *db) {
+  char *wal_path;
+  size_t wal_path_size;
+  kl_file_info info;
+  if (db_files_wal_path(db, &wal_path, &wal_path_size, NULL) != KL_OK) return;
+  if (kl_os_stat(db->os, wal_path, &info, NULL) == KL_OK && info.kind == KL_FILE_REGULAR &&
+      info.device == db->log_identity.device && info.inode == db->log_identity.inode &&
+      kl_os_remove(db->os, wal_path, NULL) == KL_OK) {
+    (void)kl_os_sync_directory(db->os, wal_path, NULL);
+  }
+  kl_free(db->os->allocator, wal_path, wal_path_size);
+}
+
 kl_status kl_db_files_close(kl_db *db, kl_error *err) {
   kl_status status = KL_OK;
+  bool remove = false;
   if (db->wal != NULL && !db->options.read_only) {
     /* Also what was committed with durability `none`: closing in order loses nothing. A log that is poisoned can
      * promise nothing any more, and has said so to those who were waiting. */
     kl_wal_stats stats;
     kl_wal_get_stats(db->wal, &stats);
     if (stats.tail_lsn != stats.durable_lsn) status = kl_wal_sync(db->wal, stats.tail_lsn, err);
-    if (status == KL_OK && !stats.poisoned) db_files_seal(db, stats.tail_lsn);
+    bool sound = status == KL_OK && !stats.poisoned && kl_txn_manager_check(db->manager, NULL) == KL_OK;
+    /* A drain that fails (a full disk, say) leaves it all in the log, where it is as safe. */
+    remove = sound && kl_db_drain(db, true, NULL) == KL_OK;
+    if (sound && !remove) db_files_seal(db, stats.tail_lsn);
   }
+  kl_db_engine_detach(db);
   kl_wal_close(db->wal);
+  if (remove) db_files_remove_log(db);
   kl_store_close(db->store);
   db->wal = NULL;
   db->store = NULL;
@@ -11819,6 +22923,7 @@ static bool db_registry_let_go(kl_db *db) {
 
 static void db_registry_free(kl_db *db) {
   kl_mutex_destroy(&db->busy);
+  kl_db_drainer_destroy(db);
   kl_free(db->os->allocator, db->path, db->path_size);
   kl_free(db->os->allocator, db, sizeof *db);
 }
@@ -11931,7 +23036,7 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->memory_limit = db->options.memory_limit;
   out->poisoned = txn.poisoned;
   kl_delta_stats delta;
-  kl_delta_get_stats(kl_txn_manager_delta(db->manager), &delta);
+  delta = txn.deltas;
   out->delta_keys = delta.keys;
   out->delta_versions = delta.versions;
   out->delta_bytes = delta.bytes;
@@ -11939,6 +23044,16 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
+  out->throttled_ns = txn.throttled_ns;
+  out->throttle_waits = txn.throttle_waits;
+  if (db->pages != NULL) kl_pages_cache_stats(db->pages, &out->cache);
+  if (db->store != NULL) kl_store_get_space(db->store, &out->space);
+  kl_mutex_lock(&db->drainer.mutex);
+  out->checkpoints = db->drainer.checkpoints;
+  out->drain_failures = db->drainer.failures;
+  out->drain_ns = db->drainer.totals.ns;
+  out->drains = db->drainer.totals;
+  kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;
   out->recovery_bytes = db->recovery_bytes;
   out->recovery_ns = db->recovery_ns;
@@ -11958,12 +23073,12 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
 
 /* The smallest struct_size that is accepted: the struct as its first version had it. */
 enum {
-  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit)),
+  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
   CAPI_TXN_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_txn_options, label) + sizeof(((keel_txn_options *)0)->label)),
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
-  CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, memory_limit) + sizeof(((keel_stats *)0)->memory_limit)),
+  CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, file_held) + sizeof(((keel_stats *)0)->file_held)),
   CAPI_BATCH_VIEW_FIRST_SIZE = (int)(offsetof(keel_batch_view, found) + sizeof(((keel_batch_view *)0)->found))
 };
 
@@ -12039,6 +23154,8 @@ _Static_assert(offsetof(keel_options, group_interval_ms) == offsetof(keel_option
 _Static_assert(offsetof(keel_options, file_mode) == offsetof(keel_options, group_interval_ms) + sizeof(((keel_options *)0)->group_interval_ms), "options.file_mode");
 _Static_assert(offsetof(keel_options, log_segment_size) == offsetof(keel_options, file_mode) + sizeof(((keel_options *)0)->file_mode), "options.log_segment_size");
 _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, log_segment_size) + sizeof(((keel_options *)0)->log_segment_size), "options.memory_limit");
+_Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
+_Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
 _Static_assert(offsetof(keel_txn_options, flags) == offsetof(keel_txn_options, struct_size) + sizeof(((keel_txn_options *)0)->struct_size), "txn_options.flags");
 _Static_assert(offsetof(keel_txn_options, isolation) == offsetof(keel_txn_options, flags) + sizeof(((keel_txn_options *)0)->flags), "txn_options.isolation");
@@ -12093,6 +23210,24 @@ _Static_assert(offsetof(keel_stats, recovery_bytes) == offsetof(keel_stats, reco
 _Static_assert(offsetof(keel_stats, recovery_ns) == offsetof(keel_stats, recovery_bytes) + sizeof(((keel_stats *)0)->recovery_bytes), "stats.recovery_ns");
 _Static_assert(offsetof(keel_stats, memory_bytes) == offsetof(keel_stats, recovery_ns) + sizeof(((keel_stats *)0)->recovery_ns), "stats.memory_bytes");
 _Static_assert(offsetof(keel_stats, memory_limit) == offsetof(keel_stats, memory_bytes) + sizeof(((keel_stats *)0)->memory_bytes), "stats.memory_limit");
+_Static_assert(offsetof(keel_stats, checkpoints) == offsetof(keel_stats, memory_limit) + sizeof(((keel_stats *)0)->memory_limit), "stats.checkpoints");
+_Static_assert(offsetof(keel_stats, drain_failures) == offsetof(keel_stats, checkpoints) + sizeof(((keel_stats *)0)->checkpoints), "stats.drain_failures");
+_Static_assert(offsetof(keel_stats, drain_ns) == offsetof(keel_stats, drain_failures) + sizeof(((keel_stats *)0)->drain_failures), "stats.drain_ns");
+_Static_assert(offsetof(keel_stats, drain_pages_written) == offsetof(keel_stats, drain_ns) + sizeof(((keel_stats *)0)->drain_ns), "stats.drain_pages_written");
+_Static_assert(offsetof(keel_stats, drain_pages_read) == offsetof(keel_stats, drain_pages_written) + sizeof(((keel_stats *)0)->drain_pages_written), "stats.drain_pages_read");
+_Static_assert(offsetof(keel_stats, drain_bytes_written) == offsetof(keel_stats, drain_pages_read) + sizeof(((keel_stats *)0)->drain_pages_read), "stats.drain_bytes_written");
+_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.throttled_ns");
+_Static_assert(offsetof(keel_stats, throttle_waits) == offsetof(keel_stats, throttled_ns) + sizeof(((keel_stats *)0)->throttled_ns), "stats.throttle_waits");
+_Static_assert(offsetof(keel_stats, cache_limit) == offsetof(keel_stats, throttle_waits) + sizeof(((keel_stats *)0)->throttle_waits), "stats.cache_limit");
+_Static_assert(offsetof(keel_stats, cache_resident) == offsetof(keel_stats, cache_limit) + sizeof(((keel_stats *)0)->cache_limit), "stats.cache_resident");
+_Static_assert(offsetof(keel_stats, cache_pages) == offsetof(keel_stats, cache_resident) + sizeof(((keel_stats *)0)->cache_resident), "stats.cache_pages");
+_Static_assert(offsetof(keel_stats, cache_pinned) == offsetof(keel_stats, cache_pages) + sizeof(((keel_stats *)0)->cache_pages), "stats.cache_pinned");
+_Static_assert(offsetof(keel_stats, cache_loads) == offsetof(keel_stats, cache_pinned) + sizeof(((keel_stats *)0)->cache_pinned), "stats.cache_loads");
+_Static_assert(offsetof(keel_stats, cache_evictions) == offsetof(keel_stats, cache_loads) + sizeof(((keel_stats *)0)->cache_loads), "stats.cache_evictions");
+_Static_assert(offsetof(keel_stats, file_bytes) == offsetof(keel_stats, cache_evictions) + sizeof(((keel_stats *)0)->cache_evictions), "stats.file_bytes");
+_Static_assert(offsetof(keel_stats, file_used) == offsetof(keel_stats, file_bytes) + sizeof(((keel_stats *)0)->file_bytes), "stats.file_used");
+_Static_assert(offsetof(keel_stats, file_free) == offsetof(keel_stats, file_used) + sizeof(((keel_stats *)0)->file_used), "stats.file_free");
+_Static_assert(offsetof(keel_stats, file_held) == offsetof(keel_stats, file_free) + sizeof(((keel_stats *)0)->file_free), "stats.file_held");
 _Static_assert(offsetof(keel_batch_view, flags) == offsetof(keel_batch_view, struct_size) + sizeof(((keel_batch_view *)0)->struct_size), "batch_view.flags");
 _Static_assert(offsetof(keel_batch_view, count) == offsetof(keel_batch_view, flags) + sizeof(((keel_batch_view *)0)->flags), "batch_view.count");
 _Static_assert(offsetof(keel_batch_view, keys) == offsetof(keel_batch_view, count) + sizeof(((keel_batch_view *)0)->count), "batch_view.keys");
@@ -12868,6 +24003,8 @@ static kl_status capi_database_read_options(const keel_options *in, kl_db_option
   out->group_interval_ns = (uint64_t)options.group_interval_ms * 1000000U;
   out->log_segment_size = options.log_segment_size;
   out->memory_limit = options.memory_limit;
+  out->cache_size = options.cache_size;
+  out->delta_size = options.delta_size;
   out->page_size = options.page_size;
   out->file_mode = options.file_mode;
   return KL_OK;
@@ -12908,6 +24045,18 @@ keel_status keel_flush(keel_db db, keel_error *err) {
   if (status == KL_OK) {
     const capi_db *object = capi_slot_object(slot);
     status = kl_db_flush(object->engine, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_make_checkpoint(keel_db db, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    const capi_db *object = capi_slot_object(slot);
+    status = kl_db_make_checkpoint(object->engine, capi_detail(err, &detail));
     capi_leave_shared(slot);
   }
   return capi_report(status, &detail, err);
@@ -12974,6 +24123,24 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->recovery_ns = in->recovery_ns;
   out->memory_bytes = in->memory_bytes;
   out->memory_limit = in->memory_limit;
+  out->checkpoints = in->checkpoints;
+  out->drain_failures = in->drain_failures;
+  out->drain_ns = in->drain_ns;
+  out->drain_pages_written = in->drains.pages_written;
+  out->drain_pages_read = in->drains.pages_read;
+  out->drain_bytes_written = in->drains.bytes_written;
+  out->throttled_ns = in->throttled_ns;
+  out->throttle_waits = in->throttle_waits;
+  out->cache_limit = in->cache.limit;
+  out->cache_resident = in->cache.resident;
+  out->cache_pages = in->cache.pages;
+  out->cache_pinned = in->cache.pinned;
+  out->cache_loads = in->cache.loads;
+  out->cache_evictions = in->cache.evictions;
+  out->file_bytes = in->space.file_bytes;
+  out->file_used = in->space.used_bytes;
+  out->file_free = in->space.free_bytes;
+  out->file_held = in->space.limbo_bytes;
 }
 
 keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {

@@ -304,11 +304,18 @@ typedef struct keel_options {
   /* 65536 ... 1073741824, a power of two. Fixed when the log is made; ignored afterwards. 0: chosen by Keel. In
    * bytes. */
   uint64_t log_segment_size;
-  /* Most memory for recent commits; beyond it commits give KEEL_E_LIMIT. 0: half of the machine's memory. In bytes. */
+  /* Most memory for commits that are not drained into the trees yet. Commits are slowed as it fills, and wait when
+   * it is full; KEEL_E_LIMIT when one alone is larger, or draining fails. 0: half of the machine's memory. In bytes. */
   uint64_t memory_limit;
+  /* Most memory for pages of the database file; less than 8388608 counts as that. 0: a quarter of the machine's
+   * memory. :memory: databases have no cache. In bytes. */
+  uint64_t cache_size;
+  /* How much is committed before it is drained into the trees, in the background. More makes random writes cheaper,
+   * and recovery longer. 0: a 32nd of memory_limit, from 4 MiB to 256 MiB. In bytes. */
+  uint64_t delta_size;
 } keel_options;
 #define KEEL_OPTIONS_INIT \
-  { (uint32_t)sizeof(keel_options), 0, 0, 0, 0, 0, 0, 0 }
+  { (uint32_t)sizeof(keel_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* How to open a keyspace. Since 0.1. */
 typedef struct keel_keyspace_options {
@@ -454,11 +461,47 @@ typedef struct keel_stats {
   uint64_t memory_bytes;
   /* The limit in force. In bytes. */
   uint64_t memory_limit;
+  /* Drains that ended with a checkpoint. */
+  uint64_t checkpoints;
+  /* Drains that failed, and were or will be tried again. */
+  uint64_t drain_failures;
+  /* Time spent in drains. In nanoseconds. */
+  uint64_t drain_ns;
+  /* Pages that drains wrote. */
+  uint64_t drain_pages_written;
+  /* Pages that drains read from the file. */
+  uint64_t drain_pages_read;
+  /* What drains wrote: pages and large values. In bytes. */
+  uint64_t drain_bytes_written;
+  /* Time that commits were held up because drains were behind. In nanoseconds. */
+  uint64_t throttled_ns;
+  /* Commits that waited because memory_limit was reached. */
+  uint64_t throttle_waits;
+  /* The limit of the page cache in force. In bytes. */
+  uint64_t cache_limit;
+  /* Memory that the page cache takes. In bytes. */
+  uint64_t cache_resident;
+  /* Pages in the cache. */
+  uint64_t cache_pages;
+  /* Memory of pages that views pin. In bytes. */
+  uint64_t cache_pinned;
+  /* Pages read from the file: misses. */
+  uint64_t cache_loads;
+  /* Pages that made room for others. */
+  uint64_t cache_evictions;
+  /* Size of the database file. In bytes. */
+  uint64_t file_bytes;
+  /* What the newest checkpoint uses of it. In bytes. */
+  uint64_t file_used;
+  /* What can be written anew. In bytes. */
+  uint64_t file_free;
+  /* What only old snapshots or the checkpoint before the newest still need. In bytes. */
+  uint64_t file_held;
 } keel_stats;
 #define KEEL_STATS_INIT                                                                                               \
   {                                                                                                                   \
     (uint32_t)sizeof(keel_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0, 0, 0, 0, 0, 0, 0                                                                                     \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
   }
 
 /* The columns of a batch. Key i is keys[key_offsets[i]] up to (not including) keys[key_offsets[i + 1]], and likewise
@@ -606,6 +649,26 @@ KEEL_API keel_status keel_close(keel_db db, keel_error *err);
  *   KEEL_E_DISK_FULL  The sync failed; the database is poisoned.
  *   KEEL_E_POISONED   An earlier write or sync failed. */
 KEEL_API keel_status keel_flush(keel_db db, keel_error *err);
+
+/* Drains what has been committed into the trees of the database file, and returns when a checkpoint holds it. It
+ * happens by itself in the background, and at close; this is for benchmarks, for backups of the file, and before
+ * long idle times. Others go on reading and writing meanwhile.
+ *
+ *   db  The database.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_READ_ONLY  The database is open read-only.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_IO         Reading or writing the file failed; nothing is lost, it is in the log.
+ *   KEEL_E_DISK_FULL  As KEEL_E_IO.
+ *   KEEL_E_POISONED   An earlier write or sync failed.
+ *   KEEL_E_CORRUPT    A page that had to be read is damaged.
+ *   KEEL_E_VERSION    A page that had to be read was written by a newer Keel.
+ *   KEEL_E_NO_MEMORY  Out of memory; nothing has changed.
+ *   KEEL_E_LIMIT      As KEEL_E_IO; the system allows no larger file. */
+KEEL_API keel_status keel_make_checkpoint(keel_db db, keel_error *err);
 
 /* Describes the newest checkpoint.
  *
@@ -784,13 +847,13 @@ KEEL_API keel_status keel_commit(keel_txn txn, uint64_t *out_timestamp, keel_err
  *   KEEL_E_FORKED          The handle was made before a fork. */
 KEEL_API keel_status keel_rollback(keel_txn txn, keel_error *err);
 
-/* Looks up a key, and lends its value without copying.
+/* Looks up a key, and lends its value.
  *
  *   txn                        The transaction.
  *   keyspace                   A keyspace of the same database.
  *   key, key_size              (at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0) The key.
- *   out_value, out_value_size  (out) The value, borrowed until the transaction's next write or its end. Never NULL
- *                              on success.
+ *   out_value, out_value_size  (out) The value, borrowed until the next call with this transaction. Never NULL on
+ *                              success.
  *
  * Threads: Any thread, one at a time per transaction. Since 0.1.
  * Returns KEEL_OK or

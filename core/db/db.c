@@ -124,6 +124,8 @@ kl_status kl_db_engine_attach(kl_db *db, kl_error *err) {
 
 void kl_db_engine_detach(kl_db *db) {
   if (db->pages == NULL) return;
+  kl_roots_unref(db->drainer.made);
+  db->drainer.made = NULL;
   kl_pages_detach(db->pages);
   kl_pages_unref(db->pages);
   db->pages = NULL;
@@ -292,6 +294,6 @@ kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
   kl_status status = db_check_fork(db, err);
   if (status != KL_OK) return status;
   memset(out, 0, sizeof *out);
-  if (db->store != NULL) kl_store_checkpoint(db->store, out);
+  if (!kl_store_is_memory(db->store)) kl_store_checkpoint(db->store, out);
   return KL_OK;
 }

@@ -23,7 +23,6 @@ kl_status kl_db_drainer_init(kl_db *db, kl_error *err) {
 
 void kl_db_drainer_destroy(kl_db *db) {
   db_drainer *drainer = &db->drainer;
-  kl_roots_unref(drainer->made);
   kl_cond_destroy(&drainer->changed);
   kl_mutex_destroy(&drainer->mutex);
   kl_mutex_destroy(&drainer->draining);

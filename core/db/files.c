@@ -120,14 +120,14 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   } else if (!db->options.read_only) {
     status = db_files_make_log(db, wal_path, err);
   }
+  if (status == KL_OK && db->wal != NULL) {
+    kl_file_info info;
+    status = kl_os_stat(db->os, wal_path, &info, err); /* which file it is that goes at close */
+    db->log_identity = (db_identity){true, info.device, info.inode};
+  }
   if (status == KL_OK) {
     kl_txn_manager_start(db->manager, db->wal, last_ts > checkpoint.ts ? last_ts : checkpoint.ts);
     status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
-  }
-  if (status == KL_OK && db->wal != NULL) {
-    kl_file_info info;
-    status = kl_os_stat(db->os, wal_path, &info, err);
-    db->log_identity = (db_identity){true, info.device, info.inode};
   }
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);

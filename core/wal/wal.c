@@ -210,6 +210,11 @@ kl_status kl_wal_open(kl_os *os, const char *path, const kl_wal_options *options
   if (status != KL_OK) wal->file = NULL;
   if (status == KL_OK) status = wal_load_header(wal, options->database_id, err);
   if (status == KL_OK) status = kl_os_size(os, wal->file, &wal->file_bytes, err);
+  if (status == KL_OK && wal->file_bytes < WAL_OWNER_OFFSET) { /* both copies were durable before anything else */
+    status =
+        kl_fail(err, KL_E_CORRUPT, "log '%s' was cut to %" PRIu64 " bytes, less than its header; restore from a backup",
+                path, wal->file_bytes);
+  }
   wal->prepared_bytes = wal->file_bytes;
   if (status == KL_OK) status = wal_space_load(wal, err);
   if (status != KL_OK) {

@@ -150,7 +150,12 @@ static bool crash_point(const crash_options *options, uint64_t seed, uint64_t at
   if (!good) snprintf(reason, sizeof reason, "%s", work.failure);
   if (status == KL_E_POISONED) tally->poisoned++;
   if (status == KL_E_DISK_FULL || status == KL_E_NO_MEMORY) tally->refused++;
-  if (good && work.db != NULL && !kl_sim_crashed(sim)) good = crash_check_open(&work, reason, sizeof reason);
+  if (good && work.db != NULL && !kl_sim_crashed(sim)) {
+    /* The fault may strike in the middle of it, as pages are read: a power failure ends it, any other one comes once. */
+    bool waits = kl_sim_fault_waits(sim);
+    good = crash_check_open(&work, reason, sizeof reason) || kl_sim_crashed(sim);
+    if (!good && waits && !kl_sim_fault_waits(sim)) good = crash_check_open(&work, reason, sizeof reason);
+  }
   if (good && options->fault == KL_SIM_FAULT_DISK_FULL && work.db != NULL) {
     /* The user makes room: the database must go on without being opened anew, unless it said that it is poisoned. */
     kl_sim_give_space(sim);

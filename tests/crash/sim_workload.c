@@ -7,14 +7,16 @@
 
 #define WORKLOAD_PATH "crash.keel"
 
-enum { WORKLOAD_SEGMENT_SIZE = 64 * 1024, WORKLOAD_OPS_MAX = 8 };
+enum { WORKLOAD_SEGMENT_SIZE = 64 * 1024, WORKLOAD_DELTA_SIZE = 6000, WORKLOAD_OPS_MAX = 8 };
 
 kl_status workload_open(kl_sim *sim, kl_db **out_db, kl_error *err) {
-  /* Small segments, so that batches span them and a run uses many. */
+  /* Small segments, so that batches span them and a run uses many; small deltas, so that they are drained again and
+   * again, between commits, beside those that the program asks for and those at close. */
   kl_db_options options = {.durability = KL_DURABILITY_FULL,
                            .log_segment_size = WORKLOAD_SEGMENT_SIZE,
                            .group_interval_ns = 5 * 1000 * 1000,
-                           .memory_limit = 256u << 20};
+                           .memory_limit = 256u << 20,
+                           .delta_size = WORKLOAD_DELTA_SIZE};
   return kl_db_open(kl_sim_os(sim), WORKLOAD_PATH, &options, out_db, err);
 }
 
@@ -242,15 +244,21 @@ static kl_status workload_step(workload *work, kl_rng *rng, kl_error *err) {
     if (status == KL_OK) history->durable = history->acknowledged;
     return status;
   }
-  if (kind < 8 && !work->never_reopen) {
+  if (kind < 7) { /* a drain that succeeds leaves nothing behind */
+    kl_status status = kl_db_make_checkpoint(work->db, err);
+    if (status == KL_OK) history->durable = history->acknowledged;
+    return status;
+  }
+  if (kind < 11 && !work->never_reopen) {
     kl_status status = kl_db_release(work->db, err);
     work->db = NULL;
-    /* A clean close syncs what was acknowledged with durability `group`; `none` promises nothing, so `durable` stays. */
+    /* A clean close syncs or drains what was acknowledged with durability `group`; `none` promises nothing, so `durable`
+     * stays. */
     kl_status opened = workload_open(work->sim, &work->db, status == KL_OK ? err : NULL);
     return status != KL_OK ? status : opened;
   }
-  if (kind < 18 || !(now->exists[0] || now->exists[1] || now->exists[2])) {
-    bool drop = now->exists[which] && kind < 11;
+  if (kind < 20 || !(now->exists[0] || now->exists[1] || now->exists[2])) {
+    bool drop = now->exists[which] && kind < 14;
     if (drop || !now->exists[which]) return workload_set_keyspace(work, which, !drop, err);
   }
   kl_sim_advance_clock(work->sim, pause);

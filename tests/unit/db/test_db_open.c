@@ -46,6 +46,22 @@ static off_t file_size(const char *path) {
   return info.st_size;
 }
 
+/* What a process leaves behind that ends without closing: a row, in a log that is needed. */
+static void leave_behind(const folder *f) {
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    kl_db *db = NULL;
+    kl_error err;
+    if (kl_db_open(kl_os_posix(), f->db, NULL, &db, &err) != KL_OK) _exit(1);
+    _exit(db_put(db, "a", "k", "v", KL_DURABILITY_DEFAULT, &err) == KL_OK ? 0 : 2);
+  }
+  int result;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_int_equal(result, 0);
+  assert_true(exists(f->db) && exists(f->wal));
+}
+
 static void test_create_and_reopen(void **state) {
   folder *f = *state;
   kl_error err;
@@ -68,19 +84,64 @@ static void test_create_and_reopen(void **state) {
   assert_int_equal(stats.log.tail_lsn, stats.log.durable_lsn);
   assert_int_equal(stats.delta_keys, 6);
   db_close(db);
+  assert_true(exists(f->db) && !exists(f->wal)); /* closed, it is one file */
   assert_int_equal(db_open_fails(kl_os_posix(), f->db, &must_create, &err), KL_E_EXISTS);
   db = db_open(kl_os_posix(), f->db, &no_create);
   db_assert_value(db, "users", "ann", "1");
   db_assert_value(db, "users", "bob", "2");
   db_assert_value(db, "orders", "o1", "3");
   assert_ok(kl_db_get_stats(db, &stats, &err), &err);
-  assert_int_equal(stats.recovery_batches, 5);
+  assert_int_equal(stats.recovery_batches, 0);
+  assert_int_equal(stats.delta_keys, 0);
   assert_int_equal(stats.visible_ts, 6);
+  assert_ok(kl_db_last_checkpoint(db, &checkpoint, &err), &err);
+  assert_true(checkpoint.log_needed);
+  assert_int_equal(checkpoint.ts, 6);
   assert_ok(db_put(db, "users", "cid", "4", KL_DURABILITY_DEFAULT, &err), &err);
   db_close(db);
   db = db_open(kl_os_posix(), f->db, NULL);
   db_assert_value(db, "users", "ann", "1");
   db_assert_value(db, "users", "cid", "4");
+  db_close(db);
+
+  leave_behind(f);
+  db = db_open(kl_os_posix(), f->db, NULL);
+  db_assert_value(db, "users", "bob", "2"); /* from the tree */
+  db_assert_value(db, "a", "k", "v");       /* from the log */
+  assert_ok(kl_db_get_stats(db, &stats, &err), &err);
+  assert_int_equal(stats.recovery_batches, 2);
+  assert_int_equal(stats.keyspaces, 3);
+  db_close(db);
+  assert_false(exists(f->wal));
+}
+
+/* A checkpoint that is asked for holds everything, and the log begins behind it. */
+static void test_make_checkpoint(void **state) {
+  folder *f = *state;
+  kl_error err;
+  kl_checkpoint before, after;
+  kl_db_stats stats;
+  kl_db *db = db_open(kl_os_posix(), f->db, NULL);
+  assert_ok(kl_db_last_checkpoint(db, &before, &err), &err);
+  assert_ok(db_put(db, "a", "k", "v", KL_DURABILITY_NONE, &err), &err);
+  assert_ok(kl_db_make_checkpoint(db, &err), &err);
+  assert_ok(kl_db_last_checkpoint(db, &after, &err), &err);
+  assert_int_equal(after.sequence, before.sequence + 1);
+  assert_int_equal(after.ts, 3);
+  assert_true(after.log_needed && after.log_lsn > before.log_lsn);
+  assert_ok(kl_db_get_stats(db, &stats, &err), &err);
+  assert_int_equal(stats.delta_versions, 0);
+  assert_int_equal(stats.checkpoints, 1);
+  assert_true(stats.drains.pages_written >= 2 && stats.space.used_bytes != 0);
+  assert_ok(kl_db_make_checkpoint(db, &err), &err); /* nothing to do */
+  assert_ok(kl_db_last_checkpoint(db, &before, &err), &err);
+  assert_int_equal(after.sequence, before.sequence);
+  db_assert_value(db, "a", "k", "v");
+  db_close(db);
+  kl_db_options read_only = {.read_only = true};
+  db = db_open(kl_os_posix(), f->db, &read_only);
+  assert_int_equal(kl_db_make_checkpoint(db, &err), KL_E_READ_ONLY);
+  db_assert_value(db, "a", "k", "v");
   db_close(db);
 }
 
@@ -167,12 +228,10 @@ static void test_read_only(void **state) {
   kl_error err;
   kl_db_options read_only = {.read_only = true};
   assert_int_equal(db_open_fails(kl_os_posix(), f->db, &read_only, &err), KL_E_NO_FILE);
-  kl_db *db = db_open(kl_os_posix(), f->db, NULL);
-  assert_ok(db_put(db, "a", "k", "v", KL_DURABILITY_DEFAULT, &err), &err);
-  db_close(db);
+  leave_behind(f);
   assert_int_equal(chmod(f->db, 0400), 0);
   assert_int_equal(chmod(f->wal, 0400), 0);
-  db = db_open(kl_os_posix(), f->db, &read_only);
+  kl_db *db = db_open(kl_os_posix(), f->db, &read_only);
   db_assert_value(db, "a", "k", "v");
   kl_txn *txn;
   assert_int_equal(kl_txn_begin(kl_db_txn_manager(db), NULL, &txn, &err), KL_E_READ_ONLY);
@@ -200,7 +259,7 @@ static void test_odd_files(void **state) {
   write_file(f->db, garbage, 0); /* empty: as if absent */
   kl_db_options no_create = {.no_create = true};
   assert_int_equal(db_open_fails(kl_os_posix(), f->db, &no_create, &err), KL_E_NO_FILE);
-  db_close(db_open(kl_os_posix(), f->db, NULL));
+  leave_behind(f);
 
   assert_int_equal(unlink(f->db), 0); /* a log without its database */
   off_t size = file_size(f->wal);
@@ -210,9 +269,7 @@ static void test_odd_files(void **state) {
   assert_false(exists(f->db));
 
   assert_int_equal(unlink(f->wal), 0); /* a database without its log */
-  kl_db *db = db_open(kl_os_posix(), f->db, NULL);
-  assert_ok(db_put(db, "a", "k", "v", KL_DURABILITY_DEFAULT, &err), &err);
-  db_close(db);
+  leave_behind(f);
   assert_int_equal(unlink(f->wal), 0);
   assert_int_equal(db_open_fails(kl_os_posix(), f->db, NULL, &err), KL_E_CORRUPT);
   assert_non_null(strstr(err.message, "missing"));
@@ -290,9 +347,9 @@ static void test_relative_path_survives_chdir(void **state) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {CASE(test_create_and_reopen), CASE(test_one_engine_per_file),
-                                     CASE(test_options),           CASE(test_memory),
-                                     CASE(test_read_only),         CASE(test_odd_files),
-                                     CASE(test_processes),         CASE(test_relative_path_survives_chdir)};
+  const struct CMUnitTest tests[] = {
+      CASE(test_create_and_reopen), CASE(test_make_checkpoint), CASE(test_one_engine_per_file),
+      CASE(test_options),           CASE(test_memory),          CASE(test_read_only),
+      CASE(test_odd_files),         CASE(test_processes),       CASE(test_relative_path_survives_chdir)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

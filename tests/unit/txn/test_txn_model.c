@@ -483,7 +483,7 @@ static void model_drain(model *m) {
 }
 
 static void model_step(model *m) {
-  if (m->store != NULL && below(m, 150) == 0) model_drain(m);
+  if (m->store != NULL && below(m, 12) == 0) model_drain(m);
   model_txn *t = &m->txns[below(m, TXNS)];
   if (t->txn == NULL) {
     model_begin(m, t);
@@ -535,7 +535,7 @@ static void run_model(kl_os *os, model_store kind, uint64_t seed) {
   CHECK(stats.commits == m->commits && stats.conflicts == m->conflicts);
   CHECK(stats.transactions_live == 0 && stats.snapshots_live == 0);
   CHECK(m->commits > 500 && m->conflicts > 100); /* the run has tried what it is for */
-  CHECK(kind == NO_STORE || (m->drains > 200 && m->too_old > 0));
+  CHECK(kind == NO_STORE || (m->drains > 1000 && m->too_old != 0));
   kl_batch_destroy(&m->batch);
   kl_txn_manager_close(m->manager);
   model_close_store(m);
