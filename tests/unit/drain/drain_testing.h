@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cmocka_all.h"
+#include "core/base/arena.h"
 #include "core/base/rng.h"
 #include "core/drain/drain.h"
 #include "core/os/sim/sim.h"
@@ -22,7 +23,7 @@ enum { DRAIN_SPACES = 4, DRAIN_LIVE = 6 }; /* keyspaces 1 ... 4; the catalogue i
 /* -------- the model -------- */
 
 typedef struct model_row {
-  uint8_t *key; /* never freed before the test ends: copies of the model share it */
+  uint8_t *key; /* in an arena: copies of the model share it */
   size_t key_size, value_size;
   uint64_t seed;
 } model_row;
@@ -57,7 +58,7 @@ static inline size_t model_find(const model_space *space, kl_slice key, bool *ou
   return low;
 }
 
-static inline void model_put(model_space *space, kl_slice key, uint64_t seed, size_t value_size) {
+static inline void model_put(model_space *space, kl_arena *keys, kl_slice key, uint64_t seed, size_t value_size) {
   bool found;
   size_t at = model_find(space, key, &found);
   if (!found) {
@@ -68,7 +69,7 @@ static inline void model_put(model_space *space, kl_slice key, uint64_t seed, si
     }
     memmove(space->rows + at + 1, space->rows + at, (space->count - at) * sizeof *space->rows);
     space->count++;
-    space->rows[at].key = malloc(key.size + 1);
+    space->rows[at].key = kl_arena_alloc(keys, key.size + 1, 1);
     assert_non_null(space->rows[at].key);
     if (key.size != 0) memcpy(space->rows[at].key, key.data, key.size);
     space->rows[at].key_size = key.size;
@@ -116,6 +117,7 @@ typedef struct drain_db {
   kl_roots *roots;
   kl_delta *delta;
   uint64_t ts;
+  kl_arena keys;
   model now; /* with what is in the delta */
   model drained;
   drain_kept kept[DRAIN_LIVE];
@@ -153,6 +155,7 @@ static inline void drain_db_open(drain_db *db, uint64_t seed, uint32_t page_size
   db->memory = memory;
   db->cache_limit = cache_limit;
   db->ts = 1;
+  kl_arena_init(&db->keys, kl_allocator_libc());
   kl_store_options options = {.page_size = page_size};
   if (memory) DRAIN_MUST(kl_store_new_memory(db->os, page_size, &db->store, err));
   if (!memory) DRAIN_MUST(kl_store_create(db->os, DRAIN_PATH, &options, &db->store, err));
@@ -172,12 +175,13 @@ static inline void drain_db_detach(drain_db *db) {
   kl_store_close(db->store);
 }
 
-/* Frees all; nothing may be left of what the os gave. The keys of the models are left to the end of the program. */
+/* Frees all; nothing may be left of what the os gave. */
 static inline void drain_db_close(drain_db *db) {
   drain_db_detach(db);
   kl_delta_unref(db->delta);
   model_free(&db->now);
   model_free(&db->drained);
+  kl_arena_destroy(&db->keys);
   assert_int_equal(kl_sim_live_bytes(db->sim), 0);
   kl_sim_free(db->sim);
 }
@@ -197,7 +201,7 @@ static inline void drain_db_write(drain_db *db, uint32_t keyspace, kl_slice key,
   kl_version version = {.ts = ++db->ts, .kind = put ? KL_VERSION_PUT : KL_VERSION_DELETE};
   version.value = kl_slice_make(value, put ? size : 0);
   DRAIN_MUST(kl_delta_insert(db->delta, keyspace, key, &version, err));
-  if (put) model_put(&db->now.space[keyspace], key, seed, size);
+  if (put) model_put(&db->now.space[keyspace], &db->keys, key, seed, size);
   if (!put) model_delete(&db->now.space[keyspace], key);
   free(value);
 }
