@@ -128,27 +128,28 @@ typedef struct drain_db {
   bool dropped[DRAIN_SPACES + 1];
 } drain_db;
 
+/* `call` names its error `&must`. */
 #define DRAIN_MUST(call)                                                                                \
   do {                                                                                                  \
-    kl_error must_err = {0}, *err = &must_err;                                                          \
+    kl_error must = {0};                                                                                \
     kl_status must_status = (call);                                                                     \
-    if (must_status != KL_OK) fail_msg("%s: %s: %s", #call, kl_status_name(must_status), err->message); \
+    if (must_status != KL_OK) fail_msg("%s: %s: %s", #call, kl_status_name(must_status), must.message); \
   } while (0)
 
 static inline void drain_db_attach(drain_db *db) {
   kl_checkpoint checkpoint;
   kl_pages_options options = {
       .os = db->os, .allocator = db->allocator, .store = db->store, .cache_limit = db->cache_limit};
-  DRAIN_MUST(kl_pages_new(&options, &db->pages, err));
+  DRAIN_MUST(kl_pages_new(&options, &db->pages, &must));
   kl_store_checkpoint(db->store, &checkpoint);
   kl_tree_pointer root = {checkpoint.catalogue.address, checkpoint.catalogue.length, checkpoint.catalogue.checksum,
                           checkpoint.catalogue.birth};
-  DRAIN_MUST(kl_roots_open(db->pages, &root, checkpoint.sequence, checkpoint.ts, &db->roots, err));
+  DRAIN_MUST(kl_roots_open(db->pages, &root, checkpoint.sequence, checkpoint.ts, &db->roots, &must));
 }
 
 static inline void drain_db_open(drain_db *db, uint64_t seed, uint32_t page_size, bool memory, uint64_t cache_limit) {
   memset(db, 0, sizeof *db);
-  DRAIN_MUST(kl_sim_new(seed, &db->sim, err));
+  DRAIN_MUST(kl_sim_new(seed, &db->sim, &must));
   db->os = kl_sim_os(db->sim);
   db->allocator = db->os->allocator;
   db->page_size = page_size;
@@ -157,10 +158,10 @@ static inline void drain_db_open(drain_db *db, uint64_t seed, uint32_t page_size
   db->ts = 1;
   kl_arena_init(&db->keys, kl_allocator_libc());
   kl_store_options options = {.page_size = page_size};
-  if (memory) DRAIN_MUST(kl_store_new_memory(db->os, page_size, &db->store, err));
-  if (!memory) DRAIN_MUST(kl_store_create(db->os, DRAIN_PATH, &options, &db->store, err));
+  if (memory) DRAIN_MUST(kl_store_new_memory(db->os, page_size, &db->store, &must));
+  if (!memory) DRAIN_MUST(kl_store_create(db->os, DRAIN_PATH, &options, &db->store, &must));
   drain_db_attach(db);
-  DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, err));
+  DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, &must));
 }
 
 static inline void drain_db_detach(drain_db *db) {
@@ -189,7 +190,7 @@ static inline void drain_db_close(drain_db *db) {
 static inline void drain_db_reopen(drain_db *db) {
   kl_store_options options = {0};
   drain_db_detach(db);
-  DRAIN_MUST(kl_store_open(db->os, DRAIN_PATH, &options, &db->store, err));
+  DRAIN_MUST(kl_store_open(db->os, DRAIN_PATH, &options, &db->store, &must));
   drain_db_attach(db);
 }
 
@@ -200,7 +201,7 @@ static inline void drain_db_write(drain_db *db, uint32_t keyspace, kl_slice key,
   model_value(&row, value);
   kl_version version = {.ts = ++db->ts, .kind = put ? KL_VERSION_PUT : KL_VERSION_DELETE};
   version.value = kl_slice_make(value, put ? size : 0);
-  DRAIN_MUST(kl_delta_insert(db->delta, keyspace, key, &version, err));
+  DRAIN_MUST(kl_delta_insert(db->delta, keyspace, key, &version, &must));
   if (put) model_put(&db->now.space[keyspace], &db->keys, key, seed, size);
   if (!put) model_delete(&db->now.space[keyspace], key);
   free(value);
@@ -235,14 +236,14 @@ static inline void drain_db_adopt(drain_db *db, kl_roots *roots) {
   kl_roots_unref(db->roots);
   db->roots = roots;
   kl_delta_unref(db->delta);
-  DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, err));
+  DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, &must));
   model_free(&db->drained);
   model_copy(&db->drained, &db->now);
 }
 
 static inline void drain_db_drain(drain_db *db, kl_drain_stats *stats) {
   kl_roots *roots = NULL;
-  DRAIN_MUST(drain_db_try(db, &roots, stats, err));
+  DRAIN_MUST(drain_db_try(db, &roots, stats, &must));
   assert_int_equal(kl_roots_ts(roots), db->ts);
   assert_true(kl_roots_sequence(roots) > kl_roots_sequence(db->roots));
   drain_db_adopt(db, roots);
@@ -286,7 +287,7 @@ static inline void check_cursor(kl_pages_cursor *cursor, const model_row *row) {
   assert_true(cursor->valid);
   check_key(row, cursor->key);
   assert_int_equal(cursor->value.size, row->value_size);
-  DRAIN_MUST(kl_pages_cursor_value(cursor, &value, err));
+  DRAIN_MUST(kl_pages_cursor_value(cursor, &value, &must));
   check_value(row, value);
 }
 

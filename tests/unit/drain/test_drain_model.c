@@ -10,8 +10,8 @@ static void check_gets(kl_pages *pages, const kl_tree_pointer *root, const model
     const model_row *row = &space->rows[i];
     kl_held *to = kl_rng_below(rng, 4) == 0 ? &other : &held;
     bool hold = kl_rng_below(rng, 2) == 0;
-    if (hold) DRAIN_MUST(kl_pages_hold(pages, root, model_key(row), to, err));
-    if (!hold) DRAIN_MUST(kl_pages_get(pages, root, model_key(row), to, err));
+    if (hold) DRAIN_MUST(kl_pages_hold(pages, root, model_key(row), to, &must));
+    if (!hold) DRAIN_MUST(kl_pages_get(pages, root, model_key(row), to, &must));
     check_value(row, to->value);
     assert_int_equal(kl_pages_contains(pages, root, model_key(row), NULL), KL_OK);
   }
@@ -61,7 +61,7 @@ static void check_many(kl_pages *pages, const kl_tree_pointer *root, const model
       keys[i] = model_key(&space->rows[kl_rng_below(rng, space->count)]);
     }
   }
-  DRAIN_MUST(kl_pages_get_many(pages, root, keys, MANY, many_row, &check, err));
+  DRAIN_MUST(kl_pages_get_many(pages, root, keys, MANY, many_row, &check, &must));
   assert_int_equal(check.next, MANY);
   check.next = 0;
   check.stop = kl_rng_below(rng, MANY);
@@ -71,20 +71,20 @@ static void check_many(kl_pages *pages, const kl_tree_pointer *root, const model
 
 static void check_counts(kl_pages *pages, const kl_tree_pointer *root, const model_space *space, kl_rng *rng) {
   uint64_t number = 0;
-  DRAIN_MUST(kl_pages_rows(pages, root, &number, err));
+  DRAIN_MUST(kl_pages_rows(pages, root, &number, &must));
   assert_int_equal(number, space->count);
   if (space->count == 0) return;
   size_t a = kl_rng_below(rng, space->count), b = kl_rng_below(rng, space->count), parts = 1 + kl_rng_below(rng, 9);
   kl_slice low = model_key(&space->rows[a]), high = model_key(&space->rows[b]);
-  DRAIN_MUST(kl_pages_rank(pages, root, low, &number, err));
+  DRAIN_MUST(kl_pages_rank(pages, root, low, &number, &must));
   assert_int_equal(number, a);
-  DRAIN_MUST(kl_pages_count(pages, root, low, &high, &number, err));
+  DRAIN_MUST(kl_pages_count(pages, root, low, &high, &number, &must));
   assert_int_equal(number, b > a ? b - a : 0);
-  DRAIN_MUST(kl_pages_count(pages, root, low, NULL, &number, err));
+  DRAIN_MUST(kl_pages_count(pages, root, low, NULL, &number, &must));
   assert_int_equal(number, space->count - a);
   static kl_tree_split splits[10];
   size_t count = 0;
-  DRAIN_MUST(kl_pages_split_points(pages, root, low, NULL, parts, splits, &count, err));
+  DRAIN_MUST(kl_pages_split_points(pages, root, low, NULL, parts, splits, &count, &must));
   assert_true(count <= parts);
   for (size_t i = 0; i < count; i++) {
     bool found;
@@ -211,7 +211,7 @@ static void check_space(kl_pages *pages, const kl_tree_pointer *root, const mode
   check_gets(pages, root, space, rng);
   check_many(pages, root, space, rng);
   check_counts(pages, root, space, rng);
-  DRAIN_MUST(kl_pages_cursor_new(pages, root, &cursor, err));
+  DRAIN_MUST(kl_pages_cursor_new(pages, root, &cursor, &must));
   check_scans(cursor, space);
   check_walk(cursor, space, rng);
   for (int i = 0; i < 4; i++) check_collect(cursor, space, i % 2 == 0, i / 2 == 0, rng);
@@ -223,8 +223,8 @@ static void check_catalogue(kl_roots *roots, const model *m) {
   kl_tree_pointer catalogue;
   kl_pages_cursor *cursor = NULL;
   size_t trees = 0, rows = 0, expected = 0;
-  DRAIN_MUST(kl_roots_find(roots, 0, &catalogue, err));
-  DRAIN_MUST(kl_pages_cursor_new(kl_roots_pages(roots), &catalogue, &cursor, err));
+  DRAIN_MUST(kl_roots_find(roots, 0, &catalogue, &must));
+  DRAIN_MUST(kl_pages_cursor_new(kl_roots_pages(roots), &catalogue, &cursor, &must));
   for (kl_status s = kl_pages_cursor_first(cursor, NULL); s == KL_OK; s = kl_pages_cursor_next(cursor, NULL)) {
     trees += is_tree_record(cursor->key);
     if (is_tree_record(cursor->key)) continue;
@@ -240,8 +240,8 @@ static void check_roots(kl_roots *roots, const model *m, kl_rng *rng) {
   check_catalogue(roots, m);
   for (uint32_t i = 1; i <= DRAIN_SPACES; i++) {
     kl_tree_pointer root, again;
-    DRAIN_MUST(kl_roots_find(roots, i, &root, err));
-    DRAIN_MUST(kl_roots_find(roots, i, &again, err));
+    DRAIN_MUST(kl_roots_find(roots, i, &root, &must));
+    DRAIN_MUST(kl_roots_find(roots, i, &again, &must));
     assert_memory_equal(&root, &again, sizeof root);
     assert_int_equal(kl_tree_pointer_is_null(&root), m->space[i].count == 0);
     check_space(kl_roots_pages(roots), &root, &m->space[i], rng);
