@@ -64,7 +64,7 @@ static void main_usage(FILE *out) {
       "  --ops N            single gets, puts, updates; at most the rows (default: the rows)\n"
       "  --durable-ops N    single puts that are synced, and a tenth of it transactions of durable updates\n"
       "                     (default 2000)\n"
-      "  --cache MIB        memory for caches (default: four times the data, at least 64)\n"
+      "  --cache MIB        memory for caches (default: six times the data, at least 1024)\n"
       "  --update-cache MIB memory for caches in the update workloads (default: a tenth of the data)\n"
       "  --rounds N         default 5\n"
       "  --dir DIR          where the stores are made, and removed again (default: the current folder)\n"
@@ -181,7 +181,7 @@ static void main_parse(int argc, char **argv, bench_plan *plan, const bench_engi
   }
   uint64_t data = plan->rows * BENCH_ROW_SIZE, mib = 1 << 20;
   plan->ops = more->ops == 0 || more->ops > plan->rows ? plan->rows : more->ops;
-  plan->cache_bytes = more->cache_mib > 0 ? more->cache_mib * mib : data * 4 > 64 * mib ? data * 4 : 64 * mib;
+  plan->cache_bytes = more->cache_mib > 0 ? more->cache_mib * mib : data * 6 > 1024 * mib ? data * 6 : 1024 * mib;
   plan->update_cache = more->update_cache_mib > 0 ? more->update_cache_mib * mib : data / 10;
 }
 

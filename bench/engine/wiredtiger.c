@@ -111,7 +111,8 @@ static int bench_wiredtiger_remove(WT_CURSOR *cursor, const uint8_t *key) {
   return cursor->remove(cursor);
 }
 
-/* An operation outside of a transaction is one of its own. It may be rolled back for want of cache: then it is run again. */
+/* An operation outside of a transaction is one of its own. It may be rolled back for want of cache: then it is run
+ * again. */
 static void bench_wiredtiger_put(void *session, const uint8_t *key, const uint8_t *value) {
   int rc;
   do {

@@ -452,8 +452,8 @@ static void work_check_versions(work *w, const uint8_t *versions) {
   work_expect(w, "the get after updates", &found, &(bench_tally){1, bench_expected_sum(0, versions[0])});
 }
 
-/* Updates of random rows in a store that was filled before and has a cache of a tenth of its rows; `count` of them, or as
- * many as the time allows. */
+/* Updates of random rows in a store that was filled before and has a cache of a tenth of its rows; `count` of them,
+ * or as many as the time allows. */
 static void work_group_update(work *w, bench_workload workload, bench_durability durability, uint64_t count) {
   work_chunk chunk;
   work_clock clock = {0}, unused = {0};

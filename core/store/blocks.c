@@ -79,11 +79,12 @@ kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
   return status;
 }
 
-/* STORE-11: what the two newest superblocks need, and at least `bytes`. */
+/* STORE-11: what those superblocks need that a recovery could take, and at least `bytes`. */
 static uint64_t store_blocks_needed(const kl_store *store, uint64_t bytes) {
   if (bytes < STORE_BLOCKS_FIRST) bytes = STORE_BLOCKS_FIRST;
   if (bytes < store->newest.blocks_end) bytes = store->newest.blocks_end;
   if (store->has_previous && bytes < store->previous.blocks_end) bytes = store->previous.blocks_end;
+  if (store->has_before && bytes < store->before.blocks_end) bytes = store->before.blocks_end;
   return bytes;
 }
 

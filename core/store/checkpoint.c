@@ -31,14 +31,20 @@ static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) 
 
 /* STORE-8: what no reader and no recovery needs any more is free. `taken`: one more version that readers may hold. */
 static void store_checkpoint_reclaim(kl_store *store, uint64_t taken) {
-  uint64_t needed[3] = {store->newest.checkpoint.sequence, taken, store->previous.checkpoint.sequence};
-  store_limbo_settle(&store->space.limbo, needed, store->has_previous ? 3 : 2, store_space_unbusy, &store->space);
-  uint64_t end = store_superblock_bounds(&store->newest).end_block;
+  uint64_t needed[4] = {store->newest.checkpoint.sequence, taken};
+  uint64_t end = store->newest.blocks_end;
+  size_t count = 2;
   if (store->has_previous) {
-    uint64_t previous_end = store_superblock_bounds(&store->previous).end_block;
-    if (previous_end > end) end = previous_end;
+    needed[count++] = store->previous.checkpoint.sequence;
+    if (store->previous.blocks_end > end) end = store->previous.blocks_end;
   }
-  store_space_trim(&store->space, end);
+  if (store->has_before) {
+    needed[count++] = store->before.checkpoint.sequence;
+    if (store->before.blocks_end > end) end = store->before.blocks_end;
+  }
+  store_limbo_settle(&store->space.limbo, needed, count, store_space_unbusy, &store->space);
+  end /= KL_BLOCK_SIZE;
+  store_space_trim(&store->space, end > KL_SUPERBLOCKS ? end : KL_SUPERBLOCKS);
 }
 
 kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err) {
@@ -101,14 +107,19 @@ void kl_store_abort(kl_store *store) {
   store_checkpoint_count(store);
 }
 
-/* The first superblock of a checkpoint is durable: what the space was made from is the newest now. */
 static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
+  bool in_file = !kl_store_is_memory(store);
   kl_mutex_lock(&store->lock);
+  if (in_file && !store_superblock_same_roots(&store->newest, next)) {
+    store->before = store->newest;
+    store->has_before = true;
+    /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
+    store->space.has_older = false;
+  }
   store->previous = store->newest;
-  store->has_previous = !kl_store_is_memory(store);
+  store->has_previous = in_file;
   store->newest = *next;
   kl_mutex_unlock(&store->lock);
-  store->space.has_older = false; /* a recovery goes back to what was opened at most, and that is in memory */
   store->space.bounds = store_superblock_bounds(next);
 }
 

@@ -22,26 +22,20 @@ typedef enum store_ring_state { STORE_RING_INTACT, STORE_RING_EMPTY, STORE_RING_
 /* What the ring of superblocks says, all slots together. */
 typedef struct store_ring {
   store_ring_state state[KL_SUPERBLOCKS];
-  uint64_t sequence[KL_SUPERBLOCKS]; /* of those that are intact */
-  store_superblock newest, previous;
-  bool has_newest, has_previous;
+  uint64_t sequence[KL_SUPERBLOCKS];       /* of those that are intact, by slot */
+  store_superblock intact[KL_SUPERBLOCKS]; /* the newest first */
+  size_t count;
   bool newer_version, damaged, mixed;
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  if (ring->has_newest &&
-      memcmp(superblock->database_id, ring->newest.database_id, sizeof superblock->database_id) != 0) {
-    ring->mixed = true;
+  size_t at = ring->count++;
+  for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
+    ring->intact[at] = ring->intact[at - 1];
   }
-  if (!ring->has_newest || superblock->checkpoint.sequence > ring->newest.checkpoint.sequence) {
-    ring->previous = ring->newest;
-    ring->has_previous = ring->has_newest;
-    ring->newest = *superblock;
-    ring->has_newest = true;
-  } else if (!ring->has_previous || superblock->checkpoint.sequence > ring->previous.checkpoint.sequence) {
-    ring->previous = *superblock;
-    ring->has_previous = true;
-  }
+  ring->intact[at] = *superblock;
+  size_t size = sizeof superblock->database_id;
+  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
@@ -86,21 +80,21 @@ static kl_status store_ring_judge(const kl_store *store, const store_ring *ring,
                    " newer Keel",
                    path);
   }
-  if (!ring->has_newest && ring->damaged) {
+  if (ring->count == 0 && ring->damaged) {
     return kl_fail(err, KL_E_CORRUPT, "database '%s': none of its %d superblocks is intact; restore from a backup",
                    path, KL_SUPERBLOCKS);
   }
-  if (!ring->has_newest) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
+  if (ring->count == 0) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
   if (ring->mixed) {
     return kl_fail(err, KL_E_CORRUPT, "database '%s' holds superblocks of two databases; restore from a backup", path);
   }
-  return store_ring_check_features(store, &ring->newest, err);
+  return store_ring_check_features(store, &ring->intact[0], err);
 }
 
 /* Whether the slot behind the newest superblock's held a newer one that is damaged now: it is not intact, and a ring of
  * that age has been there already. A slot of zeros was mostly never written; but between neighbours it was. */
 static bool store_ring_lost_newer(const store_ring *ring) {
-  uint64_t newest = ring->newest.checkpoint.sequence;
+  uint64_t newest = ring->intact[0].checkpoint.sequence;
   uint32_t next = (uint32_t)((newest + 1) % KL_SUPERBLOCKS);
   if (ring->state[next] != STORE_RING_EMPTY) return ring->state[next] == STORE_RING_DAMAGED;
   bool full = newest >= KL_SUPERBLOCKS;
@@ -162,49 +156,55 @@ static kl_status store_ring_take(kl_store *store, const store_superblock *superb
   return KL_OK;
 }
 
+/* The newest one that is older than number `from` of the list and has other roots; NULL. */
+static const store_superblock *store_ring_before(const kl_store *store, const store_ring *ring, size_t from) {
+  for (size_t i = from + 1; i < ring->count; i++) {
+    if (store_superblock_same_roots(&ring->intact[i], &ring->intact[from])) continue;
+    return store_ring_geometry_valid(store, &ring->intact[i]) ? &ring->intact[i] : NULL;
+  }
+  return NULL;
+}
+
 kl_status store_ring_load(kl_store *store, kl_error *err) {
   store_ring ring = {0};
   kl_status status = store_ring_read(store, &ring, err);
   if (status == KL_OK) status = store_ring_judge(store, &ring, err);
   if (status == KL_OK) status = kl_os_size(store->os, store->file, &store->file_bytes, err);
   if (status != KL_OK) return status;
-  const store_superblock *previous = ring.has_previous ? &ring.previous : NULL;
-  bool older_valid = previous != NULL && store_ring_geometry_valid(store, previous);
-  status = store_ring_take(store, &ring.newest, older_valid ? previous : NULL, err);
+  const store_superblock *before = store_ring_before(store, &ring, 0);
+  store->lost_sequence = ring.intact[0].checkpoint.sequence;
+  status = store_ring_take(store, &ring.intact[0], before, err);
   if (status == KL_OK) {
     store->fell_back = store_ring_lost_newer(&ring);
-    store->lost_sequence = ring.newest.checkpoint.sequence + 1;
-    /* Where a newer one is lost, this is the one before it, and there is none behind (STORE-9). */
-    store->has_previous = previous != NULL;
-    if (previous != NULL) store->previous = *previous;
+    store->lost_sequence++;
+    store->has_previous = ring.count > 1;
+    if (store->has_previous) store->previous = ring.intact[1];
+    store->has_before = before != NULL;
+    if (before != NULL) store->before = *before;
     return KL_OK;
   }
-  if (status != KL_E_CORRUPT || previous == NULL) return status;
-  if (store_ring_take(store, previous, NULL, NULL) != KL_OK) return status;
+  /* Nothing of the checkpoint before was given back yet; of those before that it was (STORE-9). */
+  if (status != KL_E_CORRUPT || before == NULL || store_ring_take(store, before, NULL, NULL) != KL_OK) return status;
   store->fell_back = true;
-  store->lost_sequence = ring.newest.checkpoint.sequence;
   return KL_OK;
 }
 
 /* -------- making sure -------- */
 
-/* STORE-12: the checkpoint that was taken is written once more, over the damaged one and under a number that no
- * checkpoint had: should the damaged one become readable again, it is not there any more. */
-static kl_status store_ring_supersede(kl_store *store, kl_error *err) {
-  if (store->lost_sequence > STORE_SEQUENCE_MOST - KL_SUPERBLOCKS) return KL_OK; /* nothing can be published any more */
-  store_superblock next = store->newest;
-  next.checkpoint.sequence = store->lost_sequence + KL_SUPERBLOCKS;
-  next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
-  return store_checkpoint_seal(store, &next, err);
-}
-
 /* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
- * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
- * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
- * the file and its log, which a creation may have left unsynced. */
+ * after a failed sync the kernel shows pages that it will not write again. So what was taken is published anew before
+ * anything is built on it, in the next slot: the one that was read is not touched, and damage to both is needed to lose
+ * it. The same goes for the names of the file and its log, which a creation may have left unsynced.
+ * STORE-12: after a fall-back that is the slot of the damaged one, and the number is one that no checkpoint had: should
+ * the damaged one become readable again, it is not there any more. */
 kl_status store_ring_confirm(kl_store *store, kl_error *err) {
-  kl_status status = store_ring_write(store, &store->newest, err);
-  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
-  if (status == KL_OK && store->fell_back) status = store_ring_supersede(store, err);
+  store_superblock next = store->newest;
+  next.checkpoint.sequence = store->fell_back ? store->lost_sequence + KL_SUPERBLOCKS : next.checkpoint.sequence + 1;
+  store->size_changed = true; /* not known: what is seen may not be durable either */
+  kl_status status = KL_OK;
+  if (next.checkpoint.sequence <= STORE_SEQUENCE_MOST) { /* behind it nothing can be published any more */
+    next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
+    status = store_checkpoint_seal(store, &next, err);
+  }
   return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
 }

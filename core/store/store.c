@@ -230,8 +230,9 @@ void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint) {
 uint64_t kl_store_log_release_point(kl_store *store) {
   kl_mutex_lock(&store->lock);
   uint64_t lsn = store->newest.checkpoint.log_lsn;
-  const kl_checkpoint *previous = &store->previous.checkpoint;
+  const kl_checkpoint *previous = &store->previous.checkpoint, *before = &store->before.checkpoint;
   if (store->has_previous && previous->log_needed && previous->log_lsn < lsn) lsn = previous->log_lsn;
+  if (store->has_before && before->log_needed && before->log_lsn < lsn) lsn = before->log_lsn;
   kl_mutex_unlock(&store->lock);
   return lsn;
 }

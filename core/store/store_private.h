@@ -45,8 +45,9 @@ struct kl_store {
 
   kl_mutex lock; /* guards what follows; not held during input and output */
   store_superblock newest;
-  store_superblock previous; /* what a recovery takes when the newest is damaged */
-  bool has_previous;
+  store_superblock previous; /* what a recovery takes when the newest superblock is damaged */
+  store_superblock before;   /* the last one with other roots: what it takes when the newest roots are */
+  bool has_previous, has_before;
   bool poisoned;
   kl_store_space numbers;
 };
@@ -82,6 +83,11 @@ kl_status store_memory_new(kl_store *store, kl_error *err);
 void store_memory_free(kl_store *store);
 kl_status store_memory_ensure(kl_store *store, uint64_t bytes, kl_error *err);
 void store_memory_shrink(kl_store *store, uint64_t bytes);
+
+static inline bool store_superblock_same_roots(const store_superblock *a, const store_superblock *b) {
+  return store_pointer_equal(&a->space_map, &b->space_map) &&
+         store_pointer_equal(&a->checkpoint.catalogue, &b->checkpoint.catalogue);
+}
 
 /* The end of a checkpoint's blocks and its number. */
 static inline store_map_bounds store_superblock_bounds(const store_superblock *superblock) {

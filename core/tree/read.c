@@ -22,6 +22,12 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
+enum { TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+
+static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
+  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+}
+
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
                       kl_error *err) {
   kl_tree_pointer pointer = *root;
@@ -31,6 +37,9 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
   for (;;) {
     kl_status status = tree_load(source, &pointer, level, &page, err);
     if (status != KL_OK) return status;
+    /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
+     * side by side. */
+    tree_prefetch_lines(page, TREE_HEAD_LINES);
     level = tree_page_level(page);
     if (level == 0) break;
     tree_inner_child(page, tree_inner_search(page, key), &pointer);
@@ -44,7 +53,7 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
 /* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
  * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
  * in flight. */
-enum { TREE_GROUP = 16, TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+enum { TREE_GROUP = 16 };
 
 typedef struct tree_lane {
   kl_slice key;
@@ -56,10 +65,6 @@ typedef struct tree_lane {
   uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
   uint8_t fingerprint;
 } tree_lane;
-
-static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
-}
 
 /* The first row with this fingerprint; the number of rows where there is none. */
 static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {

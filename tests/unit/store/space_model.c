@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/crc32c.h"
+#include "core/base/endian.h"
 
 #define MODEL_FAIL(m, ...)                                     \
   do {                                                         \
@@ -18,10 +19,13 @@ static uint64_t model_blocks(const model_run *run) {
 
 /* -------- patterns -------- */
 
+/* Every word differs from every other of all runs. */
 static void model_fill(uint64_t tag, uint64_t block, uint8_t out[KL_BLOCK_SIZE]) {
-  kl_rng rng;
-  kl_rng_init(&rng, tag * 1000003 + block);
-  kl_rng_fill(&rng, out, KL_BLOCK_SIZE);
+  uint64_t word = kl_mix64(tag) + kl_mix64(~block);
+  for (size_t i = 0; i < KL_BLOCK_SIZE; i += sizeof word) {
+    memcpy(out + i, &word, sizeof word);
+    word += UINT64_C(0x9e3779b97f4a7c15);
+  }
 }
 
 /* The blocks of a run that are written: all, or, of long ones, the ends. */
@@ -44,6 +48,12 @@ static kl_status model_write(model *m, const model_run *run, kl_error *err) {
   return KL_OK;
 }
 
+/* A fault that strikes the model's own reading is not what is tested: faults strike once, and it reads again. */
+static kl_status model_read(model *m, uint64_t address, void *out, size_t size) {
+  kl_status status = kl_store_read(m->store, address, out, size, NULL);
+  return status == KL_OK ? status : kl_store_read(m->store, address, out, size, NULL);
+}
+
 static bool model_run_intact(model *m, const model_run *run) {
   uint8_t block[KL_BLOCK_SIZE], got[KL_BLOCK_SIZE];
   uint64_t blocks = model_blocks(run);
@@ -52,7 +62,7 @@ static bool model_run_intact(model *m, const model_run *run) {
     uint64_t left = run->bytes - i * KL_BLOCK_SIZE;
     size_t size = left < KL_BLOCK_SIZE ? (size_t)left : KL_BLOCK_SIZE;
     model_fill(run->tag, i, block);
-    if (kl_store_read(m->store, run->address + i * KL_BLOCK_SIZE, got, size, NULL) != KL_OK) return false;
+    if (model_read(m, run->address + i * KL_BLOCK_SIZE, got, size) != KL_OK) return false;
     if (memcmp(block, got, size) != 0) return false;
   }
   return true;
@@ -64,7 +74,7 @@ static bool model_version_intact(model *m, const model_version *version) {
     if (!model_run_intact(m, &version->runs[i])) return false;
   }
   for (size_t i = 0; i < version->map_count; i++) {
-    if (kl_store_read(m->store, version->maps[i].address, got, sizeof got, NULL) != KL_OK) return false;
+    if (model_read(m, version->maps[i].address, got, sizeof got) != KL_OK) return false;
     if (kl_crc32c(0, got, sizeof got) != version->maps[i].checksum) return false;
   }
   return true;
@@ -155,6 +165,11 @@ static kl_status model_learn_map(model *m, model_version *version, kl_error *err
   uint64_t bytes = 0;
   version->map_count = 0;
   kl_status status = kl_store_walk_used(m->store, model_visit, &walk, err);
+  if (status != KL_OK) { /* as model_read */
+    version->map_count = 0;
+    walk = (model_walk){.m = m, .version = version};
+    status = kl_store_walk_used(m->store, model_visit, &walk, err);
+  }
   if (status != KL_OK) return status;
   for (size_t i = 0; i < version->run_count; i++) bytes += model_blocks(&version->runs[i]) * KL_BLOCK_SIZE;
   if (walk.data_bytes != bytes) {
@@ -204,6 +219,7 @@ kl_status model_begin(model *m, kl_error *err) {
   if (status != KL_OK) return status;
   m->work = model_slot(m);
   m->work->ts = m->newest->ts + 1;
+  m->work->sequence = kl_store_birth(m->store);
   m->work->run_count = m->newest->run_count;
   memcpy(m->work->runs, m->newest->runs, m->newest->run_count * sizeof(model_run));
   m->in_progress = true;
@@ -249,13 +265,18 @@ static kl_checkpoint model_describe(model *m, const model_version *version) {
 }
 
 kl_status model_publish(model *m, kl_error *err) {
-  kl_checkpoint checkpoint = model_describe(m, m->work);
+  model_version *work = m->work;
+  if (work->run_count > 1) { /* the root is a new one, if there is any */
+    model_run last = work->runs[work->run_count - 1];
+    work->runs[work->run_count - 1] = work->runs[0];
+    work->runs[0] = last;
+  }
+  kl_checkpoint checkpoint = model_describe(m, work);
   kl_status status = kl_store_publish(m->store, &checkpoint, err);
   m->in_progress = false;
   if (status != KL_OK) return status; /* `work` stays, for model_reopen */
-  bool twice = checkpoint.sequence > kl_store_birth(m->store);
   m->work->sequence = checkpoint.sequence;
-  m->previous = twice || m->sim == NULL ? NULL : m->newest; /* twice: the one before is its equal */
+  m->previous = m->sim == NULL ? NULL : m->newest;
   m->newest = m->work;
   m->work = NULL;
   return KL_OK;
@@ -268,7 +289,6 @@ kl_status model_seal(model *m, kl_error *err) {
   kl_status status = kl_store_publish(m->store, &checkpoint, err);
   if (status != KL_OK) return status;
   m->newest->sequence = checkpoint.sequence;
-  m->previous = NULL; /* its equal */
   return KL_OK;
 }
 
@@ -279,22 +299,30 @@ void model_abort(model *m) {
   m->work = NULL;
 }
 
+/* False: there are enough of them. */
+static bool model_take_snapshot(model *m) {
+  size_t held = 0;
+  for (size_t i = 0; i < MODEL_VERSIONS; i++) held += m->versions[i].taken && m->versions[i].live;
+  if (held >= MODEL_VERSIONS / 2) return false;
+  m->newest->live = true;
+  return true;
+}
+
 kl_status model_checkpoint(model *m, size_t changes, kl_error *err) {
   kl_status status = model_begin(m, err);
   if (status != KL_OK) return status;
-  for (size_t i = 0; i < changes && status == KL_OK; i++) status = model_change(m, err);
+  for (size_t i = 0; i < changes && status == KL_OK; i++) {
+    /* A snapshot that begin was not told of. */
+    if (m->surprises && i == changes / 2 && kl_rng_below(&m->rng, 6) == 0) model_take_snapshot(m);
+    status = model_change(m, err);
+  }
   if (status == KL_OK) return model_publish(m, err);
   model_abort(m);
   return status;
 }
 
 void model_toggle_snapshot(model *m) {
-  size_t held = 0;
-  for (size_t i = 0; i < MODEL_VERSIONS; i++) held += m->versions[i].taken && m->versions[i].live;
-  if (held < MODEL_VERSIONS / 2 && kl_rng_below(&m->rng, 3) != 0) {
-    m->newest->live = true;
-    return;
-  }
+  if (kl_rng_below(&m->rng, 3) != 0 && model_take_snapshot(m)) return;
   size_t start = (size_t)kl_rng_below(&m->rng, MODEL_VERSIONS);
   for (size_t i = 0; i < MODEL_VERSIONS; i++) {
     model_version *v = &m->versions[(start + i) % MODEL_VERSIONS];
@@ -328,15 +356,36 @@ void model_close(model *m) {
   test_free(m->versions);
 }
 
-void model_reopen(model *m, bool attempt) {
-  kl_error err = {0};
+/* Which versions have an intact superblock, by their ts. */
+static void model_look_at_ring(model *m) {
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  size_t got = 0;
+  memset(m->ring_has, 0, sizeof m->ring_has);
+  for (uint64_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    kl_status status = kl_sim_peek(m->sim, MODEL_PATH, slot * sizeof block, block, sizeof block, &got);
+    assert_int_equal(status, KL_OK);
+    bool intact = kl_crc32c(0, block, sizeof block - 4) == kl_load_u32_le(block + sizeof block - 4);
+    if (intact) m->ring_has[kl_load_u64_le(block + 48) % MODEL_RING] = true; /* docs/format.md: ts */
+  }
+}
+
+kl_status model_try_reopen(model *m, kl_error *err) {
   kl_store_options options = {0};
-  if (!attempt && m->work != NULL) model_abort(m);
+  if (m->in_progress) model_abort(m);
   kl_store_close(m->store);
-  m->in_progress = false;
   for (size_t i = 0; i < MODEL_VERSIONS; i++) m->versions[i].live = false;
-  kl_status status = kl_store_open(kl_sim_os(m->sim), MODEL_PATH, &options, &m->store, &err);
-  if (status != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  model_look_at_ring(m);
+  return kl_store_open(kl_sim_os(m->sim), MODEL_PATH, &options, &m->store, err);
+}
+
+void model_reopen(model *m) {
+  kl_error err = {0};
+  if (model_try_reopen(m, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  model_adopt(m);
+}
+
+void model_adopt(model *m) {
+  kl_error err = {0};
   kl_checkpoint checkpoint;
   kl_store_checkpoint(m->store, &checkpoint);
   if (m->work != NULL && checkpoint.ts == m->work->ts) {
@@ -350,9 +399,8 @@ void model_reopen(model *m, bool attempt) {
   }
   m->newest->sequence = checkpoint.sequence;
   m->log_needed = checkpoint.log_needed;
-  if (kl_store_fell_back(m->store)) m->previous = NULL;
-  /* What the checkpoint that did not happen has overwritten of it was free for it. */
-  if (m->previous != NULL && !model_version_intact(m, m->previous)) m->previous = NULL;
+  /* It is minded when its superblock was there. */
+  if (m->previous != NULL && !m->ring_has[m->previous->ts % MODEL_RING]) m->previous = NULL;
   if (model_learn_map(m, m->newest, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
   model_check(m);
 }

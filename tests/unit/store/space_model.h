@@ -1,6 +1,6 @@
 /* tests/unit/store/space_model.h: a plain model of what the blocks of a store must hold.
  *
- * It knows every run of blocks of every version that the store owes to somebody: the newest two durable checkpoints, those
+ * It knows every run of blocks of every version that the store owes to somebody: the newest durable checkpoint and the one before it, those
  * that a snapshot holds, and the one in progress. Every block of a run is filled with a pattern that names the run, so that
  * a block which was handed out too early, lost or misplaced is found by reading. Which blocks the space map uses for itself
  * is learnt by kl_store_walk_used, which must otherwise name just the runs of the model. */
@@ -12,7 +12,7 @@
 #include "core/os/sim/sim.h"
 #include "core/store/store.h"
 
-enum { MODEL_RUNS = 4096, MODEL_VERSIONS = 24, MODEL_MAPS = 256 };
+enum { MODEL_RUNS = 4096, MODEL_VERSIONS = 24, MODEL_MAPS = 256, MODEL_RING = 64 };
 #define MODEL_PATH "/db/model.keel"
 
 typedef struct model_run {
@@ -45,10 +45,12 @@ typedef struct model {
   bool in_progress;
   bool log_needed;
   bool written_sparsely;            /* only the ends of long runs are written and compared */
+  bool surprises;                   /* snapshots are taken in the middle of checkpoints, too */
   uint64_t most_blocks;             /* of a run */
   size_t target_runs;               /* about so many are in use */
   model_version *versions;          /* MODEL_VERSIONS */
   model_version *newest, *previous; /* previous: NULL when a recovery could not take it */
+  bool ring_has[MODEL_RING];        /* at the last opening: a superblock with this ts, modulo MODEL_RING */
   model_version *work;              /* of the checkpoint in progress */
 } model;
 
@@ -66,9 +68,13 @@ void model_abort(model *m);
 kl_status model_checkpoint(model *m, size_t changes, kl_error *err);
 void model_toggle_snapshot(model *m); /* takes one of the newest, or lets one go */
 
-/* The store is closed and opened anew; or the machine was restarted and it is opened. `attempt`: the checkpoint that was
- * being published may have become the newest. */
-void model_reopen(model *m, bool attempt);
+/* The store is closed and opened anew, perhaps after the machine was restarted: what was being published may have become
+ * the newest. */
+void model_reopen(model *m);
+/* The two halves of it: closes and opens (`store` is NULL when that fails; it may be tried again), and looks at what was
+ * found. */
+kl_status model_try_reopen(model *m, kl_error *err);
+void model_adopt(model *m);
 /* Reads everything that is owed, and the map. */
 void model_check(model *m);
 #endif
