@@ -3458,8 +3458,9 @@ struct kl_store {
 
   kl_mutex lock; /* guards what follows; not held during input and output */
   store_superblock newest;
-  store_superblock previous; /* what a recovery takes when the newest is damaged */
-  bool has_previous;
+  store_superblock previous; /* what a recovery takes when the newest superblock is damaged */
+  store_superblock before;   /* the last one with other roots: what it takes when the newest roots are */
+  bool has_previous, has_before;
   bool poisoned;
   kl_store_space numbers;
 };
@@ -3495,6 +3496,11 @@ kl_status store_memory_new(kl_store *store, kl_error *err);
 void store_memory_free(kl_store *store);
 kl_status store_memory_ensure(kl_store *store, uint64_t bytes, kl_error *err);
 void store_memory_shrink(kl_store *store, uint64_t bytes);
+
+static inline bool store_superblock_same_roots(const store_superblock *a, const store_superblock *b) {
+  return store_pointer_equal(&a->space_map, &b->space_map) &&
+         store_pointer_equal(&a->checkpoint.catalogue, &b->checkpoint.catalogue);
+}
 
 /* The end of a checkpoint's blocks and its number. */
 static inline store_map_bounds store_superblock_bounds(const store_superblock *superblock) {
@@ -3578,11 +3584,12 @@ kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
   return status;
 }
 
-/* STORE-11: what the two newest superblocks need, and at least `bytes`. */
+/* STORE-11: what those superblocks need that a recovery could take, and at least `bytes`. */
 static uint64_t store_blocks_needed(const kl_store *store, uint64_t bytes) {
   if (bytes < STORE_BLOCKS_FIRST) bytes = STORE_BLOCKS_FIRST;
   if (bytes < store->newest.blocks_end) bytes = store->newest.blocks_end;
   if (store->has_previous && bytes < store->previous.blocks_end) bytes = store->previous.blocks_end;
+  if (store->has_before && bytes < store->before.blocks_end) bytes = store->before.blocks_end;
   return bytes;
 }
 
@@ -3631,14 +3638,20 @@ static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) 
 
 /* STORE-8: what no reader and no recovery needs any more is free. `taken`: one more version that readers may hold. */
 static void store_checkpoint_reclaim(kl_store *store, uint64_t taken) {
-  uint64_t needed[3] = {store->newest.checkpoint.sequence, taken, store->previous.checkpoint.sequence};
-  store_limbo_settle(&store->space.limbo, needed, store->has_previous ? 3 : 2, store_space_unbusy, &store->space);
-  uint64_t end = store_superblock_bounds(&store->newest).end_block;
+  uint64_t needed[4] = {store->newest.checkpoint.sequence, taken};
+  uint64_t end = store->newest.blocks_end;
+  size_t count = 2;
   if (store->has_previous) {
-    uint64_t previous_end = store_superblock_bounds(&store->previous).end_block;
-    if (previous_end > end) end = previous_end;
+    needed[count++] = store->previous.checkpoint.sequence;
+    if (store->previous.blocks_end > end) end = store->previous.blocks_end;
   }
-  store_space_trim(&store->space, end);
+  if (store->has_before) {
+    needed[count++] = store->before.checkpoint.sequence;
+    if (store->before.blocks_end > end) end = store->before.blocks_end;
+  }
+  store_limbo_settle(&store->space.limbo, needed, count, store_space_unbusy, &store->space);
+  end /= KL_BLOCK_SIZE;
+  store_space_trim(&store->space, end > KL_SUPERBLOCKS ? end : KL_SUPERBLOCKS);
 }
 
 kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err) {
@@ -3701,14 +3714,19 @@ void kl_store_abort(kl_store *store) {
   store_checkpoint_count(store);
 }
 
-/* The first superblock of a checkpoint is durable: what the space was made from is the newest now. */
 static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
+  bool in_file = !kl_store_is_memory(store);
   kl_mutex_lock(&store->lock);
+  if (in_file && !store_superblock_same_roots(&store->newest, next)) {
+    store->before = store->newest;
+    store->has_before = true;
+    /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
+    store->space.has_older = false;
+  }
   store->previous = store->newest;
-  store->has_previous = !kl_store_is_memory(store);
+  store->has_previous = in_file;
   store->newest = *next;
   kl_mutex_unlock(&store->lock);
-  store->space.has_older = false; /* a recovery goes back to what was opened at most, and that is in memory */
   store->space.bounds = store_superblock_bounds(next);
 }
 
@@ -3991,26 +4009,20 @@ typedef enum store_ring_state { STORE_RING_INTACT, STORE_RING_EMPTY, STORE_RING_
 /* What the ring of superblocks says, all slots together. */
 typedef struct store_ring {
   store_ring_state state[KL_SUPERBLOCKS];
-  uint64_t sequence[KL_SUPERBLOCKS]; /* of those that are intact */
-  store_superblock newest, previous;
-  bool has_newest, has_previous;
+  uint64_t sequence[KL_SUPERBLOCKS];       /* of those that are intact, by slot */
+  store_superblock intact[KL_SUPERBLOCKS]; /* the newest first */
+  size_t count;
   bool newer_version, damaged, mixed;
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  if (ring->has_newest &&
-      memcmp(superblock->database_id, ring->newest.database_id, sizeof superblock->database_id) != 0) {
-    ring->mixed = true;
+  size_t at = ring->count++;
+  for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
+    ring->intact[at] = ring->intact[at - 1];
   }
-  if (!ring->has_newest || superblock->checkpoint.sequence > ring->newest.checkpoint.sequence) {
-    ring->previous = ring->newest;
-    ring->has_previous = ring->has_newest;
-    ring->newest = *superblock;
-    ring->has_newest = true;
-  } else if (!ring->has_previous || superblock->checkpoint.sequence > ring->previous.checkpoint.sequence) {
-    ring->previous = *superblock;
-    ring->has_previous = true;
-  }
+  ring->intact[at] = *superblock;
+  size_t size = sizeof superblock->database_id;
+  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
@@ -4055,21 +4067,21 @@ static kl_status store_ring_judge(const kl_store *store, const store_ring *ring,
                    " newer Keel",
                    path);
   }
-  if (!ring->has_newest && ring->damaged) {
+  if (ring->count == 0 && ring->damaged) {
     return kl_fail(err, KL_E_CORRUPT, "database '%s': none of its %d superblocks is intact; restore from a backup",
                    path, KL_SUPERBLOCKS);
   }
-  if (!ring->has_newest) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
+  if (ring->count == 0) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", path);
   if (ring->mixed) {
     return kl_fail(err, KL_E_CORRUPT, "database '%s' holds superblocks of two databases; restore from a backup", path);
   }
-  return store_ring_check_features(store, &ring->newest, err);
+  return store_ring_check_features(store, &ring->intact[0], err);
 }
 
 /* Whether the slot behind the newest superblock's held a newer one that is damaged now: it is not intact, and a ring of
  * that age has been there already. A slot of zeros was mostly never written; but between neighbours it was. */
 static bool store_ring_lost_newer(const store_ring *ring) {
-  uint64_t newest = ring->newest.checkpoint.sequence;
+  uint64_t newest = ring->intact[0].checkpoint.sequence;
   uint32_t next = (uint32_t)((newest + 1) % KL_SUPERBLOCKS);
   if (ring->state[next] != STORE_RING_EMPTY) return ring->state[next] == STORE_RING_DAMAGED;
   bool full = newest >= KL_SUPERBLOCKS;
@@ -4131,50 +4143,56 @@ static kl_status store_ring_take(kl_store *store, const store_superblock *superb
   return KL_OK;
 }
 
+/* The newest one that is older than number `from` of the list and has other roots; NULL. */
+static const store_superblock *store_ring_before(const kl_store *store, const store_ring *ring, size_t from) {
+  for (size_t i = from + 1; i < ring->count; i++) {
+    if (store_superblock_same_roots(&ring->intact[i], &ring->intact[from])) continue;
+    return store_ring_geometry_valid(store, &ring->intact[i]) ? &ring->intact[i] : NULL;
+  }
+  return NULL;
+}
+
 kl_status store_ring_load(kl_store *store, kl_error *err) {
   store_ring ring = {0};
   kl_status status = store_ring_read(store, &ring, err);
   if (status == KL_OK) status = store_ring_judge(store, &ring, err);
   if (status == KL_OK) status = kl_os_size(store->os, store->file, &store->file_bytes, err);
   if (status != KL_OK) return status;
-  const store_superblock *previous = ring.has_previous ? &ring.previous : NULL;
-  bool older_valid = previous != NULL && store_ring_geometry_valid(store, previous);
-  status = store_ring_take(store, &ring.newest, older_valid ? previous : NULL, err);
+  const store_superblock *before = store_ring_before(store, &ring, 0);
+  store->lost_sequence = ring.intact[0].checkpoint.sequence;
+  status = store_ring_take(store, &ring.intact[0], before, err);
   if (status == KL_OK) {
     store->fell_back = store_ring_lost_newer(&ring);
-    store->lost_sequence = ring.newest.checkpoint.sequence + 1;
-    /* Where a newer one is lost, this is the one before it, and there is none behind (STORE-9). */
-    store->has_previous = previous != NULL;
-    if (previous != NULL) store->previous = *previous;
+    store->lost_sequence++;
+    store->has_previous = ring.count > 1;
+    if (store->has_previous) store->previous = ring.intact[1];
+    store->has_before = before != NULL;
+    if (before != NULL) store->before = *before;
     return KL_OK;
   }
-  if (status != KL_E_CORRUPT || previous == NULL) return status;
-  if (store_ring_take(store, previous, NULL, NULL) != KL_OK) return status;
+  /* Nothing of the checkpoint before was given back yet; of those before that it was (STORE-9). */
+  if (status != KL_E_CORRUPT || before == NULL || store_ring_take(store, before, NULL, NULL) != KL_OK) return status;
   store->fell_back = true;
-  store->lost_sequence = ring.newest.checkpoint.sequence;
   return KL_OK;
 }
 
 /* -------- making sure -------- */
 
-/* STORE-12: the checkpoint that was taken is written once more, over the damaged one and under a number that no
- * checkpoint had: should the damaged one become readable again, it is not there any more. */
-static kl_status store_ring_supersede(kl_store *store, kl_error *err) {
-  if (store->lost_sequence > STORE_SEQUENCE_MOST - KL_SUPERBLOCKS) return KL_OK; /* nothing can be published any more */
-  store_superblock next = store->newest;
-  next.checkpoint.sequence = store->lost_sequence + KL_SUPERBLOCKS;
-  next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
-  return store_checkpoint_seal(store, &next, err);
-}
-
 /* STORE-5: that a superblock can be read does not say that it is on stable storage, nor that a sync would put it there:
- * after a failed sync the kernel shows pages that it will not write again. So the newest is written once more, byte for
- * byte (a torn write of equal bytes changes nothing), before anything is built on it. The same goes for the names of
- * the file and its log, which a creation may have left unsynced. */
+ * after a failed sync the kernel shows pages that it will not write again. So what was taken is published anew before
+ * anything is built on it, in the next slot: the one that was read is not touched, and damage to both is needed to lose
+ * it. The same goes for the names of the file and its log, which a creation may have left unsynced.
+ * STORE-12: after a fall-back that is the slot of the damaged one, and the number is one that no checkpoint had: should
+ * the damaged one become readable again, it is not there any more. */
 kl_status store_ring_confirm(kl_store *store, kl_error *err) {
-  kl_status status = store_ring_write(store, &store->newest, err);
-  if (status == KL_OK) status = kl_os_sync(store->os, store->file, false, err);
-  if (status == KL_OK && store->fell_back) status = store_ring_supersede(store, err);
+  store_superblock next = store->newest;
+  next.checkpoint.sequence = store->fell_back ? store->lost_sequence + KL_SUPERBLOCKS : next.checkpoint.sequence + 1;
+  store->size_changed = true; /* not known: what is seen may not be durable either */
+  kl_status status = KL_OK;
+  if (next.checkpoint.sequence <= STORE_SEQUENCE_MOST) { /* behind it nothing can be published any more */
+    next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
+    status = store_checkpoint_seal(store, &next, err);
+  }
   return status == KL_OK ? kl_os_sync_directory(store->os, store->path, err) : status;
 }
 
@@ -5563,8 +5581,9 @@ void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint) {
 uint64_t kl_store_log_release_point(kl_store *store) {
   kl_mutex_lock(&store->lock);
   uint64_t lsn = store->newest.checkpoint.log_lsn;
-  const kl_checkpoint *previous = &store->previous.checkpoint;
+  const kl_checkpoint *previous = &store->previous.checkpoint, *before = &store->before.checkpoint;
   if (store->has_previous && previous->log_needed && previous->log_lsn < lsn) lsn = previous->log_lsn;
+  if (store->has_before && before->log_needed && before->log_lsn < lsn) lsn = before->log_lsn;
   kl_mutex_unlock(&store->lock);
   return lsn;
 }
@@ -12505,6 +12524,12 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
+enum { TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+
+static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
+  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+}
+
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
                       kl_error *err) {
   kl_tree_pointer pointer = *root;
@@ -12514,6 +12539,9 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
   for (;;) {
     kl_status status = tree_load(source, &pointer, level, &page, err);
     if (status != KL_OK) return status;
+    /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
+     * side by side. */
+    tree_prefetch_lines(page, TREE_HEAD_LINES);
     level = tree_page_level(page);
     if (level == 0) break;
     tree_inner_child(page, tree_inner_search(page, key), &pointer);
@@ -12527,7 +12555,7 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
 /* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
  * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
  * in flight. */
-enum { TREE_GROUP = 16, TREE_LINE = 64, TREE_HEAD_LINES = 6 };
+enum { TREE_GROUP = 16 };
 
 typedef struct tree_lane {
   kl_slice key;
@@ -12539,10 +12567,6 @@ typedef struct tree_lane {
   uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
   uint8_t fingerprint;
 } tree_lane;
-
-static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
-}
 
 /* The first row with this fingerprint; the number of rows where there is none. */
 static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
@@ -22530,8 +22554,8 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .known_durable = frozen->log_end,
                           .log_needed = db->wal != NULL && !last,
                           .base = frozen->roots};
-  uint64_t *live;
-  size_t capacity;
+  uint64_t *live = NULL;
+  size_t capacity = 0;
   status = drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;

@@ -99,8 +99,8 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .known_durable = frozen->log_end,
                           .log_needed = db->wal != NULL && !last,
                           .base = frozen->roots};
-  uint64_t *live;
-  size_t capacity;
+  uint64_t *live = NULL;
+  size_t capacity = 0;
   status = drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;
