@@ -55,8 +55,7 @@ static kl_status throttle_wait(kl_throttle *throttle, uint64_t bytes, kl_error *
   return status;
 }
 
-/* How long after the one before it a commit of `bytes` may come. */
-static uint64_t throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
+uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
   uint64_t rate = throttle_load(&throttle->rate);
   if (rate == 0) rate = THROTTLE_FIRST_RATE;
   double above = (double)(active - throttle->soft);
@@ -66,7 +65,7 @@ static uint64_t throttle_gap_ns(const kl_throttle *throttle, uint64_t active, ui
 }
 
 static void throttle_pace(kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
-  uint64_t gap = throttle_gap_ns(throttle, active, used, bytes);
+  uint64_t gap = kl_throttle_gap_ns(throttle, active, used, bytes);
   uint64_t now = kl_os_monotonic_ns(throttle->os);
   uint64_t next = throttle_load(&throttle->next_ns), mine;
   do {

@@ -40,6 +40,9 @@ void kl_throttle_destroy(kl_throttle *throttle);
 
 /* Before a commit of about `bytes`: sleeps as told above. KL_E_LIMIT. */
 kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err);
+/* How long after the one before it a commit of `bytes` may come, with so much active (more than `soft`) and so much in
+ * all. */
+uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes);
 /* Under the turn: the commit goes into the active delta. */
 void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
 /* After a commit, without any lock: should a drain begin, and was it not asked for yet? */
