@@ -4,7 +4,7 @@
  * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
  * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
  *
- * Invariants (README.md): STORE-8 busy, STORE-10 the map describes itself.
+ * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
  *
  * Thread rules: the thread of the checkpoint in progress. */
 #ifndef KL_STORE_SPACE_H

@@ -1,4 +1,5 @@
-/* core/store/space_tree.c: the nodes of the space map in memory: loading them, finding the way, counting. See space.h. */
+/* core/store/space_tree.c: the nodes of the space map in memory: loading them, finding the way, counting. See space.h.
+ */
 #include <inttypes.h>
 #include <string.h>
 

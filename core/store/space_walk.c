@@ -99,8 +99,8 @@ static kl_status store_walk_node(store_walk *walk, const kl_store_pointer *point
     below.level = node->level - 1;
     below.number = node->number * STORE_MAP_FANOUT + i;
     below.used = child->used;
-    /* Of chunks, the first pass needs to know no more than where they are; but one that lies twice, or not as it should,
-     * is found by reading it. */
+    /* Of chunks, the first pass needs to know no more than where they are; but one that lies twice, or not as it
+     * should, is found by reading it. */
     status = store_walk_node(walk, &child->pointer, &below, err);
   }
   kl_free(allocator, node, sizeof *node);

@@ -38,6 +38,13 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
   return KL_OK;
 }
 
+/* The store is open: nothing of this changes any more. */
+static void store_settle(kl_store *store) {
+  store->page_size = store->newest.page_size;
+  memcpy(store->id, store->newest.database_id, sizeof store->id);
+  store_checkpoint_count(store);
+}
+
 /* Writes the new file under its temporary name and gives it its own. The lock is held. */
 static kl_status store_write_new_file(kl_store *store, const char *temporary, kl_error *err) {
   static const uint8_t zeros[KL_SUPERBLOCK_SIZE];
@@ -131,7 +138,7 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
     return status;
   }
   store->file_bytes = (uint64_t)KL_SUPERBLOCKS * KL_SUPERBLOCK_SIZE;
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -160,7 +167,7 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
     store_destroy(store);
     return status;
   }
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -182,7 +189,7 @@ kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_stor
     store_destroy(store);
     return status;
   }
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -196,7 +203,7 @@ void kl_store_close(kl_store *store) {
 }
 
 const uint8_t *kl_store_id(const kl_store *store) {
-  return store->newest.database_id;
+  return store->id;
 }
 
 const char *kl_store_path(const kl_store *store) {
@@ -204,7 +211,7 @@ const char *kl_store_path(const kl_store *store) {
 }
 
 uint32_t kl_store_page_size(const kl_store *store) {
-  return store->newest.page_size;
+  return store->page_size;
 }
 
 bool kl_store_is_memory(const kl_store *store) {

@@ -43,7 +43,7 @@ typedef struct kl_store_pointer {
 } kl_store_pointer;
 
 typedef struct kl_checkpoint {
-  uint64_t sequence;      /* 1 at creation; grows with each checkpoint, mostly by 1 (STORE-4, STORE-12: by more) */
+  uint64_t sequence;      /* 1 at creation; grows with each checkpoint, mostly by 1 (STORE-4, STORE-5 and STORE-12) */
   uint64_t ts;            /* commits up to this timestamp are in the tree */
   uint64_t log_lsn;       /* replay starts here */
   uint64_t known_durable; /* log position that was durable when it was written */
@@ -70,9 +70,11 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
 /* KL_E_NO_FILE (absent or empty), KL_E_NOT_A_FILE (a directory ...), KL_E_FORMAT (not a Keel database; also a short
  * one), KL_E_VERSION (made by a newer Keel), KL_E_CORRUPT (no superblock verifies), KL_E_LOCKED: each leaves the file
  * as it was. Takes the lock: exclusive, or shared when read-only.
- * A superblock verifies when it is intact and the roots that it names read back with their checksums; of the newest two
- * the first that does is taken (kl_store_fell_back). A root that cannot be read at all is KL_E_IO, not a fall-back. The
- * time that it takes does not depend on the size of the file. */
+ * A superblock verifies when it is intact and the roots that it names read back with their checksums. The newest intact
+ * one is taken, or, when its roots do not verify, the newest with other roots, and none besides (STORE-9,
+ * kl_store_fell_back). A root that cannot be read at all is KL_E_IO, not a fall-back. Unless it is read-only, what was
+ * taken is published anew: the sequence number grows (STORE-5). The time that it takes does not depend on the size of
+ * the file. */
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
                         kl_error *err);
 /* A store in anonymous memory, for `:memory:` databases. Fresh, at checkpoint 1. KL_E_INVALID (page size),
@@ -85,13 +87,13 @@ const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memo
 const char *kl_store_path(const kl_store *store);  /* as it was opened; ":memory:" for a memory store */
 uint32_t kl_store_page_size(const kl_store *store);
 bool kl_store_is_memory(const kl_store *store);
-/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read does
- * not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the ring.
- * Nothing is lost by falling back as long as the log is there (STORE-6). */
+/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read
+ * does not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the
+ * ring. Nothing is lost by falling back as long as the log is there (STORE-6). */
 bool kl_store_fell_back(const kl_store *store);
 void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint);
-/* The log below this is needed by no checkpoint that a recovery could take, the newest or the one before it (which
- * counts when the newest is found damaged): what may be given to kl_wal_release. */
+/* The log below this is needed by no checkpoint that a recovery could take, the newest or one that it falls back to:
+ * what may be given to kl_wal_release. */
 uint64_t kl_store_log_release_point(kl_store *store);
 
 /* -------- reading: any thread -------- */
@@ -107,19 +109,20 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
 /* -------- a checkpoint in progress: one at a time, one thread -------- */
 
 /* `live`: sequence numbers of the checkpoints whose roots a reader still holds, any order, numbers may repeat; copied.
- * First gives back what neither one of them nor the two newest durable checkpoints need: a block born at b and dead at
- * d, when no such version v has b <= v < d. A reader that takes the newest checkpoint's roots meanwhile need not be
- * known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY, KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID
- * (another one is in progress). */
+ * First gives back what neither one of them needs nor one that a recovery could take (the two newest superblocks, the
+ * newest with other roots): a block born at b and dead at d, when no such version v has b <= v < d. A reader that takes
+ * the newest checkpoint's roots meanwhile need not be known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY,
+ * KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID (another one is in progress). */
 kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err);
 /* The number of the checkpoint in progress, newest sequence + 1: the birth of what it writes. Its thread only. */
 uint64_t kl_store_birth(const kl_store *store);
 /* A contiguous run of whole blocks for `bytes` (at least 1) bytes; grows the file where it must. The caller writes all
- * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing is
- * allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0 bytes
- * or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
+ * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing
+ * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
+ * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
-/* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish. */
+/* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
+ */
 kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
 /* The checkpoint in progress does not reach this run of blocks (bytes rounded up to whole ones) any more. `birth`: of
  * the pointer that named it. What was born in this checkpoint is free again at once. KL_E_CORRUPT: the space map has
@@ -134,8 +137,8 @@ void kl_store_abort(kl_store *store);
  * on success the whole of *checkpoint is what was written. A checkpoint that changes log_needed is written twice, with
  * two sequence numbers, of which *checkpoint has the second: no single damaged superblock can then make a log that is
  * needed look unneeded (STORE-4).
- * Whatever comes of it, the checkpoint in progress has ended: on failure it is aborted. A failed sync, or a failed write
- * of the superblock, poisons: KL_E_POISONED from then on. KL_E_READ_ONLY; and what kl_store_allocate and
+ * Whatever comes of it, the checkpoint in progress has ended: on failure it is aborted. A failed sync, or a failed
+ * write of the superblock, poisons: KL_E_POISONED from then on. KL_E_READ_ONLY; and what kl_store_allocate and
  * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
 
@@ -154,11 +157,11 @@ typedef struct kl_store_space {
 /* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
-/* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself; `is_map`:
- * a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as long as
- * possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a block of its
- * own as free. The caller keeps the newest checkpoint alive meanwhile: no begin without its number in `live`. For a
- * memory store: no checkpoint may be in progress. */
+/* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself;
+ * `is_map`: a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as
+ * long as possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a
+ * block of its own as free. The caller keeps the newest checkpoint alive meanwhile: no begin without its number in
+ * `live`. For a memory store: no checkpoint may be in progress. */
 typedef kl_status (*kl_store_visit)(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err);
 kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err);
 

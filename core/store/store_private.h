@@ -33,7 +33,10 @@ struct kl_store {
   kl_file *file;    /* NULL: a memory store */
   store_memory memory;
   bool read_only;
+  /* Fixed once it is open, and so read without the lock. */
   bool fell_back;
+  uint32_t page_size;
+  uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
   /* Of the thread that makes checkpoints. */

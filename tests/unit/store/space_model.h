@@ -1,9 +1,10 @@
 /* tests/unit/store/space_model.h: a plain model of what the blocks of a store must hold.
  *
- * It knows every run of blocks of every version that the store owes to somebody: the newest durable checkpoint and the one before it, those
- * that a snapshot holds, and the one in progress. Every block of a run is filled with a pattern that names the run, so that
- * a block which was handed out too early, lost or misplaced is found by reading. Which blocks the space map uses for itself
- * is learnt by kl_store_walk_used, which must otherwise name just the runs of the model. */
+ * It knows every run of blocks of every version that the store owes to somebody: the newest durable checkpoint and the
+ * one before it, those that a snapshot holds, and the one in progress. Every block of a run is filled with a pattern
+ * that names the run, so that a block which was handed out too early, lost or misplaced is found by reading. Which
+ * blocks the space map uses for itself is learnt by kl_store_walk_used, which must otherwise name just the runs of the
+ * model. */
 #ifndef KEEL_TESTS_SPACE_MODEL_H
 #define KEEL_TESTS_SPACE_MODEL_H
 
@@ -68,11 +69,11 @@ void model_abort(model *m);
 kl_status model_checkpoint(model *m, size_t changes, kl_error *err);
 void model_toggle_snapshot(model *m); /* takes one of the newest, or lets one go */
 
-/* The store is closed and opened anew, perhaps after the machine was restarted: what was being published may have become
- * the newest. */
+/* The store is closed and opened anew, perhaps after the machine was restarted: what was being published may have
+ * become the newest. */
 void model_reopen(model *m);
-/* The two halves of it: closes and opens (`store` is NULL when that fails; it may be tried again), and looks at what was
- * found. */
+/* The two halves of it: closes and opens (`store` is NULL when that fails; it may be tried again), and looks at what
+ * was found. */
 kl_status model_try_reopen(model *m, kl_error *err);
 void model_adopt(model *m);
 /* Reads everything that is owed, and the map. */

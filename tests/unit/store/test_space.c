@@ -100,7 +100,8 @@ static void space_empty(model *m) {
     space_or_fail(kl_store_free(m->store, run.address, run.bytes, run.birth, &err), &err, m->seed);
   }
   space_or_fail(model_publish(m, &err), &err, m->seed);
-  /* What died is given back after the next one; and the one after that moves to the front what was written behind it. */
+  /* What died is given back after the next one; and the one after that moves to the front what was written behind it.
+   */
   for (size_t i = 0; i < 4; i++) space_or_fail(model_checkpoint(m, 1, &err), &err, m->seed);
   model_check(m);
 }
@@ -173,7 +174,8 @@ static void old_snapshots_hold_one_image_each(void **state) {
   }
   model_check(&m);
   kl_store_space space = space_numbers(&m);
-  /* An image is at most 2 * RUNS runs of up to 5 blocks; live, one for each snapshot, the last two checkpoints' dead. */
+  /* An image is at most 2 * RUNS runs of up to 5 blocks; live, one for each snapshot, the last two checkpoints' dead.
+   */
   assert_true(space.used_bytes + space.limbo_bytes < (uint64_t)(2 + SNAPSHOTS) * space.used_bytes);
   for (size_t i = 0; i < MODEL_VERSIONS; i++) m.versions[i].live = false;
   for (size_t round = 0; round < 3; round++) space_or_fail(model_checkpoint(&m, 5, &err), &err, m.seed);

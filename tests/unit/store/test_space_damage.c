@@ -1,5 +1,5 @@
-/* tests/unit/store/test_space_damage.c: damaged, zeroed, swapped and stale blocks of the space map, and forged ones with
- * right checksums: either everything is right, or KL_E_CORRUPT, and what is not damaged can be read. */
+/* tests/unit/store/test_space_damage.c: damaged, zeroed, swapped and stale blocks of the space map, and forged ones
+ * with right checksums: either everything is right, or KL_E_CORRUPT, and what is not damaged can be read. */
 #include <string.h>
 
 #include "core/base/crc32c.h"
