@@ -2996,7 +2996,7 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
  * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
  *
- * Invariants (README.md): STORE-8 busy, STORE-10 the map describes itself.
+ * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
  *
  * Thread rules: the thread of the checkpoint in progress. */
 #ifndef KL_STORE_SPACE_H
@@ -3097,7 +3097,7 @@ typedef struct kl_store_pointer {
 } kl_store_pointer;
 
 typedef struct kl_checkpoint {
-  uint64_t sequence;      /* 1 at creation; grows with each checkpoint, mostly by 1 (STORE-4, STORE-12: by more) */
+  uint64_t sequence;      /* 1 at creation; grows with each checkpoint, mostly by 1 (STORE-4, STORE-5 and STORE-12) */
   uint64_t ts;            /* commits up to this timestamp are in the tree */
   uint64_t log_lsn;       /* replay starts here */
   uint64_t known_durable; /* log position that was durable when it was written */
@@ -3124,9 +3124,11 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
 /* KL_E_NO_FILE (absent or empty), KL_E_NOT_A_FILE (a directory ...), KL_E_FORMAT (not a Keel database; also a short
  * one), KL_E_VERSION (made by a newer Keel), KL_E_CORRUPT (no superblock verifies), KL_E_LOCKED: each leaves the file
  * as it was. Takes the lock: exclusive, or shared when read-only.
- * A superblock verifies when it is intact and the roots that it names read back with their checksums; of the newest two
- * the first that does is taken (kl_store_fell_back). A root that cannot be read at all is KL_E_IO, not a fall-back. The
- * time that it takes does not depend on the size of the file. */
+ * A superblock verifies when it is intact and the roots that it names read back with their checksums. The newest intact
+ * one is taken, or, when its roots do not verify, the newest with other roots, and none besides (STORE-9,
+ * kl_store_fell_back). A root that cannot be read at all is KL_E_IO, not a fall-back. Unless it is read-only, what was
+ * taken is published anew: the sequence number grows (STORE-5). The time that it takes does not depend on the size of
+ * the file. */
 kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *options, kl_store **out_store,
                         kl_error *err);
 /* A store in anonymous memory, for `:memory:` databases. Fresh, at checkpoint 1. KL_E_INVALID (page size),
@@ -3139,13 +3141,13 @@ const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memo
 const char *kl_store_path(const kl_store *store);  /* as it was opened; ":memory:" for a memory store */
 uint32_t kl_store_page_size(const kl_store *store);
 bool kl_store_is_memory(const kl_store *store);
-/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read does
- * not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the ring.
- * Nothing is lost by falling back as long as the log is there (STORE-6). */
+/* The newest checkpoint was found damaged at open, and the one before it was taken. A superblock that cannot be read
+ * does not tell its number: one that a crash left half-written looks the same, and so does damage to the oldest of the
+ * ring. Nothing is lost by falling back as long as the log is there (STORE-6). */
 bool kl_store_fell_back(const kl_store *store);
 void kl_store_checkpoint(kl_store *store, kl_checkpoint *out_checkpoint);
-/* The log below this is needed by no checkpoint that a recovery could take, the newest or the one before it (which
- * counts when the newest is found damaged): what may be given to kl_wal_release. */
+/* The log below this is needed by no checkpoint that a recovery could take, the newest or one that it falls back to:
+ * what may be given to kl_wal_release. */
 uint64_t kl_store_log_release_point(kl_store *store);
 
 /* -------- reading: any thread -------- */
@@ -3161,19 +3163,20 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
 /* -------- a checkpoint in progress: one at a time, one thread -------- */
 
 /* `live`: sequence numbers of the checkpoints whose roots a reader still holds, any order, numbers may repeat; copied.
- * First gives back what neither one of them nor the two newest durable checkpoints need: a block born at b and dead at
- * d, when no such version v has b <= v < d. A reader that takes the newest checkpoint's roots meanwhile need not be
- * known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY, KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID
- * (another one is in progress). */
+ * First gives back what neither one of them needs nor one that a recovery could take (the two newest superblocks, the
+ * newest with other roots): a block born at b and dead at d, when no such version v has b <= v < d. A reader that takes
+ * the newest checkpoint's roots meanwhile need not be known here. KL_E_READ_ONLY, KL_E_POISONED, KL_E_NO_MEMORY,
+ * KL_E_CORRUPT (the space map), KL_E_IO, KL_E_INVALID (another one is in progress). */
 kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_count, kl_error *err);
 /* The number of the checkpoint in progress, newest sequence + 1: the birth of what it writes. Its thread only. */
 uint64_t kl_store_birth(const kl_store *store);
 /* A contiguous run of whole blocks for `bytes` (at least 1) bytes; grows the file where it must. The caller writes all
- * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing is
- * allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0 bytes
- * or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
+ * bytes that a pointer will name. Runs come ascending, and next to each other where there is room. On failure nothing
+ * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
+ * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
-/* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish. */
+/* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
+ */
 kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
 /* The checkpoint in progress does not reach this run of blocks (bytes rounded up to whole ones) any more. `birth`: of
  * the pointer that named it. What was born in this checkpoint is free again at once. KL_E_CORRUPT: the space map has
@@ -3188,8 +3191,8 @@ void kl_store_abort(kl_store *store);
  * on success the whole of *checkpoint is what was written. A checkpoint that changes log_needed is written twice, with
  * two sequence numbers, of which *checkpoint has the second: no single damaged superblock can then make a log that is
  * needed look unneeded (STORE-4).
- * Whatever comes of it, the checkpoint in progress has ended: on failure it is aborted. A failed sync, or a failed write
- * of the superblock, poisons: KL_E_POISONED from then on. KL_E_READ_ONLY; and what kl_store_allocate and
+ * Whatever comes of it, the checkpoint in progress has ended: on failure it is aborted. A failed sync, or a failed
+ * write of the superblock, poisons: KL_E_POISONED from then on. KL_E_READ_ONLY; and what kl_store_allocate and
  * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
 
@@ -3208,11 +3211,11 @@ typedef struct kl_store_space {
 /* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
-/* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself; `is_map`:
- * a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as long as
- * possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a block of its
- * own as free. The caller keeps the newest checkpoint alive meanwhile: no begin without its number in `live`. For a
- * memory store: no checkpoint may be in progress. */
+/* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself;
+ * `is_map`: a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as
+ * long as possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a
+ * block of its own as free. The caller keeps the newest checkpoint alive meanwhile: no begin without its number in
+ * `live`. For a memory store: no checkpoint may be in progress. */
 typedef kl_status (*kl_store_visit)(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err);
 kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err);
 
@@ -3446,7 +3449,10 @@ struct kl_store {
   kl_file *file;    /* NULL: a memory store */
   store_memory memory;
   bool read_only;
+  /* Fixed once it is open, and so read without the lock. */
   bool fell_back;
+  uint32_t page_size;
+  uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
   /* Of the thread that makes checkpoints. */
@@ -4745,7 +4751,8 @@ kl_status store_map_chunk_of(kl_store *store, const kl_store_pointer *root, cons
 }
 
 /* ---- core/store/space_tree.c ---- */
-/* core/store/space_tree.c: the nodes of the space map in memory: loading them, finding the way, counting. See space.h. */
+/* core/store/space_tree.c: the nodes of the space map in memory: loading them, finding the way, counting. See space.h.
+ */
 
 static kl_status store_space_no_memory(const store_space *space, kl_error *err) {
   return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(space->store));
@@ -5148,8 +5155,8 @@ static kl_status store_walk_node(store_walk *walk, const kl_store_pointer *point
     below.level = node->level - 1;
     below.number = node->number * STORE_MAP_FANOUT + i;
     below.used = child->used;
-    /* Of chunks, the first pass needs to know no more than where they are; but one that lies twice, or not as it should,
-     * is found by reading it. */
+    /* Of chunks, the first pass needs to know no more than where they are; but one that lies twice, or not as it
+     * should, is found by reading it. */
     status = store_walk_node(walk, &child->pointer, &below, err);
   }
   kl_free(allocator, node, sizeof *node);
@@ -5389,6 +5396,13 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
   return KL_OK;
 }
 
+/* The store is open: nothing of this changes any more. */
+static void store_settle(kl_store *store) {
+  store->page_size = store->newest.page_size;
+  memcpy(store->id, store->newest.database_id, sizeof store->id);
+  store_checkpoint_count(store);
+}
+
 /* Writes the new file under its temporary name and gives it its own. The lock is held. */
 static kl_status store_write_new_file(kl_store *store, const char *temporary, kl_error *err) {
   static const uint8_t zeros[KL_SUPERBLOCK_SIZE];
@@ -5482,7 +5496,7 @@ kl_status kl_store_create(kl_os *os, const char *path, const kl_store_options *o
     return status;
   }
   store->file_bytes = (uint64_t)KL_SUPERBLOCKS * KL_SUPERBLOCK_SIZE;
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -5511,7 +5525,7 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
     store_destroy(store);
     return status;
   }
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -5533,7 +5547,7 @@ kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_stor
     store_destroy(store);
     return status;
   }
-  store_checkpoint_count(store);
+  store_settle(store);
   *out_store = store;
   return KL_OK;
 }
@@ -5547,7 +5561,7 @@ void kl_store_close(kl_store *store) {
 }
 
 const uint8_t *kl_store_id(const kl_store *store) {
-  return store->newest.database_id;
+  return store->id;
 }
 
 const char *kl_store_path(const kl_store *store) {
@@ -5555,7 +5569,7 @@ const char *kl_store_path(const kl_store *store) {
 }
 
 uint32_t kl_store_page_size(const kl_store *store) {
-  return store->newest.page_size;
+  return store->page_size;
 }
 
 bool kl_store_is_memory(const kl_store *store) {
@@ -17618,6 +17632,9 @@ void kl_throttle_destroy(kl_throttle *throttle);
 
 /* Before a commit of about `bytes`: sleeps as told above. KL_E_LIMIT. */
 kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err);
+/* How long after the one before it a commit of `bytes` may come, with so much active (more than `soft`) and so much in
+ * all. */
+uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes);
 /* Under the turn: the commit goes into the active delta. */
 void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
 /* After a commit, without any lock: should a drain begin, and was it not asked for yet? */
@@ -20476,8 +20493,7 @@ static kl_status throttle_wait(kl_throttle *throttle, uint64_t bytes, kl_error *
   return status;
 }
 
-/* How long after the one before it a commit of `bytes` may come. */
-static uint64_t throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
+uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
   uint64_t rate = throttle_load(&throttle->rate);
   if (rate == 0) rate = THROTTLE_FIRST_RATE;
   double above = (double)(active - throttle->soft);
@@ -20487,7 +20503,7 @@ static uint64_t throttle_gap_ns(const kl_throttle *throttle, uint64_t active, ui
 }
 
 static void throttle_pace(kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
-  uint64_t gap = throttle_gap_ns(throttle, active, used, bytes);
+  uint64_t gap = kl_throttle_gap_ns(throttle, active, used, bytes);
   uint64_t now = kl_os_monotonic_ns(throttle->os);
   uint64_t next = throttle_load(&throttle->next_ns), mine;
   do {
