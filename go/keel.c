@@ -3112,6 +3112,7 @@ typedef struct kl_store_options {
   uint32_t page_size; /* 4 KiB ... 64 KiB, power of two; a format parameter, fixed at creation; 0: default */
   uint32_t file_mode; /* 0: 0600 */
   bool read_only;
+  bool unconfirmed; /* kl_store_open writes nothing: kl_store_confirm follows */
 } kl_store_options;
 
 /* Creates the file; durable (file and directory entry) when it returns, with a new random identity and checkpoint 1
@@ -3135,6 +3136,10 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
  * KL_E_NO_MEMORY. */
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err);
 /* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
+/* After an opening with `unconfirmed`, before anything is built on what was found, and before anything is published:
+ * publishes it once more, durably, because what can be read need not be on stable storage (STORE-5). Nothing when it is
+ * read-only, or done already. */
+kl_status kl_store_confirm(kl_store *store, kl_error *err);
 void kl_store_close(kl_store *store);
 
 const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memory store */
@@ -3468,6 +3473,7 @@ struct kl_store {
   store_superblock before;   /* the last one with other roots: what it takes when the newest roots are */
   bool has_previous, has_before;
   bool poisoned;
+  bool published; /* since it was opened */
   kl_store_space numbers;
 };
 
@@ -3732,6 +3738,7 @@ static void store_checkpoint_advance(kl_store *store, const store_superblock *ne
   store->previous = store->newest;
   store->has_previous = in_file;
   store->newest = *next;
+  store->published = true;
   kl_mutex_unlock(&store->lock);
   store->space.bounds = store_superblock_bounds(next);
 }
@@ -5520,7 +5527,7 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
     status = kl_os_lock(os, store->file, options->read_only ? KL_LOCK_SHARED : KL_LOCK_EXCLUSIVE, err);
   }
   if (status == KL_OK) status = store_ring_load(store, err);
-  if (status == KL_OK && !options->read_only) status = store_ring_confirm(store, err);
+  if (status == KL_OK && !options->unconfirmed) status = kl_store_confirm(store, err);
   if (status != KL_OK) {
     store_destroy(store);
     return status;
@@ -5528,6 +5535,11 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
   store_settle(store);
   *out_store = store;
   return KL_OK;
+}
+
+kl_status kl_store_confirm(kl_store *store, kl_error *err) {
+  if (store->read_only || store->published) return KL_OK;
+  return store_ring_confirm(store, err);
 }
 
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err) {
@@ -5555,8 +5567,9 @@ kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_stor
 void kl_store_close(kl_store *store) {
   if (store == NULL) return;
   kl_store_abort(store);
-  /* Nobody reads any more, so nothing is in limbo but for the checkpoint before the newest. */
-  if (!store->read_only && !store->poisoned && !kl_store_is_memory(store)) store_blocks_cut(store);
+  /* Nobody reads any more, so nothing is in limbo but for the checkpoint before the newest. A file that was only looked
+   * at (its log was refused, say) stays as it is. */
+  if (store->published && !store->poisoned && !kl_store_is_memory(store)) store_blocks_cut(store);
   store_destroy(store);
 }
 
@@ -16806,8 +16819,8 @@ kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *valu
  *
  * The log is read by its one reader from the checkpoint's position on; every commit in it is decoded, checked and
  * inserted into the delta with its timestamp. Replaying a log twice gives the same delta (an insert with the same key
- * and timestamp replaces). At the end the log is made ready for appending (kl_wal_recover_end), which writes nothing
- * when it was opened read-only.
+ * and timestamp replaces). Nothing is written: what follows is kl_wal_recover_end with `end_lsn`, which makes the log
+ * ready for appending.
  *
  * Thread rules: one thread, before the log and the delta are given to others. */
 #ifndef KL_DRAIN_REPLAY_H
@@ -16819,10 +16832,10 @@ typedef struct kl_replay_stats {
   uint64_t batches, commits, ops, bytes; /* bytes: of payloads */
 } kl_replay_stats;
 
-/* `known_durable`: the checkpoint's, an end of the log before it is KL_E_CORRUPT. Errors: those of kl_wal_reader_next
- * and kl_wal_recover_end; KL_E_CORRUPT also where an intact batch holds what no commit wrote (it names the LSN);
- * KL_E_VERSION for operations of a newer Keel; KL_E_NO_MEMORY. After an error the delta holds a part and is of no use;
- * the log has not been changed, unless it was kl_wal_recover_end that failed. `out_stats` is filled on success. */
+/* `known_durable`: the checkpoint's, an end of the log before it is KL_E_CORRUPT. Errors: those of
+ * kl_wal_reader_next; KL_E_CORRUPT also where an intact batch holds what no commit wrote (it names the LSN);
+ * KL_E_VERSION for operations of a newer Keel; KL_E_NO_MEMORY. After an error the delta holds a part and is of no use.
+ * `out_stats` is filled on success. */
 kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_durable, kl_replay_stats *out_stats,
                     kl_error *err);
 
@@ -16888,9 +16901,8 @@ kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_
   stats.end_lsn = kl_wal_reader_position(reader);
   kl_wal_reader_free(reader);
   if (status != KL_E_NOT_FOUND) return status;
-  status = kl_wal_recover_end(wal, stats.end_lsn, err);
-  if (status == KL_OK) *out_stats = stats;
-  return status;
+  *out_stats = stats;
+  return KL_OK;
 }
 
 /* ---- core/drain/roots.c ---- */
@@ -22717,7 +22729,8 @@ static void db_files_wal_options(const kl_db *db, kl_wal_options *out) {
 /* A database that has never been committed to gets its log: a left-over one goes first. */
 static kl_status db_files_make_log(kl_db *db, const char *wal_path, kl_error *err) {
   kl_file_info info;
-  kl_status status = kl_os_stat(db->os, wal_path, &info, err);
+  kl_status status = kl_store_confirm(db->store, err);
+  if (status == KL_OK) status = kl_os_stat(db->os, wal_path, &info, err);
   if (status == KL_OK && info.kind != KL_FILE_ABSENT) {
     if (info.kind != KL_FILE_REGULAR) return kl_fail(err, KL_E_NOT_A_FILE, "'%s' is not a regular file", wal_path);
     status = kl_os_remove(db->os, wal_path, err);
@@ -22755,6 +22768,9 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   kl_replay_stats stats;
   status = kl_replay(db->wal, kl_txn_manager_delta(db->manager), checkpoint->log_lsn, checkpoint->known_durable, &stats,
                      err);
+  /* All that can be refused has been read; from here on it is written (DB-2). */
+  if (status == KL_OK) status = kl_store_confirm(db->store, err);
+  if (status == KL_OK) status = kl_wal_recover_end(db->wal, stats.end_lsn, err);
   if (status != KL_OK) return status;
   db->recovery_batches = stats.batches;
   db->recovery_bytes = stats.bytes;
@@ -22847,7 +22863,7 @@ static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_pat
   *out_created = create && status == KL_OK;
   if (status != KL_E_EXISTS) return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
   if (db->options.must_create) return kl_fail(err, KL_E_EXISTS, "'%s' exists already", db->path);
-  kl_store_options options = {.read_only = db->options.read_only};
+  kl_store_options options = {.read_only = db->options.read_only, .unconfirmed = true};
   status = kl_store_open(db->os, db->path, &options, &db->store, err);
   return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
 }

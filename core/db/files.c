@@ -41,7 +41,8 @@ static void db_files_wal_options(const kl_db *db, kl_wal_options *out) {
 /* A database that has never been committed to gets its log: a left-over one goes first. */
 static kl_status db_files_make_log(kl_db *db, const char *wal_path, kl_error *err) {
   kl_file_info info;
-  kl_status status = kl_os_stat(db->os, wal_path, &info, err);
+  kl_status status = kl_store_confirm(db->store, err);
+  if (status == KL_OK) status = kl_os_stat(db->os, wal_path, &info, err);
   if (status == KL_OK && info.kind != KL_FILE_ABSENT) {
     if (info.kind != KL_FILE_REGULAR) return kl_fail(err, KL_E_NOT_A_FILE, "'%s' is not a regular file", wal_path);
     status = kl_os_remove(db->os, wal_path, err);
@@ -79,6 +80,9 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   kl_replay_stats stats;
   status = kl_replay(db->wal, kl_txn_manager_delta(db->manager), checkpoint->log_lsn, checkpoint->known_durable, &stats,
                      err);
+  /* All that can be refused has been read; from here on it is written (DB-2). */
+  if (status == KL_OK) status = kl_store_confirm(db->store, err);
+  if (status == KL_OK) status = kl_wal_recover_end(db->wal, stats.end_lsn, err);
   if (status != KL_OK) return status;
   db->recovery_batches = stats.batches;
   db->recovery_bytes = stats.bytes;
@@ -171,7 +175,7 @@ static kl_status db_files_open_store(kl_db *db, bool create, const char *wal_pat
   *out_created = create && status == KL_OK;
   if (status != KL_E_EXISTS) return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
   if (db->options.must_create) return kl_fail(err, KL_E_EXISTS, "'%s' exists already", db->path);
-  kl_store_options options = {.read_only = db->options.read_only};
+  kl_store_options options = {.read_only = db->options.read_only, .unconfirmed = true};
   status = kl_store_open(db->os, db->path, &options, &db->store, err);
   return status == KL_E_LOCKED ? db_files_name_holder(db, wal_path, err) : status;
 }

@@ -2,8 +2,8 @@
  *
  * The log is read by its one reader from the checkpoint's position on; every commit in it is decoded, checked and
  * inserted into the delta with its timestamp. Replaying a log twice gives the same delta (an insert with the same key
- * and timestamp replaces). At the end the log is made ready for appending (kl_wal_recover_end), which writes nothing
- * when it was opened read-only.
+ * and timestamp replaces). Nothing is written: what follows is kl_wal_recover_end with `end_lsn`, which makes the log
+ * ready for appending.
  *
  * Thread rules: one thread, before the log and the delta are given to others. */
 #ifndef KL_DRAIN_REPLAY_H
@@ -21,10 +21,10 @@ typedef struct kl_replay_stats {
   uint64_t batches, commits, ops, bytes; /* bytes: of payloads */
 } kl_replay_stats;
 
-/* `known_durable`: the checkpoint's, an end of the log before it is KL_E_CORRUPT. Errors: those of kl_wal_reader_next
- * and kl_wal_recover_end; KL_E_CORRUPT also where an intact batch holds what no commit wrote (it names the LSN);
- * KL_E_VERSION for operations of a newer Keel; KL_E_NO_MEMORY. After an error the delta holds a part and is of no use;
- * the log has not been changed, unless it was kl_wal_recover_end that failed. `out_stats` is filled on success. */
+/* `known_durable`: the checkpoint's, an end of the log before it is KL_E_CORRUPT. Errors: those of
+ * kl_wal_reader_next; KL_E_CORRUPT also where an intact batch holds what no commit wrote (it names the LSN);
+ * KL_E_VERSION for operations of a newer Keel; KL_E_NO_MEMORY. After an error the delta holds a part and is of no use.
+ * `out_stats` is filled on success. */
 kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_durable, kl_replay_stats *out_stats,
                     kl_error *err);
 

@@ -119,6 +119,7 @@ static void store_checkpoint_advance(kl_store *store, const store_superblock *ne
   store->previous = store->newest;
   store->has_previous = in_file;
   store->newest = *next;
+  store->published = true;
   kl_mutex_unlock(&store->lock);
   store->space.bounds = store_superblock_bounds(next);
 }

@@ -162,7 +162,7 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
     status = kl_os_lock(os, store->file, options->read_only ? KL_LOCK_SHARED : KL_LOCK_EXCLUSIVE, err);
   }
   if (status == KL_OK) status = store_ring_load(store, err);
-  if (status == KL_OK && !options->read_only) status = store_ring_confirm(store, err);
+  if (status == KL_OK && !options->unconfirmed) status = kl_store_confirm(store, err);
   if (status != KL_OK) {
     store_destroy(store);
     return status;
@@ -170,6 +170,11 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
   store_settle(store);
   *out_store = store;
   return KL_OK;
+}
+
+kl_status kl_store_confirm(kl_store *store, kl_error *err) {
+  if (store->read_only || store->published) return KL_OK;
+  return store_ring_confirm(store, err);
 }
 
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err) {
@@ -197,8 +202,9 @@ kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_stor
 void kl_store_close(kl_store *store) {
   if (store == NULL) return;
   kl_store_abort(store);
-  /* Nobody reads any more, so nothing is in limbo but for the checkpoint before the newest. */
-  if (!store->read_only && !store->poisoned && !kl_store_is_memory(store)) store_blocks_cut(store);
+  /* Nobody reads any more, so nothing is in limbo but for the checkpoint before the newest. A file that was only looked
+   * at (its log was refused, say) stays as it is. */
+  if (store->published && !store->poisoned && !kl_store_is_memory(store)) store_blocks_cut(store);
   store_destroy(store);
 }
 

@@ -58,6 +58,7 @@ typedef struct kl_store_options {
   uint32_t page_size; /* 4 KiB ... 64 KiB, power of two; a format parameter, fixed at creation; 0: default */
   uint32_t file_mode; /* 0: 0600 */
   bool read_only;
+  bool unconfirmed; /* kl_store_open writes nothing: kl_store_confirm follows */
 } kl_store_options;
 
 /* Creates the file; durable (file and directory entry) when it returns, with a new random identity and checkpoint 1
@@ -81,6 +82,10 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
  * KL_E_NO_MEMORY. */
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err);
 /* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
+/* After an opening with `unconfirmed`, before anything is built on what was found, and before anything is published:
+ * publishes it once more, durably, because what can be read need not be on stable storage (STORE-5). Nothing when it is
+ * read-only, or done already. */
+kl_status kl_store_confirm(kl_store *store, kl_error *err);
 void kl_store_close(kl_store *store);
 
 const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memory store */

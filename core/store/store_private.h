@@ -52,6 +52,7 @@ struct kl_store {
   store_superblock before;   /* the last one with other roots: what it takes when the newest roots are */
   bool has_previous, has_before;
   bool poisoned;
+  bool published; /* since it was opened */
   kl_store_space numbers;
 };
 

@@ -110,6 +110,7 @@ static void the_delta_equals_what_was_committed(void **state) {
     assert_int_equal(stats.batches, batches);
     assert_true(stats.commits >= batches && stats.commits <= ts);
     assert_int_equal(stats.end_lsn, end);
+    assert_int_equal(kl_wal_recover_end(wal, stats.end_lsn, &err), KL_OK);
     replay_compare(delta, model);
     /* The log goes on from there. */
     size_t size = replay_commit(&rng, ts + 1, bytes, model);
