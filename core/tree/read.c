@@ -22,10 +22,15 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
-enum { TREE_LINE = 64, TREE_HEAD_LINES = 6 };
-
-static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+/* The arrays at a page's start. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
+ * for one that does nothing, and removes it. */
+__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + 64);
+  __builtin_prefetch(page + 128);
+  __builtin_prefetch(page + 192);
+  __builtin_prefetch(page + 256);
+  __builtin_prefetch(page + 320);
 }
 
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
@@ -39,7 +44,7 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
     if (status != KL_OK) return status;
     /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
      * side by side. */
-    tree_prefetch_lines(page, TREE_HEAD_LINES);
+    tree_prefetch_arrays(page);
     level = tree_page_level(page);
     if (level == 0) break;
     tree_inner_child(page, tree_inner_search(page, key), &pointer);
@@ -53,18 +58,20 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
 /* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
  * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
  * in flight. */
-enum { TREE_GROUP = 16 };
-
 typedef struct tree_lane {
   kl_slice key;
-  kl_tree_pointer pointer;
-  const uint8_t *page;
   const uint8_t *child; /* where the pointer to the next page stands */
   kl_tree_value *value;
-  uint32_t level;
   uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
   uint8_t fingerprint;
 } tree_lane;
+
+typedef struct tree_group {
+  size_t count;
+  tree_lane lane[KL_TREE_GROUP];
+  kl_tree_pointer pointer[KL_TREE_GROUP];
+  const uint8_t *page[KL_TREE_GROUP];
+} tree_group;
 
 /* The first row with this fingerprint; the number of rows where there is none. */
 static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
@@ -78,70 +85,83 @@ static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
   return count;
 }
 
-static kl_status tree_group_load(const kl_tree_source *source, tree_lane *lanes, size_t count, uint32_t level,
-                                 kl_error *err) {
-  if (source->prefetch != NULL) {
-    for (size_t i = 0; i < count; i++) source->prefetch(source->context, &lanes[i].pointer);
+static kl_status tree_group_load(const kl_tree_source *source, tree_group *group, uint32_t level, kl_error *err) {
+  size_t count = group->count;
+  if (source->load_many != NULL) {
+    kl_status status = source->load_many(source->context, group->pointer, count, group->page, err);
+    if (status != KL_OK) return status;
+  }
+  for (size_t i = 0; i < count && source->prefetch != NULL && source->load_many == NULL; i++) {
+    source->prefetch(source->context, &group->pointer[i]);
   }
   for (size_t i = 0; i < count; i++) {
-    kl_status status = tree_load(source, &lanes[i].pointer, level, &lanes[i].page, err);
-    if (status != KL_OK) return status;
-    tree_prefetch_lines(lanes[i].page, level == 0 ? 1 : TREE_HEAD_LINES);
+    if (source->load_many == NULL) {
+      kl_status status = source->load(source->context, &group->pointer[i], &group->page[i], err);
+      if (status != KL_OK) return status;
+    }
+    tree_prefetch_arrays(group->page[i]);
+  }
+  for (size_t i = 0; i < count; i++) { /* TREE-3: only now, as it reads the page */
+    uint32_t found = tree_page_level(group->page[i]);
+    if (found != level) return tree_level_wrong(&group->pointer[i], found, level, err);
   }
   return KL_OK;
 }
 
-static void tree_group_leaves(tree_lane *lanes, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    tree_lane *lane = &lanes[i];
+static void tree_group_leaves(tree_group *group) {
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    const uint8_t *page = group->page[i];
     lane->fingerprint = tree_fingerprint(lane->key);
-    lane->candidate = tree_leaf_candidate(lane->page, lane->fingerprint);
-    tree_keys keys = tree_leaf_keys(lane->page);
+    lane->candidate = tree_leaf_candidate(page, lane->fingerprint);
+    tree_keys keys = tree_leaf_keys(page);
     if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
   }
-  for (size_t i = 0; i < count; i++) {
-    tree_keys keys = tree_leaf_keys(lanes[i].page);
-    if (lanes[i].candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, lanes[i].candidate).data);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_keys keys = tree_leaf_keys(group->page[i]);
+    uint32_t candidate = group->lane[i].candidate;
+    if (candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, candidate).data);
   }
-  for (size_t i = 0; i < count; i++) {
-    if (lanes[i].candidate < tree_page_count(lanes[i].page)) {
-      (void)tree_leaf_find(lanes[i].page, lanes[i].key, lanes[i].fingerprint, lanes[i].value);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    if (lane->candidate < tree_page_count(group->page[i])) {
+      (void)tree_leaf_find(group->page[i], lane->key, lane->fingerprint, lane->value);
     }
   }
 }
 
-static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_lane *lanes, size_t count,
-                                kl_error *err) {
-  for (size_t i = 0; i < count; i++) lanes[i].page = root;
+static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_group *group, kl_error *err) {
+  for (size_t i = 0; i < group->count; i++) group->page[i] = root;
   for (uint32_t level = tree_page_level(root); level > 0; level--) {
-    for (size_t i = 0; i < count; i++) {
-      lanes[i].child = tree_inner_child_at(lanes[i].page, tree_inner_search(lanes[i].page, lanes[i].key));
-      __builtin_prefetch(lanes[i].child);
+    for (size_t i = 0; i < group->count; i++) {
+      tree_lane *lane = &group->lane[i];
+      lane->child = tree_inner_child_at(group->page[i], tree_inner_search(group->page[i], lane->key));
+      __builtin_prefetch(lane->child);
     }
-    for (size_t i = 0; i < count; i++) tree_pointer_decode(lanes[i].child, &lanes[i].pointer);
-    kl_status status = tree_group_load(source, lanes, count, level - 1, err);
+    for (size_t i = 0; i < group->count; i++) tree_pointer_decode(group->lane[i].child, &group->pointer[i]);
+    kl_status status = tree_group_load(source, group, level - 1, err);
     if (status != KL_OK) return status;
   }
-  tree_group_leaves(lanes, count);
+  tree_group_leaves(group);
   return KL_OK;
 }
 
 kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
                            size_t count, kl_tree_value *out_values, kl_error *err) {
-  tree_lane lanes[TREE_GROUP];
+  tree_group group;
   const uint8_t *page = NULL;
   if (count != 0) memset(out_values, 0, count * sizeof *out_values);
   if (count == 0 || kl_tree_pointer_is_null(root)) return KL_OK;
   kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
   for (size_t i = 0; i < count && status == KL_OK;) {
-    size_t n = 0;
-    for (; i < count && n < TREE_GROUP; i++) {
+    group.count = 0;
+    for (; i < count && group.count < KL_TREE_GROUP; i++) {
       if (keys[i].size > KL_TREE_KEY_MAX) continue;
-      lanes[n].key = keys[i];
-      lanes[n].value = &out_values[i];
-      n++;
+      group.lane[group.count].key = keys[i];
+      group.lane[group.count].value = &out_values[i];
+      group.count++;
     }
-    status = tree_group_get(source, page, lanes, n, err);
+    status = tree_group_get(source, page, &group, err);
   }
   return status;
 }

@@ -31,7 +31,8 @@ enum {
   KL_TREE_PAGE_MAX = 65536,
   KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
   KL_TREE_POINTER_SIZE = 24,
-  KL_TREE_EXTENT_SIZE = 40
+  KL_TREE_EXTENT_SIZE = 40,
+  KL_TREE_GROUP = 16 /* keys that kl_tree_get_many looks up side by side */
 };
 
 /* Where a page lies and what must be found there. All zero: there is none. */
@@ -64,6 +65,9 @@ typedef struct kl_tree_source {
   kl_status (*load)(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err);
   /* A load of `pointer` is near: begin to fetch what it will need. Never fails, never waits. May be NULL. */
   void (*prefetch)(void *context, const kl_tree_pointer *pointer);
+  /* As `load` for each of up to KL_TREE_GROUP pointers, with the misses side by side. NULL: `load` is called for each. */
+  kl_status (*load_many)(void *context, const kl_tree_pointer *pointers, size_t count, const uint8_t **out_pages,
+                         kl_error *err);
   /* Merges and walks, which take long, call this whenever they hold no page: the place to leave the epoch and enter it
    * again. May be NULL. */
   void (*pause)(void *context);

@@ -132,7 +132,8 @@ static inline kl_status tree_pages_free_extent(void *context, const kl_tree_exte
 static inline void tree_pages_init(tree_pages *pages) {
   memset(pages, 0, sizeof *pages);
   pages->version = 1;
-  pages->source = (kl_tree_source){tree_pages_load, tree_pages_prefetch, tree_pages_pause, pages};
+  pages->source = (kl_tree_source){
+      .load = tree_pages_load, .prefetch = tree_pages_prefetch, .pause = tree_pages_pause, .context = pages};
   pages->sink = (kl_tree_sink){tree_pages_write, tree_pages_write_extent, pages};
   pages->freed = (kl_tree_freed){tree_pages_free_page, tree_pages_free_extent, pages};
 }
