@@ -138,17 +138,42 @@ static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer
                    pointer->length, pointer->address);
 }
 
-void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer) {
-  kl_cache_prefetch(((pages_op *)context)->pages->cache, pointer->address / KL_CACHE_BLOCK);
+/* Pages that are in the cache all at once; the others one by one. */
+static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers, size_t count,
+                                 const uint8_t **out_pages, kl_error *err) {
+  pages_op *op = context;
+  uint64_t addresses[KL_TREE_GROUP];
+  const void *frames[KL_TREE_GROUP];
+  uint64_t unaligned = 0;
+  KL_ASSERT(count <= KL_TREE_GROUP);
+  for (size_t i = 0; i < count; i++) {
+    addresses[i] = pointers[i].address / KL_CACHE_BLOCK;
+    unaligned |= pointers[i].address % KL_CACHE_BLOCK;
+  }
+  bool all = unaligned == 0 && kl_cache_find_many(op->pages->cache, addresses, count, frames) == count;
+  for (size_t i = 0; i < count; i++) {
+    if (all) {
+      out_pages[i] = frames[i];
+      continue;
+    }
+    kl_status status = pages_load(context, &pointers[i], &out_pages[i], err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
 }
 
 void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
   pages_op *op = context;
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
-  const void *frame;
-  if (op->pages->cache == NULL || kl_cache_find_many(op->pages->cache, &address, 1, &frame) == 0) return;
-  /* The arrays at the page's start; what lies behind is read in order, which the CPU foresees. */
-  for (size_t line = 64; line < 512; line += 64) __builtin_prefetch((const uint8_t *)frame + line);
+  const void *frame = NULL;
+  if (op->pages->cache != NULL) {
+    (void)kl_cache_find_many(op->pages->cache, &address, 1, &frame);
+  } else {
+    const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
+    if (store != NULL) frame = kl_store_memory(store, pointer->address, pointer->length);
+  }
+  op->ahead = frame;
+  op->ahead_size = pointer->length;
 }
 
 /* -------- operations -------- */
@@ -162,11 +187,14 @@ void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
   op->source.context = op;
   op->source.pause = NULL;
   op->source.prefetch = NULL;
+  op->source.load_many = NULL;
+  op->ahead = NULL;
   if (pages->cache == NULL) {
     op->source.load = pages_load_memory;
     return;
   }
   op->source.load = pages_load;
+  op->source.load_many = pages_load_many;
   op->guard = kl_epoch_enter(pages->epoch);
 }
 

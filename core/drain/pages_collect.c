@@ -83,6 +83,7 @@ static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_lea
     kl_tree_value value;
     bool is_far = false;
     kl_tree_leaf_value(leaf, i, &value);
+    pages_prefetch_part(&collect->cursor->op, i, leaf->count);
     memcpy(collect->key + prefix, suffix.data, suffix.size);
     key = *out_key = kl_slice_make(collect->key, prefix + suffix.size);
     if (bounded && pages_collect_is_behind(collect, key)) {

@@ -114,6 +114,7 @@ static kl_status pages_cursor_read_leaf(pages_cursor *cursor, pages_buffer *buff
       cursor->placed = forward ? 1 : -1;
       return status;
     }
+    pages_prefetch_part(&cursor->op, i, leaf.count);
     if (i == end || buffer->high - buffer->low == cursor->ahead) break;
     i = forward ? i + 1 : i - 1;
   }
@@ -234,7 +235,7 @@ kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err
   }
   cursor->current ^= 1;
   cursor->run++;
-  if (cursor->ahead < PAGES_AHEAD_MOST) cursor->ahead *= 4;
+  cursor->ahead = cursor->ahead * 4 < PAGES_AHEAD_MOST ? cursor->ahead * 4 : PAGES_AHEAD_MOST;
   cursor->face.first = &buffer->rows[buffer->low];
   cursor->face.last = &buffer->rows[buffer->high - 1];
   cursor->face.row = forward ? cursor->face.first : cursor->face.last;

@@ -6,7 +6,7 @@
 #include "pages_private.h"
 
 enum {
-  PAGES_AHEAD_FIRST = 4, /* rows of the first refill; each has four times as many as the one before */
+  PAGES_AHEAD_FIRST = 12, /* rows of the first refill, as ten are a usual page of results; then four times as many */
   PAGES_AHEAD_MOST = 64,
   PAGES_ROOM_FIRST = 2 << 10, /* bytes of rows, likewise */
   PAGES_ROOM_MOST = 32 << 10, /* a single row may have more */

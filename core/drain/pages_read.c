@@ -109,7 +109,6 @@ static kl_status pages_many_row(pages_many *many, const kl_tree_value *value, bo
 /* Looks up and gives the next keys: at most `most`. */
 static kl_status pages_many_some(pages_many *many, size_t most, kl_error *err) {
   size_t first = many->done, n = many->count - first < most ? many->count - first : most;
-  many->op.source.prefetch = many->op.pages->cache != NULL ? pages_prefetch_entry : NULL;
   kl_status status = kl_tree_get_many(&many->op.source, many->root, many->keys + first, n, many->values, err);
   bool left = false;
   for (size_t i = 0; i < n && status == KL_OK && !left; i++) {
