@@ -55,6 +55,23 @@ kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so f
 kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
+typedef struct kl_db_compact_report {
+  uint64_t file_before, file_bytes; /* size of the file at the beginning, and now */
+  uint64_t used_bytes;              /* of it, by the newest checkpoint */
+  uint64_t moved_bytes;             /* all that was written to move */
+  uint64_t rounds;                  /* checkpoints that were made */
+} kl_db_compact_report;
+/* After each round. False: end here; calling again later goes on. */
+typedef bool (*kl_db_compact_progress)(void *context, const kl_db_compact_report *report);
+
+/* Drains, then moves what lies at the end of the file to free blocks further to the front, round by round, each a
+ * checkpoint, and cuts the file, until it is hardly longer than what is used, or no more can be gained: what old
+ * snapshots keep from being free is not waited for. It ends, also under writers that go on, when it has moved twice what
+ * is used. Others read and write meanwhile; drains come in between. A crash leaves what the last round left. `progress`
+ * and `out` may be NULL. Errors: those of a drain; KL_E_CORRUPT also for a damaged large value. */
+kl_status kl_db_compact(kl_db *db, kl_db_compact_progress progress, void *context, kl_db_compact_report *out,
+                        kl_error *err);
+
 typedef struct kl_db_stats {
   uint64_t commits, commits_read_only, rollbacks, conflicts,
       groups; /* groups: log batches; commits / groups = group size */

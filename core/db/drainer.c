@@ -28,10 +28,11 @@ void kl_db_drainer_destroy(kl_db *db) {
   kl_mutex_destroy(&drainer->draining);
 }
 
-/* Gives what the drain made to the transactions, and the log's old segments back. */
-static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
+  kl_status status = db->drainer.made_moved ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
+                                            : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
   if (status != KL_OK) return status;
+  db->drainer.made_moved = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   /* What fails here fails again, and is told, when the log is written next. */
@@ -39,8 +40,7 @@ static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   return KL_OK;
 }
 
-/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity. */
-static kl_status drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
   kl_allocator *allocator = db->os->allocator;
   size_t capacity = 64;
   for (;;) {
@@ -101,7 +101,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .base = frozen->roots};
   uint64_t *live = NULL;
   size_t capacity = 0;
-  status = drainer_live(db, &live, &input.live_count, &capacity, err);
+  status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;
   kl_drain_stats stats = {0};
@@ -112,7 +112,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
     db->drainer.made = NULL;
     return status;
   }
-  return drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+  return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
 /* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
@@ -131,8 +131,10 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_error error = {0};
   kl_txn_frozen frozen;
   kl_mutex_lock(&db->drainer.draining);
+  /* Relaxed: a hint. It was set before the lock was waited for, so that a compaction would let it go. */
+  atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
   kl_status status = KL_OK;
-  if (db->drainer.made != NULL) status = drainer_install(db, 0, &error);
+  if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
   if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
   bool drained = status == KL_OK && frozen.delta != NULL;
   if (drained) {
@@ -165,12 +167,22 @@ static bool drainer_wait(db_drainer *drainer, uint64_t pause_ns) {
   return stop;
 }
 
+bool kl_db_drainer_idle(kl_db *db, uint64_t ns) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  if (!drainer->stop && !drainer->wanted) (void)kl_cond_wait_ns(&drainer->changed, &drainer->mutex, ns);
+  bool idle = !drainer->stop && !drainer->wanted;
+  kl_mutex_unlock(&drainer->mutex);
+  return idle;
+}
+
 static void drainer_main(void *context) {
   kl_db *db = context;
   uint64_t pause_ns = 0;
   while (!drainer_wait(&db->drainer, pause_ns)) {
     if (kl_db_drain(db, false, NULL) == KL_OK) {
       pause_ns = 0;
+      kl_db_compact_idle(db);
     } else {
       pause_ns = pause_ns == 0 ? DRAINER_FIRST_PAUSE_NS : pause_ns * 2;
       if (pause_ns > DRAINER_LAST_PAUSE_NS) pause_ns = DRAINER_LAST_PAUSE_NS;
@@ -182,6 +194,7 @@ void kl_db_drain_wanted(void *context) {
   kl_db *db = context;
   db_drainer *drainer = &db->drainer;
   bool inline_drain = !db->os->has_threads;
+  atomic_store_explicit(&drainer->hurry, true, memory_order_relaxed);
   if (!inline_drain) {
     kl_mutex_lock(&drainer->mutex);
     drainer->wanted = true;
@@ -201,6 +214,7 @@ void kl_db_drainer_stop(kl_db *db) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
   drainer->stop = true;
+  atomic_store_explicit(&drainer->hurry, true, memory_order_relaxed);
   kl_cond_broadcast(&drainer->changed);
   kl_mutex_unlock(&drainer->mutex);
   kl_thread_join(drainer->thread);

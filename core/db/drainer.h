@@ -25,6 +25,8 @@ typedef struct kl_db kl_db;
 typedef struct db_drainer {
   kl_mutex draining; /* one drain at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
+  bool made_moved;   /* ... by a compaction: no delta goes with it */
+  _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
   kl_cond changed;
@@ -47,5 +49,21 @@ void kl_db_drainer_stop(kl_db *db);
 /* Drains now, on this thread. `last`: the log is not needed behind the checkpoint. KL_OK also when there was nothing to
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
+
+/* -------- for compact.c, under `draining` -------- */
+
+/* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
+ * in `made`. */
+kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err);
+/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity * sizeof(uint64_t). */
+kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err);
+/* Waits so long, or until a drain is wanted or the thread is to stop: then false. */
+bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
+
+/* -------- compact.c -------- */
+
+/* On the drainer's thread, after a drain: while nobody wants anything, moves some of what lies at the end of a file that
+ * is mostly free, a bounded amount at a time. */
+void kl_db_compact_idle(kl_db *db);
 
 #endif

@@ -9,13 +9,6 @@
 
 enum { DRAIN_CANCEL_EVERY = 1024 }; /* changes between two looks at `cancel` */
 
-/* What becomes of a keyspace's tree record. */
-typedef struct drain_root {
-  uint32_t keyspace;
-  bool gone;
-  kl_tree_record record;
-} drain_root;
-
 typedef struct drain_run {
   const kl_drain_input *input;
   kl_drain_stats stats;
@@ -23,8 +16,7 @@ typedef struct drain_run {
   kl_tree_pointer catalogue; /* of `base`, and at the end the new one */
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
-  drain_root *roots; /* that changed; ascending */
-  size_t root_count, root_capacity;
+  drain_root_list roots; /* that changed */
 } drain_run;
 
 /* -------- changes -------- */
@@ -43,18 +35,18 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->run = run;
   changes->taken = false;
   changes->count = 0;
-  changes->root = keyspace == 0 ? 0 : run->root_count;
+  changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
   kl_delta_cursor_first(&changes->cursor);
 }
 
-static void drain_changes_record(drain_changes *changes, kl_tree_change *out) {
-  const drain_root *root = &changes->run->roots[changes->root++];
+void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
+  kl_tree_record_key(root->keyspace, key);
   out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
-  out->key = kl_slice_make(changes->key, sizeof changes->key);
+  out->key = kl_slice_make(key, KL_TREE_RECORD_KEY);
   if (root->gone) return;
-  kl_tree_record_encode(&root->record, changes->value);
-  out->value = kl_slice_make(changes->value, sizeof changes->value);
+  kl_tree_record_encode(&root->record, value);
+  out->value = kl_slice_make(value, KL_TREE_RECORD_SIZE);
 }
 
 static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
@@ -66,12 +58,14 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
   }
   if (changes->taken) kl_delta_cursor_next(cursor);
   changes->taken = false;
-  if (changes->root < changes->run->root_count) {
-    kl_tree_record_key(changes->run->roots[changes->root].keyspace, changes->key);
+  if (changes->root < changes->run->roots.count) {
+    const drain_root *root = &changes->run->roots.items[changes->root];
+    kl_tree_record_key(root->keyspace, changes->key);
     int order = cursor->valid ? kl_slice_compare(cursor->key, kl_slice_make(changes->key, sizeof changes->key)) : 1;
     if (order == 0) return KL_BROKEN(err, "DRAIN-8: a transaction wrote a tree record");
     if (order > 0) {
-      drain_changes_record(changes, out);
+      kl_drain_record(root, changes->key, changes->value, out);
+      changes->root++;
       return KL_OK;
     }
   }
@@ -85,7 +79,7 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
-static bool drain_same_root(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b) {
   return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
 }
 
@@ -161,16 +155,20 @@ static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_erro
 
 /* -------- keyspaces -------- */
 
-static kl_status drain_add_root(drain_run *run, const drain_root *root, kl_error *err) {
-  if (run->root_count == run->root_capacity) {
-    size_t capacity = run->root_capacity == 0 ? 16 : 2 * run->root_capacity, unit = sizeof(drain_root);
-    drain_root *roots = kl_realloc(run->input->allocator, run->roots, run->root_capacity * unit, capacity * unit);
-    if (roots == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
-    run->roots = roots;
-    run->root_capacity = capacity;
+kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err) {
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity, unit = sizeof(drain_root);
+    drain_root *items = kl_realloc(allocator, list->items, list->capacity * unit, capacity * unit);
+    if (items == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
+    list->items = items;
+    list->capacity = capacity;
   }
-  run->roots[run->root_count++] = *root;
+  list->items[list->count++] = *root;
   return KL_OK;
+}
+
+void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator) {
+  if (list->items != NULL) kl_free(allocator, list->items, list->capacity * sizeof *list->items);
 }
 
 static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
@@ -195,9 +193,9 @@ static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped,
     run->stats.keyspaces++;
     status = drain_merge(run, keyspace, &root.record.root, &root.record.rows, err);
   }
-  if (status != KL_OK || drain_same_root(&root.record.root, &old)) return status;
+  if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
   root.gone = kl_tree_pointer_is_null(&root.record.root);
-  return drain_add_root(run, &root, err);
+  return kl_drain_add_root(&run->roots, run->input->allocator, &root, err);
 }
 
 /* The next drop marker in the delta, from the cursor's row on. */
@@ -250,7 +248,16 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 
 /* -------- the run -------- */
 
-/* Between begin and publish. The roots are made before the checkpoint is published: afterwards nothing may fail. */
+kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
+                              const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
+  kl_status status = kl_roots_open(input->pages, catalogue, birth, input->ts, out_roots, err);
+  for (size_t i = 0; i < list->count && status == KL_OK; i++) {
+    kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
+  }
+  return status;
+}
+
+/* Between begin and publish. */
 static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
   const kl_drain_input *input = run->input;
   uint64_t rows;
@@ -262,16 +269,10 @@ static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  status = kl_roots_open(input->pages, &run->catalogue, run->io.birth, input->ts, out_roots, err);
-  for (size_t i = 0; i < run->root_count && status == KL_OK; i++) {
-    kl_roots_remember(*out_roots, run->roots[i].keyspace, &run->roots[i].record.root);
-  }
-  return status;
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
 }
 
-static kl_status drain_publish(drain_run *run, kl_roots *roots, kl_error *err) {
-  const kl_drain_input *input = run->input;
-  const kl_tree_pointer *root = &run->catalogue;
+kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *root, kl_roots *roots, kl_error *err) {
   kl_checkpoint checkpoint = {.ts = input->ts,
                               .log_lsn = input->log_lsn,
                               .known_durable = input->known_durable,
@@ -295,14 +296,14 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (status == KL_OK) {
     status = drain_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = drain_publish(&run, roots, err); /* which ends the progress, whatever comes of it */
+      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress, whatever comes of it */
     } else {
       kl_store_abort(input->store);
     }
   }
   kl_drain_io_close(&run.io);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
-  if (run.roots != NULL) kl_free(input->allocator, run.roots, run.root_capacity * sizeof *run.roots);
+  kl_drain_free_roots(&run.roots, input->allocator);
   if (status != KL_OK) {
     kl_roots_unref(roots);
     return status;

@@ -52,4 +52,32 @@ typedef struct kl_drain_stats {
  * KL_E_CLOSED. After any of them no checkpoint is in progress and `base` is what it was. */
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
+/* -------- compaction -------- */
+
+enum { KL_COMPACT_YIELD = 16 << 20 };
+
+typedef struct kl_compact_limits {
+  uint64_t max_bytes; /* after so many bytes placed nothing more is moved; 0: no bound */
+  bool extents;       /* large values, too: reads every leaf. Without, only pages move */
+  /* NULL, or: when it becomes true and this round has placed KL_COMPACT_YIELD bytes, or read sixteen times as many,
+   * nothing more is moved; what has moved is published. */
+  const _Atomic bool *yield;
+} kl_compact_limits;
+
+typedef struct kl_compact_stats {
+  uint64_t boundary;     /* bytes of the file that would do: what ended behind was to move */
+  uint64_t pages, bytes; /* pages and extents that were placed anew, and their bytes in whole blocks */
+  uint64_t extents;      /* of them */
+  bool complete;         /* nothing was left where it was for want of time, of max_bytes or of free blocks */
+} kl_compact_stats;
+
+/* Moves pages, extents and parts of the space map that lie behind a boundary to free blocks before it, and publishes a
+ * checkpoint with the same rows: the same timestamp, and the same place in the log. `input`: as for a drain, but
+ * `delta` is NULL, and ts, log_lsn, known_durable and log_needed are those of the newest checkpoint, which is `base`'s.
+ * The boundary follows from what is used and what is in limbo (kl_store_compact), so that what snapshots hold is not
+ * waited for. The blocks that become free are cut off, or used, after the next checkpoint: one round more, which finds
+ * nothing to move, still makes the file shorter. Errors and the state after one of them: as kl_drain_run. */
+kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
+                           kl_compact_stats *out_stats, kl_error *err);
+
 #endif

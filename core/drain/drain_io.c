@@ -44,10 +44,6 @@ static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *poi
   return frame;
 }
 
-static bool drain_pointer_equal(const kl_tree_pointer *a, const kl_tree_pointer *b) {
-  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
-}
-
 static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) {
   return pointer->birth == io->birth && pointer->address >= io->buffer_at &&
          pointer->address - io->buffer_at + pointer->length <= io->buffer_used;
@@ -85,7 +81,7 @@ static kl_status drain_load(void *context, const kl_tree_pointer *pointer, const
     if (*out_page != NULL) return KL_OK;
   }
   for (uint32_t i = 0; i < DRAIN_RING; i++) {
-    if (!drain_pointer_equal(&io->ring_of[i], pointer)) continue;
+    if (!kl_drain_same_pointer(&io->ring_of[i], pointer)) continue;
     *out_page = io->ring + (size_t)i * io->pages->page_size;
     return KL_OK;
   }
@@ -103,15 +99,20 @@ kl_status kl_drain_io_flush(drain_io *io, kl_error *err) {
   return status;
 }
 
+/* DRAIN-5. */
+static void drain_placed(drain_io *io, uint64_t address, uint64_t bytes) {
+  io->stats->bytes_written += drain_blocks(bytes);
+  if (address + drain_blocks(bytes) > io->boundary) io->full = true;
+  if (io->pages->cache == NULL) return;
+  uint64_t block = address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  kl_cache_drop(io->pages->cache, keys, 2);
+}
+
 static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
   kl_status status = kl_drain_check_cancel(io->cancel, err);
   if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
-  if (status != KL_OK) return status;
-  io->stats->bytes_written += drain_blocks(bytes);
-  if (io->pages->cache == NULL) return KL_OK;
-  uint64_t block = *out_address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
-  kl_cache_drop(io->pages->cache, keys, 2);
-  return KL_OK;
+  if (status == KL_OK) drain_placed(io, *out_address, bytes);
+  return status;
 }
 
 /* Collects bytes that fit the buffer. */
@@ -192,6 +193,53 @@ static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_exten
   return KL_OK;
 }
 
+/* Copies a value through the write buffer, which is empty. */
+static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
+  uint32_t crc = 0;
+  kl_status status = KL_OK;
+  for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
+    uint64_t left = extent->stored - at;
+    size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
+    status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
+    if (status != KL_OK) break;
+    crc = kl_crc32c(crc, io->buffer, n);
+    memset(io->buffer + n, 0, whole - n);
+    kl_slice part = kl_slice_make(io->buffer, whole);
+    status = kl_store_write(io->store, to + at, &part, 1, err);
+    if (status == KL_OK) status = kl_drain_check_cancel(io->cancel, err);
+    io->stats->writes++;
+    at += n;
+  }
+  if (status != KL_OK || crc == extent->checksum) return status;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "database '%s': the value of %" PRIu64 " bytes at %" PRIu64
+                 " is damaged, its checksum is another; it cannot be moved, copy out what is sound",
+                 kl_store_path(io->store), extent->length, extent->address);
+}
+
+kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                           kl_error *err) {
+  uint64_t address = 0;
+  *out_moved = false;
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status == KL_OK) {
+    status = kl_store_allocate_before(io->store, extent->stored, extent->address, &address, err);
+    if (status == KL_E_NOT_FOUND) return KL_OK; /* it stays; a smaller one may still find room */
+  }
+  if (status != KL_OK) return status;
+  bool was_full = io->full;
+  drain_placed(io, address, extent->stored);
+  io->full = was_full; /* nearer to the front is better than nothing */
+  status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = drain_copy_bytes(io, extent, address, err);
+  if (status != KL_OK) return status;
+  *out = *extent;
+  out->address = address;
+  out->birth = io->birth;
+  *out_moved = true;
+  return KL_OK;
+}
+
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
   drain_io *io = context;
   return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
@@ -211,6 +259,7 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->allocator = input->allocator;
   io->cancel = input->cancel;
   io->stats = stats;
+  io->boundary = UINT64_MAX;
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
   io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
   io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};

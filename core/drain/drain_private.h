@@ -1,6 +1,7 @@
 /* core/drain/drain_private.h: what the files of a drain share.
  *
  *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
  *   drain_io.c    pages in and out: source, sink and freed of core/tree
  *   roots.c       the roots of a checkpoint */
 #ifndef KL_DRAIN_DRAIN_PRIVATE_H
@@ -8,6 +9,7 @@
 
 #include "drain.h"
 #include "pages_private.h"
+#include "tree_record.h"
 
 enum {
   DRAIN_BUFFER = 512 << 10,         /* bytes that are written at once, when they lie one behind the other */
@@ -39,7 +41,23 @@ typedef struct drain_io {
   uint8_t *ring;
   kl_tree_pointer ring_of[DRAIN_RING];
   uint32_t ring_next;
+  /* Of a compaction. */
+  uint64_t boundary; /* what ends behind it is to move */
+  bool full;         /* something did not find room before it: nothing more moves */
 } drain_io;
+
+/* What becomes of a keyspace's tree record. */
+typedef struct drain_root {
+  uint32_t keyspace;
+  bool gone;
+  kl_tree_record record;
+} drain_root;
+
+/* The roots that a run changes, ascending by keyspace. */
+typedef struct drain_root_list {
+  drain_root *items;
+  size_t count, capacity;
+} drain_root_list;
 
 /* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
 kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
@@ -48,6 +66,24 @@ void kl_drain_io_close(drain_io *io);
 kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
+
+/* Moves a value to a place before the one that it has. *out_moved false: there is none. KL_E_CORRUPT: it is damaged. */
+kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                           kl_error *err);
+
+/* -------- drain.c -------- */
+
+kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err);
+void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
+/* The change that a root makes in the catalogue; `key` and `value` have room for it. */
+void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
+/* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
+kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
+                              const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+/* Ends the progress, whatever comes of it. */
+kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *catalogue, kl_roots *roots,
+                           kl_error *err);
+bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
 
 /* -------- roots.c -------- */
 

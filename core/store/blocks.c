@@ -90,7 +90,12 @@ static uint64_t store_blocks_needed(const kl_store *store, uint64_t bytes) {
 
 void store_blocks_shrink(kl_store *store) {
   uint64_t needed = store_blocks_needed(store, store->space.frontier * KL_BLOCK_SIZE), step = store_blocks_step(needed);
-  if (store->file_bytes <= needed || store->file_bytes - needed <= 2 * step) return;
+  if (store->file_bytes <= needed) return;
+  if (store->space.compacting) {
+    step = 0; /* whoever compacts wants the space, not room to grow */
+  } else if (store->file_bytes - needed <= 2 * step) {
+    return;
+  }
   if (store->memory.base != NULL) {
     store_memory_shrink(store, needed + step);
     return;

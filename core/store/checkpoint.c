@@ -84,8 +84,31 @@ kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_addre
   if (status != KL_OK) return status;
   if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
   uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), &block, err);
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
+                                   kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0;
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
+  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  uint64_t block = 0, end = 0;
+  status = store_space_compact(&store->space, &end, err);
+  /* One block more and one less: the map, which describes itself, gets a new root in any case. */
+  if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
+  if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
+  if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
 

@@ -109,6 +109,16 @@ void store_limbo_undo(store_limbo *limbo, uint64_t death) {
   limbo->count = kept;
 }
 
+uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block) {
+  uint64_t before = 0;
+  for (size_t i = 0; i < limbo->count; i++) {
+    const store_limbo_entry *entry = &limbo->entries[i];
+    if (entry->block >= block) continue;
+    before += entry->blocks < block - entry->block ? entry->blocks : block - entry->block;
+  }
+  return before;
+}
+
 uint64_t store_limbo_end(const store_limbo *limbo) {
   uint64_t end = 0;
   for (size_t i = 0; i < limbo->count; i++) {

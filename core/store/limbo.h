@@ -40,6 +40,7 @@ void store_limbo_settle(store_limbo *limbo, const uint64_t *durable, size_t dura
                         void (*gone)(void *context, uint64_t block, uint64_t blocks), void *context);
 /* The checkpoint `death` did not happen: forgets what died in it. */
 void store_limbo_undo(store_limbo *limbo, uint64_t death);
-uint64_t store_limbo_end(const store_limbo *limbo); /* first block behind all entries */
+uint64_t store_limbo_end(const store_limbo *limbo);                    /* first block behind all entries */
+uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block); /* blocks of entries that lie before it */
 
 #endif

@@ -10,6 +10,9 @@
 enum {
   STORE_SPACE_THRESHOLD_MOST = 16, /* single blocks: a quarter of a word of the bitmap is good enough ... */
   STORE_SPACE_THRESHOLD_LEAST = 4, /* ... and below a sixteenth, a longer file is better than scattered writes */
+  STORE_SPACE_SPARE = 32,          /* compaction: a thirty-second more than is used, ... */
+  STORE_SPACE_SPARE_LEAST = 16,    /* ... and so many blocks: paths are written anew before the old ones are free */
+  STORE_SPACE_ROUNDS = 16,         /* of making room for limbo; then all of it gets room */
   STORE_SPACE_CHUNKS_KEPT = 1024   /* chunks that stay in memory between checkpoints: 12 MiB, 127 GiB of file */
 };
 
@@ -70,6 +73,27 @@ void store_space_start(store_space *space) {
   space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
   memset(space->run_rove, 0, sizeof space->run_rove);
   space->first_frontier = space->frontier;
+  space->compacting = false;
+}
+
+/* What is in limbo cannot move, so room is needed beside it; where the room ends depends on how much of that lies
+ * before the end. */
+static uint64_t store_space_compact_end(const store_space *space) {
+  uint64_t wanted = space->root.used + space->root.used / STORE_SPACE_SPARE + STORE_SPACE_SPARE_LEAST, end = wanted;
+  for (int i = 0; i < STORE_SPACE_ROUNDS; i++) {
+    uint64_t next = wanted + store_limbo_before(&space->limbo, end);
+    if (next == end) return end;
+    end = next;
+  }
+  return wanted + space->limbo.blocks;
+}
+
+kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err) {
+  space->compacting = true;
+  space->threshold = 1;
+  space->rove = 0;
+  *out_end = store_space_compact_end(space);
+  return kl_store_is_memory(space->store) ? KL_OK : store_space_touch_behind(space, *out_end, err);
 }
 
 /* -------- bits -------- */
@@ -248,7 +272,8 @@ static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint6
   return KL_OK;
 }
 
-static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block,
+                                  kl_error *err) {
   kl_status status;
   if (blocks == 1) {
     status = store_space_find_one(space, out_block, err);
@@ -259,7 +284,12 @@ static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t 
     status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
                                       : store_space_find_chunks(space, blocks, rove, out_block, err);
   }
-  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  if (status != KL_OK) return status;
+  if (end != STORE_SPACE_NONE && (*out_block == STORE_SPACE_NONE || *out_block >= end || blocks > end - *out_block)) {
+    if (blocks == 1 && *out_block != STORE_SPACE_NONE) space->rove = *out_block; /* it is still to be had */
+    return KL_E_NOT_FOUND;
+  }
+  if (*out_block != STORE_SPACE_NONE) return KL_OK;
   return store_space_find_end(space, blocks, out_block, err);
 }
 
@@ -277,13 +307,14 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
   return KL_OK;
 }
 
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
+                               kl_error *err) {
   uint64_t block = 0;
   if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
     return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
                    kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
   }
-  kl_status status = store_space_find(space, blocks, &block, err);
+  kl_status status = store_space_find(space, blocks, limit, &block, err);
   uint64_t end = block + blocks;
   if (status == KL_OK && end > space->frontier) {
     status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);

@@ -46,6 +46,8 @@ typedef struct store_space_chunk {
   uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
 } store_space_chunk;
 
+#define STORE_SPACE_NONE UINT64_MAX /* no block, no chunk */
+
 enum { STORE_SPACE_RUN_CLASSES = 52 /* 2^50 blocks are the most */ };
 
 typedef struct store_space {
@@ -69,6 +71,7 @@ typedef struct store_space {
   store_map_bounds older_bounds;
 
   /* Where to look for free blocks; anew for each checkpoint. */
+  bool compacting;                            /* the first ones that are free, however scattered */
   uint64_t rove;                              /* single blocks: the next one to look at */
   uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
   uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
@@ -81,8 +84,12 @@ void store_space_close(store_space *space);
 
 /* Begins to search anew; and remembers where to go back to. */
 void store_space_start(store_space *space);
-/* A run of blocks that are not busy. Grows the file when it must. */
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are used
+ * have room before it, beside those in limbo there. What of the map lies behind it will move. */
+kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
+/* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
+ * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block, kl_error *err);
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
@@ -105,8 +112,6 @@ uint64_t store_space_memory(const store_space *space);
 
 /* -------- space_tree.c: the nodes in memory -------- */
 
-#define STORE_SPACE_NONE UINT64_MAX
-
 static inline store_space_child *store_space_child_of(store_space *space, const store_space_node *node) {
   return node->parent == NULL ? &space->root : &((store_space_index *)node->parent)->child[node->slot];
 }
@@ -117,6 +122,8 @@ store_space_chunk *store_space_loaded(const store_space *space, uint64_t number)
 kl_status store_space_next_chunk(store_space *space, uint64_t number, uint64_t need, uint64_t *out, kl_error *err);
 /* The last block that is used, for there is always one: the superblocks are. */
 kl_status store_space_last_used(store_space *space, uint64_t *out_block, kl_error *err);
+/* The checkpoint in progress writes each node anew that lies at or behind `end_block`. */
+kl_status store_space_touch_behind(store_space *space, uint64_t end_block, kl_error *err);
 kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *err);       /* more levels, if need be */
 kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err); /* it and its path: dirty */
 /* Adds to the counts of a chunk and of all above it; numbers below zero as their complement. */

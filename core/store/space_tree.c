@@ -274,6 +274,29 @@ void store_space_account(store_space *space, const store_space_chunk *chunk, uin
   }
 }
 
+kl_status store_space_touch_behind(store_space *space, uint64_t end_block, kl_error *err) {
+  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
+    const store_space_child *child = &space->root;
+    uint32_t level = space->level;
+    /* Down to the first node that lies behind and is not to be written yet. */
+    while (child->stored.address < end_block * KL_BLOCK_SIZE || (child->node != NULL && child->node->dirty)) {
+      if (level == 0) break;
+      store_space_node *node = child->node;
+      kl_status status = node == NULL ? store_space_descend(space, level, number, &node, err) : KL_OK;
+      if (status != KL_OK) return status;
+      level--;
+      child = &((store_space_index *)node)->child[number / store_map_span(level) % STORE_MAP_FANOUT];
+    }
+    bool behind = child->stored.address >= end_block * KL_BLOCK_SIZE;
+    if (!behind || (child->node != NULL && child->node->dirty)) continue;
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, number, &chunk, err);
+    if (status == KL_OK) status = store_space_touch(space, chunk, err); /* and with it all above it */
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
 /* -------- forgetting -------- */
 
 void store_space_forget_chunks(store_space *space, size_t keep) {

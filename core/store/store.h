@@ -126,6 +126,16 @@ uint64_t kl_store_birth(const kl_store *store);
  * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
  * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* For a checkpoint that is to move data towards the front of the file: after begin, before anything is allocated.
+ * Until it ends, the first free blocks are handed out, however scattered; at its end the file is cut to what is needed.
+ * *out_end: whatever the newest checkpoint uses has room before it, with about a thirty-second to spare and beside the
+ * blocks there that are in limbo; blocks of the space map behind it move by themselves. A checkpoint that does nothing
+ * else has other roots all the same: what the one before the last needed for a fall-back is free after it (STORE-13).
+ * Errors as of kl_store_allocate; abort then. */
+kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err);
+/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such run,
+ * and nothing has changed; the file never grows. */
+kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address, kl_error *err);
 /* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
  */
 kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);

@@ -131,6 +131,67 @@ static kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err
   return tree_merge_advance(merge, err);
 }
 
+/* -------- moving -------- */
+
+static bool tree_merge_moves_extent(const tree_merge *merge, const kl_tree_value *value, kl_tree_extent *out_extent) {
+  const kl_tree_move *move = merge->options->move;
+  if (move == NULL || move->extent == NULL || !value->is_extent) return false;
+  kl_tree_value_extent(value, out_extent);
+  return move->extent(move->context, out_extent);
+}
+
+/* Whether a page, or anything below it, shall not stay where it is. Reads into the frames of `level` and below, which
+ * nobody is using. The recursion goes down one level at a time. */
+static kl_status tree_merge_moves(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, bool *out_moves,
+                                  kl_error *err) {
+  const kl_tree_move *move = merge->options->move;
+  const uint8_t *page = NULL;
+  kl_tree_extent extent;
+  *out_moves = false;
+  if (move == NULL || (move->over != NULL && move->over(move->context))) return KL_OK;
+  *out_moves = move->page(move->context, pointer);
+  if (*out_moves || (level == 0 && move->extent == NULL)) return KL_OK;
+  kl_status status = tree_frames_load(&merge->frames, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  if (level == 0) {
+    tree_keys keys = tree_leaf_keys(page);
+    for (uint32_t i = 0; i < keys.count && !*out_moves; i++) {
+      kl_tree_value value;
+      tree_leaf_value(&keys, i, &value);
+      *out_moves = tree_merge_moves_extent(merge, &value, &extent);
+    }
+    return KL_OK;
+  }
+  for (uint32_t i = 0; i < tree_page_count(page) && status == KL_OK && !*out_moves; i++) {
+    kl_tree_pointer child;
+    tree_inner_child(page, i, &child);
+    status = tree_merge_moves(merge, &child, level - 1, out_moves, err);
+  }
+  return status;
+}
+
+/* Adds a row of the old tree that stays, with its extent moved where that is wanted. */
+static kl_status tree_merge_row(tree_merge *merge, kl_slice low, kl_slice key, const kl_tree_value *value,
+                                kl_error *err) {
+  const kl_tree_move *move = merge->options->move;
+  uint8_t reference[KL_TREE_EXTENT_SIZE];
+  kl_tree_extent extent, copy;
+  kl_slice bytes = value->bytes;
+  if (tree_merge_moves_extent(merge, value, &extent)) {
+    bool moved = false;
+    kl_status status = move->copy(move->context, &extent, &copy, &moved, err);
+    if (status == KL_OK && moved) {
+      merge->stats.extents_written++;
+      tree_extent_encode(&copy, reference);
+      bytes = kl_slice_make(reference, sizeof reference);
+      status = tree_merge_free_value(merge, value, err);
+    }
+    if (status != KL_OK) return status;
+  }
+  return tree_builder_row(&merge->builder, low, key, bytes, value->is_extent, err);
+}
+
 /* Rows of a leaf and the changes in its range, in one order. */
 static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range, kl_error *err) {
   tree_keys keys = tree_leaf_keys(page);
@@ -151,7 +212,7 @@ static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const t
       status = tree_merge_free_value(merge, &value, err);
       if (status == KL_OK) status = tree_merge_apply(merge, range->low, err);
     } else {
-      status = tree_builder_row(&merge->builder, range->low, key, value.bytes, value.is_extent, err);
+      status = tree_merge_row(merge, range->low, key, &value, err);
     }
   }
   while (status == KL_OK && tree_merge_change_within(merge, range)) status = tree_merge_apply(merge, range->low, err);
@@ -165,12 +226,15 @@ static kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_lo
   return tree_keys_copy(&keys, i - 1, out);
 }
 
-/* A subtree without changes: taken whole, or as much of it as the builder takes. */
+/* A subtree without changes: taken whole, or as much of it as the builder takes and as is to stay where it is. */
 static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
                                  uint64_t rows, kl_error *err) {
-  bool taken = false;
+  bool taken = false, moves = false;
   const uint8_t *page = NULL;
-  kl_status status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
+  if (status == KL_OK && !moves) {
+    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  }
   if (status != KL_OK || taken) return status;
   status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
@@ -180,7 +244,7 @@ static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *point
       kl_tree_value value;
       tree_leaf_value(&keys, i, &value);
       kl_slice key = tree_keys_copy(&keys, i, merge->key);
-      status = tree_builder_row(&merge->builder, low, key, value.bytes, value.is_extent, err);
+      status = tree_merge_row(merge, low, key, &value, err);
     }
     return status;
   }
@@ -272,8 +336,14 @@ static kl_status tree_merge_run(tree_merge *merge, kl_tree_pointer *out_root, kl
   kl_status status = tree_merge_advance(merge, err);
   if (status != KL_OK) return status;
   if (!merge->has_change) {
-    *out_root = merge->root;
-    return KL_OK;
+    bool moves = false;
+    if (!kl_tree_pointer_is_null(&merge->root)) {
+      status = tree_merge_moves(merge, &merge->root, TREE_LEVEL_ANY, &moves, err);
+    }
+    if (status != KL_OK || !moves) {
+      *out_root = merge->root;
+      return status;
+    }
   }
   if (!kl_tree_pointer_is_null(&merge->root)) {
     status = tree_merge_page(merge, &merge->root, TREE_LEVEL_ANY, &all, err);

@@ -217,6 +217,23 @@ typedef struct kl_tree_changes {
   void *context;
 } kl_tree_changes;
 
+/* Moving what changes nothing: what a merge would keep where it is can be placed anew instead, so that it comes to lie
+ * elsewhere. Neighbours that move are packed together. Inner pages are read to find what hangs below them, and with
+ * `extent` leaves, too; each some times over, at most once for each level. `page` and `extent` may be asked more than
+ * once about the same thing, and may answer otherwise then: the tree is right all the same. */
+typedef struct kl_tree_move {
+  /* This page shall not stay where it is. */
+  bool (*page)(void *context, const kl_tree_pointer *pointer);
+  /* The same for an extent. NULL: extents stay, and leaves that stay are not read. */
+  bool (*extent)(void *context, const kl_tree_extent *extent);
+  /* Copies an extent for which `extent` was true; *out_moved false: it stays after all. */
+  kl_status (*copy)(void *context, const kl_tree_extent *extent, kl_tree_extent *out_extent, bool *out_moved,
+                    kl_error *err);
+  /* NULL, or: true from some time on: nothing moves any more, and nothing is read to find what could. */
+  bool (*over)(void *context);
+  void *context;
+} kl_tree_move;
+
 typedef struct kl_tree_merge_options {
   kl_allocator *allocator;
   uint32_t page_size;           /* KL_TREE_PAGE_MIN ... KL_TREE_PAGE_MAX, a power of two; one size for all of a tree */
@@ -224,6 +241,7 @@ typedef struct kl_tree_merge_options {
   const kl_tree_source *source; /* of the old tree, and of what the sink placed; not needed for kl_tree_build */
   const kl_tree_sink *sink;
   const kl_tree_freed *freed; /* may be NULL */
+  const kl_tree_move *move;   /* NULL: what does not change stays where it is */
 } kl_tree_merge_options;
 
 typedef struct kl_tree_merge_stats {
@@ -235,7 +253,8 @@ typedef struct kl_tree_merge_stats {
 } kl_tree_merge_stats;
 
 /* Old tree + changes -> new tree. Rewrites the paths to what changes, and neighbours of pages that would be left less
- * than a third full. The old tree stays as it is. No effective change: *out_root is `root`, and nothing was written.
+ * than a third full. The old tree stays as it is. No effective change, and nothing to move: *out_root is `root`, and
+ * nothing was written.
  * Memory: for each level a copy of a page and the rows of about two pages, whatever the size of the trees or of the
  * run. `out_stats` may be NULL. On failure *out_root is untouched. KL_E_INVALID (options, or changes out of order),
  * KL_E_KEY_SIZE, KL_E_VALUE_SIZE (see kl_tree_sink), KL_E_NO_MEMORY, KL_E_CORRUPT, KL_E_LIMIT (too many levels), and

@@ -165,6 +165,21 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
   return KL_OK;
 }
 
+kl_roots *kl_txn_manager_roots(kl_txn_manager *manager) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_roots *roots = kl_layers_current(&manager->layers)->roots;
+  kl_roots_ref(roots);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return roots;
+}
+
+kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_set_roots(&manager->layers, roots, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return status;
+}
+
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity) {
   kl_mutex_lock(&manager->pipeline.turn);
   size_t count = kl_layers_live_roots(&manager->layers, out, capacity);

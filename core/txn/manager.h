@@ -77,6 +77,12 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
 /* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
  * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* The trees of the newest checkpoint that was installed; one reference for the caller. */
+kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
+/* `roots` hold the same rows at the same timestamp as those that kl_txn_manager_roots gives, elsewhere in the file: what
+ * begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
+ * before; try again. */
+kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
