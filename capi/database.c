@@ -106,6 +106,18 @@ keel_status keel_make_checkpoint(keel_db db, keel_error *err) {
   return capi_report(status, &detail, err);
 }
 
+keel_status keel_compact(keel_db db, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    const capi_db *object = capi_slot_object(slot);
+    status = kl_db_compact(object->engine, NULL, NULL, NULL, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
 keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, keel_error *err) {
   kl_error detail;
   capi_slot *slot;

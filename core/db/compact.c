@@ -91,7 +91,7 @@ static kl_status db_compact_rounds(kl_db *db, db_compact_progress *progress, kl_
     if (status == KL_OK) status = db_compact_round(db, &limits, progress, err);
     if (status != KL_OK) return status;
     if (!progress->paid) {
-      progress->tries++;
+      progress->tries += report->rounds > 1; /* in the first one, what was just deleted is in limbo */
     } else if (progress->tries == 2) {
       progress->tries = 0;
     }

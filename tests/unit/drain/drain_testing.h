@@ -249,6 +249,36 @@ static inline void drain_db_drain(drain_db *db, kl_drain_stats *stats) {
   drain_db_adopt(db, roots);
 }
 
+/* One round. */
+static inline kl_status drain_db_try_compact(drain_db *db, const kl_compact_limits *limits, kl_roots **out,
+                                             kl_compact_stats *stats, kl_error *err) {
+  uint64_t live[DRAIN_LIVE + 1];
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  kl_drain_input input = {.pages = db->pages,
+                          .store = db->store,
+                          .allocator = db->allocator,
+                          .ts = checkpoint.ts,
+                          .log_lsn = checkpoint.log_lsn,
+                          .known_durable = checkpoint.known_durable,
+                          .log_needed = checkpoint.log_needed,
+                          .base = db->roots,
+                          .live = live,
+                          .live_count = db->kept_count + 1};
+  for (size_t i = 0; i < db->kept_count; i++) live[i] = kl_roots_sequence(db->kept[i].roots);
+  live[db->kept_count] = kl_roots_sequence(db->roots);
+  return kl_drain_compact(&input, limits, out, stats, err);
+}
+
+static inline void drain_db_compact(drain_db *db, const kl_compact_limits *limits, kl_compact_stats *stats) {
+  kl_roots *roots = NULL;
+  uint64_t ts = kl_roots_ts(db->roots);
+  DRAIN_MUST(drain_db_try_compact(db, limits, &roots, stats, &must));
+  assert_int_equal(kl_roots_ts(roots), ts);
+  kl_roots_unref(db->roots);
+  db->roots = roots;
+}
+
 static inline void drain_db_keep(drain_db *db) {
   if (db->kept_count == DRAIN_LIVE) return;
   drain_kept *kept = &db->kept[db->kept_count++];
@@ -289,6 +319,28 @@ static inline void check_cursor(kl_pages_cursor *cursor, const model_row *row) {
   assert_int_equal(cursor->value.size, row->value_size);
   DRAIN_MUST(kl_pages_cursor_value(cursor, &value, &must));
   check_value(row, value);
+}
+
+/* All rows of all keyspaces, by point and by scan. */
+static inline void check_all(kl_roots *roots, const model *m) {
+  kl_held held = {0};
+  for (uint32_t space = 1; space <= DRAIN_SPACES; space++) {
+    kl_tree_pointer root;
+    kl_pages_cursor *cursor = NULL;
+    DRAIN_MUST(kl_roots_find(roots, space, &root, &must));
+    DRAIN_MUST(kl_pages_cursor_new(kl_roots_pages(roots), &root, &cursor, &must));
+    kl_status status = kl_pages_cursor_first(cursor, NULL);
+    for (size_t i = 0; i < m->space[space].count; i++, status = kl_pages_cursor_next(cursor, NULL)) {
+      const model_row *row = &m->space[space].rows[i];
+      assert_int_equal(status, KL_OK);
+      check_cursor(cursor, row);
+      DRAIN_MUST(kl_pages_get(kl_roots_pages(roots), &root, model_key(row), &held, &must));
+      check_value(row, held.value);
+    }
+    assert_int_equal(status, KL_E_NOT_FOUND);
+    kl_pages_cursor_free(cursor);
+  }
+  kl_held_destroy(&held);
 }
 
 /* How rows of the catalogue that the drain wrote are told from the model's. */

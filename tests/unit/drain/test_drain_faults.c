@@ -8,28 +8,6 @@ static kl_slice fault_key(uint64_t i, char out[32]) {
   return kl_slice_make(out, (size_t)snprintf(out, 32, "key-%05u", (unsigned)(i % FAULT_KEYS)));
 }
 
-/* All rows of all keyspaces, by point and by scan. */
-static void check_all(kl_roots *roots, const model *m) {
-  kl_held held = {0};
-  for (uint32_t space = 1; space <= DRAIN_SPACES; space++) {
-    kl_tree_pointer root;
-    kl_pages_cursor *cursor = NULL;
-    DRAIN_MUST(kl_roots_find(roots, space, &root, &must));
-    DRAIN_MUST(kl_pages_cursor_new(kl_roots_pages(roots), &root, &cursor, &must));
-    kl_status status = kl_pages_cursor_first(cursor, NULL);
-    for (size_t i = 0; i < m->space[space].count; i++, status = kl_pages_cursor_next(cursor, NULL)) {
-      const model_row *row = &m->space[space].rows[i];
-      assert_int_equal(status, KL_OK);
-      check_cursor(cursor, row);
-      DRAIN_MUST(kl_pages_get(kl_roots_pages(roots), &root, model_key(row), &held, &must));
-      check_value(row, held.value);
-    }
-    assert_int_equal(status, KL_E_NOT_FOUND);
-    kl_pages_cursor_free(cursor);
-  }
-  kl_held_destroy(&held);
-}
-
 /* A database of two checkpoints, and a delta with all that a drain can meet. */
 static void fault_prepare(drain_db *db, bool memory) {
   char bytes[32];

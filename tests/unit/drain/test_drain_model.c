@@ -350,6 +350,15 @@ static void random_round(drain_db *db, kl_rng *rng, size_t most) {
   }
 }
 
+/* Moves some of it, or all; the rows stay. */
+static void random_compaction(drain_db *db, kl_rng *rng) {
+  kl_compact_stats stats;
+  kl_compact_limits limits = {.extents = kl_rng_below(rng, 2) == 0};
+  if (kl_rng_below(rng, 2) == 0) limits.max_bytes = 1 + kl_rng_below(rng, 400000);
+  drain_db_compact(db, &limits, &stats);
+  check_used(db);
+}
+
 static void run_model(uint64_t number, uint32_t page_size, bool memory, int rounds, size_t most) {
   drain_db db;
   kl_rng rng;
@@ -361,6 +370,8 @@ static void run_model(uint64_t number, uint32_t page_size, bool memory, int roun
     if (round == rounds / 2) drain_db_drop(&db, 2);
     drain_db_drain(&db, &stats);
     check_used(&db);
+    if (kl_rng_below(&rng, 2) == 0) check_roots(db.roots, &db.drained, &rng);
+    for (uint64_t i = kl_rng_below(&rng, 4); i > 0; i--) random_compaction(&db, &rng);
     check_roots(db.roots, &db.drained, &rng);
     if (kl_rng_below(&rng, 2) == 0) drain_db_keep(&db);
     if (db.kept_count != 0) {

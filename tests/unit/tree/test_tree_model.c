@@ -82,6 +82,9 @@ typedef struct model_test {
   tree_pool pool;
   uint32_t page_size;
   model_keys *make;
+  uint64_t moves_salt, moves_share; /* which pages and extents are to move: about one of so many; 0: none */
+  uint64_t moves_left;              /* pages and extents until it is over */
+  uint64_t moved_pages, moved_extents;
   tree_state state[MODEL_KEPT]; /* newest first */
   size_t kept;
 } model_test;
@@ -184,6 +187,50 @@ static void model_check_ranges(model_test *test, const tree_state *state) {
   }
 }
 
+static bool model_moves(model_test *test, uint64_t address, uint64_t birth) {
+  return birth != test->pages.version && kl_mix64(address ^ test->moves_salt) % test->moves_share == 0;
+}
+
+static bool model_move_page(void *context, const kl_tree_pointer *pointer) {
+  model_test *test = context;
+  bool moves = model_moves(test, pointer->address, pointer->birth);
+  test->moved_pages += moves;
+  return moves;
+}
+
+static bool model_move_extent(void *context, const kl_tree_extent *extent) {
+  return model_moves(context, extent->address, extent->birth);
+}
+
+static kl_status model_copy_extent(void *context, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                                   kl_error *err) {
+  model_test *test = context;
+  (void)err;
+  *out_moved = kl_mix64(extent->address) % 5 != 0; /* some find no room */
+  if (!*out_moved) return KL_OK;
+  tree_block *block = tree_block_new(&test->pages.extent, &test->pages.extent_count, &test->pages.extent_capacity);
+  block->crc = extent->checksum;
+  block->birth = test->pages.version;
+  test->pages.alive_extents++;
+  *out = (kl_tree_extent){test->pages.extent_count, extent->length, extent->stored, block->birth, extent->checksum};
+  test->moved_extents++;
+  if (test->moves_left > 0) test->moves_left--;
+  return KL_OK;
+}
+
+static bool model_move_over(void *context) {
+  return ((model_test *)context)->moves_left == 0;
+}
+
+/* What of the old tree was to move, and is asked for after a whole pass, is nowhere in the new one. */
+static kl_status model_has_moved(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
+  model_test *test = context;
+  (void)level;
+  (void)err;
+  assert_false(model_moves(test, pointer->address, pointer->birth));
+  return KL_OK;
+}
+
 static void model_step(model_test *test, size_t most) {
   kl_error err = {0};
   kl_tree_merge_stats stats = {0};
@@ -197,6 +244,16 @@ static void model_step(model_test *test, size_t most) {
       .sink = &test->pages.sink,
       .freed = &test->pages.freed};
   tree_state next = {.version = ++test->pages.version};
+  kl_tree_move move = {.page = model_move_page, .copy = model_copy_extent, .over = model_move_over, .context = test};
+  bool moves = kl_rng_below(&test->rng, 2) == 0, whole = kl_rng_below(&test->rng, 2) == 0;
+  if (moves) {
+    test->moves_salt = kl_rng_next(&test->rng);
+    test->moves_share = 1 + kl_rng_below(&test->rng, kl_rng_below(&test->rng, 3) == 0 ? 500 : 5);
+    test->moves_left = whole ? UINT64_MAX : kl_rng_below(&test->rng, 20);
+    if (kl_rng_below(&test->rng, 2) == 0) move.extent = model_move_extent;
+    if (kl_rng_below(&test->rng, 3) == 0) run.count = 0; /* nothing but moves */
+    options.move = &move;
+  }
   next.model = tree_model_merge(&test->state[0].model, &run);
   size_t alive = test->pages.alive;
   kl_status status = kl_tree_merge(&options, &test->state[0].root, &changes, &next.root, &stats, &err);
@@ -217,6 +274,10 @@ static void model_step(model_test *test, size_t most) {
   assert_int_equal(kl_tree_pointer_is_null(&next.root), next.model.count == 0);
   tree_check_reachable(&test->pages, test->page_size, &next.root);
   assert_true(test->pages.largest <= test->page_size);
+  if (!moves || !whole) return;
+  kl_tree_visitor visitor = {.page = model_has_moved, .context = test};
+  status = kl_tree_walk(options.allocator, &test->pages.source, test->page_size, &next.root, &visitor, &err);
+  assert_int_equal(status, KL_OK);
 }
 
 static void model_sequence(size_t family, uint32_t page_size, size_t batches) {
@@ -233,6 +294,7 @@ static void model_sequence(size_t family, uint32_t page_size, size_t batches) {
       for (size_t k = 0; k < 10; k++) model_check_ranges(&test, &test.state[k % test.kept]);
     }
   }
+  assert_true(test.moved_pages > 0 && test.moved_extents > 0);
   for (size_t i = 0; i < test.kept; i++) free(test.state[i].model.row);
   tree_pages_destroy(&test.pages);
   tree_pool_free(&test.pool);
