@@ -29,13 +29,12 @@ typedef struct store_ring {
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  size_t at = ring->count++;
+  size_t at = ring->count++, size = sizeof superblock->database_id;
+  if (at > 0) ring->mixed |= memcmp(ring->intact[0].database_id, superblock->database_id, size) != 0;
   for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
     ring->intact[at] = ring->intact[at - 1];
   }
   ring->intact[at] = *superblock;
-  size_t size = sizeof superblock->database_id;
-  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
