@@ -106,14 +106,16 @@ typedef _goslice_ swig_type_72;
 typedef long long swig_type_73;
 typedef long long swig_type_74;
 typedef long long swig_type_75;
-typedef _gostring_ swig_type_76;
+typedef long long swig_type_76;
 typedef long long swig_type_77;
-typedef _goslice_ swig_type_78;
+typedef _gostring_ swig_type_78;
 typedef long long swig_type_79;
-typedef long long swig_type_80;
-typedef _goslice_ swig_type_81;
-typedef _goslice_ swig_type_82;
+typedef _goslice_ swig_type_80;
+typedef long long swig_type_81;
+typedef long long swig_type_82;
 typedef _goslice_ swig_type_83;
+typedef _goslice_ swig_type_84;
+typedef _goslice_ swig_type_85;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -152,10 +154,10 @@ extern int _wrap_cursor_next_batch_keel(swig_type_63 arg1, swig_type_64 arg2, sw
 extern int _wrap_cursor_prev_batch_keel(swig_type_67 arg1, swig_type_68 arg2, swig_type_69 arg3, swig_type_70 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_batch_free_keel(swig_type_71 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_72 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_73 arg7, swig_type_74 arg8, swig_voidp arg9, swig_voidp arg10);
-extern int _wrap_keyspace_open_keel(swig_type_75 arg1, swig_type_76 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_begin_keel(swig_type_77 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_78 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_79 arg1, swig_type_80 arg2, swig_type_81 arg3, swig_type_82 arg4, swig_type_83 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_open_keel(swig_type_72 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_73 arg7, swig_type_74 arg8, swig_type_75 arg9, swig_type_76 arg10, swig_voidp arg11, swig_voidp arg12);
+extern int _wrap_keyspace_open_keel(swig_type_77 arg1, swig_type_78 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_begin_keel(swig_type_79 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_80 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_81 arg1, swig_type_82 arg2, swig_type_83 arg3, swig_type_84 arg4, swig_type_85 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -606,7 +608,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	return swig_r
 }
 
-func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint, arg7 uint64, arg8 uint64, arg9 *uint64, arg10 *rawError) (_swig_ret int32) {
+func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint, arg7 uint64, arg8 uint64, arg9 uint64, arg10 uint64, arg11 *uint64, arg12 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
@@ -618,7 +620,9 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_7 := arg8
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_72)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_73(_swig_i_6), C.swig_type_74(_swig_i_7), C.swig_voidp(_swig_i_8), C.swig_voidp(_swig_i_9)))
+	_swig_i_10 := arg11
+	_swig_i_11 := arg12
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_72)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_73(_swig_i_6), C.swig_type_74(_swig_i_7), C.swig_type_75(_swig_i_8), C.swig_type_76(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -632,7 +636,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_75(_swig_i_0), *(*C.swig_type_76)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_77(_swig_i_0), *(*C.swig_type_78)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -648,7 +652,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_77(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_78)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_79(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_80)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -664,7 +668,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_79(_swig_i_0), C.swig_type_80(_swig_i_1), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_82)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_81(_swig_i_0), C.swig_type_82(_swig_i_1), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_84)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_85)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

@@ -355,7 +355,8 @@ static keel_status keelgo_cursor_copy(keel_cursor cursor, void *buffer, size_t c
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, keel_db *out_db, keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
+                                  keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -366,6 +367,8 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.file_mode = file_mode;
   options.log_segment_size = log_segment_size;
   options.memory_limit = memory_limit;
+  options.cache_size = cache_size;
+  options.delta_size = delta_size;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -1160,7 +1163,7 @@ int _wrap_batch_free_keel(long long _swig_go_0, keel_error *_swig_go_1) {
 }
 
 
-int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long *_swig_go_8, keel_error *_swig_go_9) {
+int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, long long *_swig_go_10, keel_error *_swig_go_11) {
   char *arg1 = 0 ;
   uint32_t arg2 ;
   uint32_t arg3 ;
@@ -1169,8 +1172,10 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   uint32_t arg6 ;
   uint64_t arg7 ;
   uint64_t arg8 ;
-  keel_db *arg9 = 0 ;
-  keel_error *arg10 = 0 ;
+  uint64_t arg9 ;
+  uint64_t arg10 ;
+  keel_db *arg11 = 0 ;
+  keel_error *arg12 = 0 ;
   keel_status result;
   int _swig_go_result;
 
@@ -1182,10 +1187,12 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   arg6 = (uint32_t)_swig_go_5;
   arg7 = (uint64_t)_swig_go_6;
   arg8 = (uint64_t)_swig_go_7;
-  arg9 = (uint64_t *)_swig_go_8;
-  arg10 = (keel_error *)_swig_go_9;
+  arg9 = (uint64_t)_swig_go_8;
+  arg10 = (uint64_t)_swig_go_9;
+  arg11 = (uint64_t *)_swig_go_10;
+  arg12 = (keel_error *)_swig_go_11;
 
-  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10);
+  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
   _swig_go_result = (int)result;
 
   return _swig_go_result;

@@ -58,6 +58,10 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
+/* The trees that the transaction's snapshot reads, not referenced: their blocks stay as they are as long as it lives.
+ * NULL: there are none. */
+kl_roots *kl_txn_roots(kl_txn *txn);
+
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {

@@ -1761,7 +1761,8 @@ SWIG_AsVal_size_t (Napi::Value obj, size_t *val)
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, keel_db *out_db, keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
+                                  keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -1772,6 +1773,8 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.file_mode = file_mode;
   options.log_segment_size = log_segment_size;
   options.memory_limit = memory_limit;
+  options.cache_size = cache_size;
+  options.delta_size = delta_size;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -2882,8 +2885,10 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   uint32_t arg6 ;
   uint64_t arg7 ;
   uint64_t arg8 ;
-  keel_db *arg9 = 0 ;
-  keel_error *arg10 = 0 ;
+  uint64_t arg9 ;
+  uint64_t arg10 ;
+  keel_db *arg11 = 0 ;
+  keel_error *arg12 = 0 ;
   KnBytes text1 ;
   uint64_t number2 ;
   uint64_t number3 ;
@@ -2892,20 +2897,22 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   uint64_t number6 ;
   uint64_t number7 ;
   uint64_t number8 ;
-  uint64_t made9 ;
-  keel_error error10 ;
+  uint64_t number9 ;
+  uint64_t number10 ;
+  uint64_t made11 ;
+  keel_error error12 ;
   keel_status result;
 
-  if(static_cast<int>(info.Length()) < 8 || static_cast<int>(info.Length()) > 8) {
+  if(static_cast<int>(info.Length()) < 10 || static_cast<int>(info.Length()) > 10) {
     SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_open.");
   }
 
-  made9 = 0;
-  arg9 = &made9;
-  error10.code = KEEL_OK;
-  error10.system_errno = 0;
-  error10.message[0] = 0;
-  arg10 = &error10;
+  made11 = 0;
+  arg11 = &made11;
+  error12.code = KEEL_OK;
+  error12.system_errno = 0;
+  error12.message[0] = 0;
+  arg12 = &error12;
   if (!kn_text_in(env, info[0], "path", false, &text1)) SWIG_fail;
   arg1 = (char *)text1.data;if (!kn_number_in(env, info[1], "flags", INT32_MAX, &number2)) SWIG_fail;
   arg2 = (uint32_t)number2;if (!kn_number_in(env, info[2], "durability", INT32_MAX, &number3)) SWIG_fail;
@@ -2914,19 +2921,23 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   arg5 = (uint32_t)number5;if (!kn_number_in(env, info[5], "file_mode", INT32_MAX, &number6)) SWIG_fail;
   arg6 = (uint32_t)number6;if (!kn_number_in(env, info[6], "log_segment_size", SIZE_MAX, &number7)) SWIG_fail;
   arg7 = (uint64_t)number7;if (!kn_number_in(env, info[7], "memory_limit", SIZE_MAX, &number8)) SWIG_fail;
-  arg8 = (uint64_t)number8;result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10);
+  arg8 = (uint64_t)number8;if (!kn_number_in(env, info[8], "cache_size", SIZE_MAX, &number9)) SWIG_fail;
+  arg9 = (uint64_t)number9;if (!kn_number_in(env, info[9], "delta_size", SIZE_MAX, &number10)) SWIG_fail;
+  arg10 = (uint64_t)number10;result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
   jsresult = env.Undefined();
-  if (result == KEEL_OK && *arg9 != 0) {
-    if (!kn_keep(kn_state_of(env), KN_DB, *arg9)) {
+  if (result == KEEL_OK && *arg11 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_DB, *arg11)) {
       kn_throw_no_memory(env);
       SWIG_fail;
     }
-    jsresult = Napi::Value(env, kn_number_out(env, *arg9));
+    jsresult = Napi::Value(env, kn_number_out(env, *arg11));
   }
   if (result != KEEL_OK) {
-    kn_throw(env, arg10);
+    kn_throw(env, arg12);
     SWIG_fail;
   }
+
+
 
 
 

@@ -3709,7 +3709,8 @@ SWIGINTERNINLINE PyObject*
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, keel_db *out_db, keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
+                                  keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -3720,6 +3721,8 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.file_mode = file_mode;
   options.log_segment_size = log_segment_size;
   options.memory_limit = memory_limit;
+  options.cache_size = cache_size;
+  options.delta_size = delta_size;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -4157,7 +4160,11 @@ SWIGINTERN PyObject *_wrap_make_checkpoint(PyObject *self, PyObject *args) {
   swig_obj[0] = args;
   arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
   if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  result = (keel_status)keel_make_checkpoint(arg1,arg2);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_make_checkpoint(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
 
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
@@ -4535,7 +4542,11 @@ SWIGINTERN PyObject *_wrap_cursor_close(PyObject *self, PyObject *args) {
   swig_obj[0] = args;
   arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
   if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
-  result = (keel_status)keel_cursor_close(arg1,arg2);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_cursor_close(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
 
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
@@ -4761,8 +4772,10 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
   uint32_t arg6 ;
   uint64_t arg7 ;
   uint64_t arg8 ;
-  keel_db *arg9 = 0 ;
-  keel_error *arg10 = 0 ;
+  uint64_t arg9 ;
+  uint64_t arg10 ;
+  keel_db *arg11 = 0 ;
+  keel_error *arg12 = 0 ;
   PyObject *encoded1 ;
   unsigned int val2 ;
   int ecode2 = 0 ;
@@ -4778,20 +4791,24 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
   int ecode7 = 0 ;
   unsigned long long val8 ;
   int ecode8 = 0 ;
-  keel_db made9 ;
-  keel_error error10 ;
-  PyObject *swig_obj[8] ;
+  unsigned long long val9 ;
+  int ecode9 = 0 ;
+  unsigned long long val10 ;
+  int ecode10 = 0 ;
+  keel_db made11 ;
+  keel_error error12 ;
+  PyObject *swig_obj[10] ;
   keel_status result;
 
   encoded1 = NULL;
-  made9 = 0;
-  arg9 = &made9;
-  error10.code = 0;
-  error10.system_errno = 0;
-  error10.message[0] = 0;
-  arg10 = &error10;
+  made11 = 0;
+  arg11 = &made11;
+  error12.code = 0;
+  error12.system_errno = 0;
+  error12.message[0] = 0;
+  arg12 = &error12;
   (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "open", 8, 8, swig_obj)) SWIG_fail;
+  if (!SWIG_Python_UnpackTuple(args, "open", 10, 10, swig_obj)) SWIG_fail;
   if (!PyUnicode_FSConverter(swig_obj[0], &encoded1)) SWIG_fail;
   arg1 = PyBytes_AsString(encoded1);
   ecode2 = SWIG_AsVal_unsigned_SS_int(swig_obj[1], &val2);
@@ -4829,19 +4846,29 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
     SWIG_exception_fail(SWIG_ArgError(ecode8), "in method '" "open" "', argument " "8"" of type '" "uint64_t""'");
   }
   arg8 = (uint64_t)(val8);
+  ecode9 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[8], &val9);
+  if (!SWIG_IsOK(ecode9)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode9), "in method '" "open" "', argument " "9"" of type '" "uint64_t""'");
+  }
+  arg9 = (uint64_t)(val9);
+  ecode10 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[9], &val10);
+  if (!SWIG_IsOK(ecode10)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode10), "in method '" "open" "', argument " "10"" of type '" "uint64_t""'");
+  }
+  arg10 = (uint64_t)(val10);
   {
     Py_BEGIN_ALLOW_THREADS
-    result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10);
+    result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
     Py_END_ALLOW_THREADS
   }
 
   if (result == KEEL_OK) {
-    resultobj = PyLong_FromUnsignedLongLong(*arg9);
+    resultobj = PyLong_FromUnsignedLongLong(*arg11);
     if (!resultobj) SWIG_fail;
   }
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
-    keelpy_raise(result, arg10);
+    keelpy_raise(result, arg12);
     SWIG_fail;
   }
   if (!resultobj) resultobj = SWIG_Py_Void();
