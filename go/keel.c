@@ -1466,6 +1466,71 @@ size_t kl_shared_arena_bytes(const kl_shared_arena *arena) {
   return bytes;
 }
 
+/* ---- core/base/show.c ---- */
+/* core/base/show.c: see show.h. */
+
+/* ---- core/base/show.h ---- */
+/* core/base/show.h: bytes as text, for messages. */
+#ifndef KL_BASE_SHOW_H
+#define KL_BASE_SHOW_H
+
+/* ---- core/base/slice.h ---- */
+/* core/base/slice.h: a borrowed run of bytes, and byte-wise (memcmp) order, the only key order that Keel has. */
+#ifndef KL_BASE_SLICE_H
+#define KL_BASE_SLICE_H
+
+typedef struct kl_slice {
+  const void *data; /* may be NULL when size is 0 */
+  size_t size;
+} kl_slice;
+
+static inline kl_slice kl_slice_make(const void *data, size_t size) {
+  kl_slice s = {data, size};
+  return s;
+}
+
+/* <0, 0, >0 as a sorts before, with, or after b; a shorter key that is a prefix sorts first. */
+static inline int kl_slice_compare(kl_slice a, kl_slice b) {
+  size_t n = a.size < b.size ? a.size : b.size;
+  int c = n != 0 ? memcmp(a.data, b.data, n) : 0;
+  if (c != 0) return c;
+  return (a.size > b.size) - (a.size < b.size);
+}
+
+static inline bool kl_slice_equal(kl_slice a, kl_slice b) {
+  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+#endif
+
+/* Room for the first `bytes` bytes of a key as kl_show_bytes writes them, with the terminator. */
+#define KL_SHOW_SIZE(bytes) (4 * (bytes) + 6)
+
+/* At most the first `most` bytes in quotes; what is not a printable character of ASCII as \xNN; "..." where there is
+ * more. `out` has KL_SHOW_SIZE(most) bytes. Any thread. */
+void kl_show_bytes(kl_slice bytes, size_t most, char *out);
+
+#endif
+
+void kl_show_bytes(kl_slice bytes, size_t most, char *out) {
+  static const char show_digits[] = "0123456789abcdef";
+  const uint8_t *from = bytes.data;
+  *out++ = '"';
+  for (size_t i = 0; i < bytes.size && i < most; i++) {
+    uint8_t c = from[i];
+    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+      *out++ = (char)c;
+      continue;
+    }
+    *out++ = '\\';
+    *out++ = 'x';
+    *out++ = show_digits[c >> 4];
+    *out++ = show_digits[c & 15];
+  }
+  const char *end = bytes.size > most ? "...\"" : "\"";
+  memcpy(out, end, strlen(end) + 1);
+}
+
 /* ---- core/base/status.c ---- */
 /* core/base/status.c: filling a kl_error. See status.h; the names of the codes are in status_names.c. */
 
@@ -1664,35 +1729,6 @@ kl_status kl_check_rename(const char *from, const char *to, kl_error *err);
  * leaves the parent's lock alone. */
 #ifndef KL_OS_OS_H
 #define KL_OS_OS_H
-
-/* ---- core/base/slice.h ---- */
-/* core/base/slice.h: a borrowed run of bytes, and byte-wise (memcmp) order, the only key order that Keel has. */
-#ifndef KL_BASE_SLICE_H
-#define KL_BASE_SLICE_H
-
-typedef struct kl_slice {
-  const void *data; /* may be NULL when size is 0 */
-  size_t size;
-} kl_slice;
-
-static inline kl_slice kl_slice_make(const void *data, size_t size) {
-  kl_slice s = {data, size};
-  return s;
-}
-
-/* <0, 0, >0 as a sorts before, with, or after b; a shorter key that is a prefix sorts first. */
-static inline int kl_slice_compare(kl_slice a, kl_slice b) {
-  size_t n = a.size < b.size ? a.size : b.size;
-  int c = n != 0 ? memcmp(a.data, b.data, n) : 0;
-  if (c != 0) return c;
-  return (a.size > b.size) - (a.size < b.size);
-}
-
-static inline bool kl_slice_equal(kl_slice a, kl_slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-#endif
 
 typedef struct kl_os kl_os;
 typedef struct kl_file kl_file;
@@ -3052,7 +3088,7 @@ uint64_t store_limbo_end(const store_limbo *limbo); /* first block behind all en
 #define KL_STORE_SPACE_MAP_H
 
 /* ---- core/store/superblock.h ---- */
-/* core/store/superblock.h: the bytes of a superblock. Private to core/store; the table of offsets is in docs/format.md,
+/* core/store/superblock.h: the bytes of a superblock. For core/store, and for salvage (core/db); the table of offsets is in docs/format.md,
  * and a test checks it against what these functions write. */
 #ifndef KL_STORE_SUPERBLOCK_H
 #define KL_STORE_SUPERBLOCK_H
@@ -3215,6 +3251,10 @@ typedef struct kl_store_space {
 
 /* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
+
+/* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.
+ * KL_E_IO. 0 for a memory store. */
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err);
 
 /* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself;
  * `is_map`: a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as
@@ -3851,6 +3891,7 @@ kl_status store_limbo_reserve(store_limbo *limbo, size_t more, kl_error *err) {
 }
 
 void store_limbo_add(store_limbo *limbo, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death) {
+  KL_ASSERT(limbo->entries != NULL && limbo->count < limbo->capacity);
   limbo->blocks += blocks;
   store_limbo_entry *last = limbo->count > 0 ? &limbo->entries[limbo->count - 1] : NULL;
   if (last != NULL && last->birth == birth && last->death == death) { /* pages of one drain often die together */
@@ -4029,13 +4070,12 @@ typedef struct store_ring {
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  size_t at = ring->count++;
+  size_t at = ring->count++, size = sizeof superblock->database_id;
+  if (at > 0) ring->mixed |= memcmp(ring->intact[0].database_id, superblock->database_id, size) != 0;
   for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
     ring->intact[at] = ring->intact[at - 1];
   }
   ring->intact[at] = *superblock;
-  size_t size = sizeof superblock->database_id;
-  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
@@ -4101,6 +4141,33 @@ static bool store_ring_lost_newer(const store_ring *ring) {
   for (uint64_t back = 1; back <= 2; back++)
     full = full && ring->sequence[(newest - back) % KL_SUPERBLOCKS] == newest - back;
   return full;
+}
+
+/* The slots whose superblock is lost, as bits. One of zeros was mostly never written; but a ring whose other three
+ * follow each other has been all the way round, for the first slots were written first. */
+static uint32_t store_ring_damage(const store_ring *ring) {
+  uint32_t lost = 0;
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    if (ring->state[slot] == STORE_RING_DAMAGED) lost |= 1U << slot;
+    if (ring->state[slot] != STORE_RING_EMPTY || ring->count != KL_SUPERBLOCKS - 1) continue;
+    uint64_t next = ring->sequence[(slot + 1) % KL_SUPERBLOCKS], newest = ring->intact[0].checkpoint.sequence;
+    bool follow = newest >= KL_SUPERBLOCKS;
+    for (uint64_t i = 1; i < KL_SUPERBLOCKS; i++) {
+      uint64_t sequence = ring->sequence[(slot + i) % KL_SUPERBLOCKS];
+      follow = follow && (sequence == next + i - 1 || sequence == next + i - 1 - KL_SUPERBLOCKS);
+    }
+    if (follow) lost |= 1U << slot;
+  }
+  return lost;
+}
+
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err) {
+  store_ring ring = {0};
+  *out_lost = 0;
+  if (kl_store_is_memory(store)) return KL_OK;
+  kl_status status = store_ring_read(store, &ring, err);
+  if (status == KL_OK) *out_lost = store_ring_damage(&ring);
+  return status;
 }
 
 /* -------- choosing -------- */
@@ -4368,7 +4435,7 @@ static kl_status store_space_find_one(store_space *space, uint64_t *out_block, k
       space->rove = (number + 1) * STORE_MAP_BITS;
     }
     space->rove = space->frontier;
-    if (space->threshold < 2 * STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
+    if (space->threshold / 2 < STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
     space->threshold /= 2;
     space->rove = 0;
   }
@@ -5005,7 +5072,7 @@ kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *er
 kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err) {
   if (chunk->node.dirty) return KL_OK;
   /* Room for the path, and for the levels that store_space_cover may add above it. */
-  if (space->dirty_capacity - space->dirty_count < 2 * STORE_MAP_LEVELS) {
+  if (space->dirty_capacity - space->dirty_count < (size_t)2 * STORE_MAP_LEVELS) {
     size_t capacity = space->dirty_capacity == 0 ? 64 : space->dirty_capacity * 2;
     size_t size = sizeof *space->dirty;
     void *grown = kl_realloc(space->limbo.allocator, space->dirty, space->dirty_capacity * size, capacity * size);
@@ -10813,7 +10880,8 @@ enum {
   KL_TREE_PAGE_MAX = 65536,
   KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
   KL_TREE_POINTER_SIZE = 24,
-  KL_TREE_EXTENT_SIZE = 40
+  KL_TREE_EXTENT_SIZE = 40,
+  KL_TREE_GROUP = 16 /* keys that kl_tree_get_many looks up side by side */
 };
 
 /* Where a page lies and what must be found there. All zero: there is none. */
@@ -10846,6 +10914,9 @@ typedef struct kl_tree_source {
   kl_status (*load)(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err);
   /* A load of `pointer` is near: begin to fetch what it will need. Never fails, never waits. May be NULL. */
   void (*prefetch)(void *context, const kl_tree_pointer *pointer);
+  /* As `load` for each of up to KL_TREE_GROUP pointers, with the misses side by side. NULL: `load` is called for each. */
+  kl_status (*load_many)(void *context, const kl_tree_pointer *pointers, size_t count, const uint8_t **out_pages,
+                         kl_error *err);
   /* Merges and walks, which take long, call this whenever they hold no page: the place to leave the epoch and enter it
    * again. May be NULL. */
   void (*pause)(void *context);
@@ -11028,6 +11099,40 @@ kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_chan
 
 /* -------- walking -------- */
 
+typedef enum kl_tree_item_kind {
+  KL_TREE_ITEM_PAGE = 1,  /* a page that is sound, before what is in it or below it */
+  KL_TREE_ITEM_ROW = 2,   /* a row of the leaf that came last */
+  KL_TREE_ITEM_DAMAGE = 3 /* a page that cannot be loaded (KL_E_CORRUPT, KL_E_IO, KL_E_VERSION), or is not what its
+                             parent says; what lies below it is passed over */
+} kl_tree_item_kind;
+
+/* What a walk has come to. Slices are valid until the next call. */
+typedef struct kl_tree_item {
+  kl_tree_item_kind kind;
+  kl_tree_pointer pointer; /* of the page; of a row's leaf */
+  uint32_t level;          /* of the page; of a damaged root it is not known: KL_TREE_LEVELS */
+  kl_slice low, high;      /* of a page, by its parents: low <= key, and key < high where it has one */
+  bool has_high;
+  uint64_t rows; /* of a page: rows below it; of a damaged one by its parent, 0 for a root */
+  kl_slice key;  /* of a row, as the value */
+  kl_tree_value value;
+  kl_error cause; /* of damage */
+} kl_tree_item;
+
+/* Visits every page and row of a tree, in order, and checks what kl_tree_page_check cannot see in one page: that all
+ * keys of a child lie between the separators around it, and that the counts are right. It goes on behind damage. It
+ * works on copies of pages, one for each level, so that it may rest between two calls; one walker serves any number of
+ * walks, one after the other. Some 50 KiB and a page for each level. `page_size` as in kl_tree_merge_options. */
+typedef struct kl_tree_walker kl_tree_walker;
+kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                             kl_tree_walker **out_walker, kl_error *err); /* KL_E_NO_MEMORY; `source` outlives it */
+void kl_tree_walker_free(kl_tree_walker *walker);                         /* NULL is allowed */
+/* Begins at a root, null allowed. `leaves` false: leaves below inner pages are passed over. */
+void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves);
+/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the walk
+ * has ended. */
+kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err);
+
 typedef struct kl_tree_visitor {
   /* Each may be NULL; a failure ends the walk with that status. */
   kl_status (*page)(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err);
@@ -11035,9 +11140,8 @@ typedef struct kl_tree_visitor {
   void *context;
 } kl_tree_visitor;
 
-/* Visits every page and extent of a tree, and checks what kl_tree_page_check cannot see in one page: that all keys of a
- * child lie between the separators around it, and that the counts are right. KL_E_CORRUPT, KL_E_NO_MEMORY, and whatever
- * the callbacks answer. `page_size` as in kl_tree_merge_options. */
+/* The same by callbacks, up to the first damage, which is the result: KL_E_CORRUPT, KL_E_IO, KL_E_VERSION. Also
+ * KL_E_NO_MEMORY, and whatever the callbacks answer. */
 kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
                        const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err);
 
@@ -12551,10 +12655,15 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
-enum { TREE_LINE = 64, TREE_HEAD_LINES = 6 };
-
-static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+/* The arrays at a page's start. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
+ * for one that does nothing, and removes it. */
+__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + 64);
+  __builtin_prefetch(page + 128);
+  __builtin_prefetch(page + 192);
+  __builtin_prefetch(page + 256);
+  __builtin_prefetch(page + 320);
 }
 
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
@@ -12568,7 +12677,7 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
     if (status != KL_OK) return status;
     /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
      * side by side. */
-    tree_prefetch_lines(page, TREE_HEAD_LINES);
+    tree_prefetch_arrays(page);
     level = tree_page_level(page);
     if (level == 0) break;
     tree_inner_child(page, tree_inner_search(page, key), &pointer);
@@ -12582,18 +12691,20 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
 /* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
  * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
  * in flight. */
-enum { TREE_GROUP = 16 };
-
 typedef struct tree_lane {
   kl_slice key;
-  kl_tree_pointer pointer;
-  const uint8_t *page;
   const uint8_t *child; /* where the pointer to the next page stands */
   kl_tree_value *value;
-  uint32_t level;
   uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
   uint8_t fingerprint;
 } tree_lane;
+
+typedef struct tree_group {
+  size_t count;
+  tree_lane lane[KL_TREE_GROUP];
+  kl_tree_pointer pointer[KL_TREE_GROUP];
+  const uint8_t *page[KL_TREE_GROUP];
+} tree_group;
 
 /* The first row with this fingerprint; the number of rows where there is none. */
 static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
@@ -12607,70 +12718,83 @@ static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
   return count;
 }
 
-static kl_status tree_group_load(const kl_tree_source *source, tree_lane *lanes, size_t count, uint32_t level,
-                                 kl_error *err) {
-  if (source->prefetch != NULL) {
-    for (size_t i = 0; i < count; i++) source->prefetch(source->context, &lanes[i].pointer);
+static kl_status tree_group_load(const kl_tree_source *source, tree_group *group, uint32_t level, kl_error *err) {
+  size_t count = group->count;
+  if (source->load_many != NULL) {
+    kl_status status = source->load_many(source->context, group->pointer, count, group->page, err);
+    if (status != KL_OK) return status;
+  }
+  for (size_t i = 0; i < count && source->prefetch != NULL && source->load_many == NULL; i++) {
+    source->prefetch(source->context, &group->pointer[i]);
   }
   for (size_t i = 0; i < count; i++) {
-    kl_status status = tree_load(source, &lanes[i].pointer, level, &lanes[i].page, err);
-    if (status != KL_OK) return status;
-    tree_prefetch_lines(lanes[i].page, level == 0 ? 1 : TREE_HEAD_LINES);
+    if (source->load_many == NULL) {
+      kl_status status = source->load(source->context, &group->pointer[i], &group->page[i], err);
+      if (status != KL_OK) return status;
+    }
+    tree_prefetch_arrays(group->page[i]);
+  }
+  for (size_t i = 0; i < count; i++) { /* TREE-3: only now, as it reads the page */
+    uint32_t found = tree_page_level(group->page[i]);
+    if (found != level) return tree_level_wrong(&group->pointer[i], found, level, err);
   }
   return KL_OK;
 }
 
-static void tree_group_leaves(tree_lane *lanes, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    tree_lane *lane = &lanes[i];
+static void tree_group_leaves(tree_group *group) {
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    const uint8_t *page = group->page[i];
     lane->fingerprint = tree_fingerprint(lane->key);
-    lane->candidate = tree_leaf_candidate(lane->page, lane->fingerprint);
-    tree_keys keys = tree_leaf_keys(lane->page);
+    lane->candidate = tree_leaf_candidate(page, lane->fingerprint);
+    tree_keys keys = tree_leaf_keys(page);
     if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
   }
-  for (size_t i = 0; i < count; i++) {
-    tree_keys keys = tree_leaf_keys(lanes[i].page);
-    if (lanes[i].candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, lanes[i].candidate).data);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_keys keys = tree_leaf_keys(group->page[i]);
+    uint32_t candidate = group->lane[i].candidate;
+    if (candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, candidate).data);
   }
-  for (size_t i = 0; i < count; i++) {
-    if (lanes[i].candidate < tree_page_count(lanes[i].page)) {
-      (void)tree_leaf_find(lanes[i].page, lanes[i].key, lanes[i].fingerprint, lanes[i].value);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    if (lane->candidate < tree_page_count(group->page[i])) {
+      (void)tree_leaf_find(group->page[i], lane->key, lane->fingerprint, lane->value);
     }
   }
 }
 
-static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_lane *lanes, size_t count,
-                                kl_error *err) {
-  for (size_t i = 0; i < count; i++) lanes[i].page = root;
+static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_group *group, kl_error *err) {
+  for (size_t i = 0; i < group->count; i++) group->page[i] = root;
   for (uint32_t level = tree_page_level(root); level > 0; level--) {
-    for (size_t i = 0; i < count; i++) {
-      lanes[i].child = tree_inner_child_at(lanes[i].page, tree_inner_search(lanes[i].page, lanes[i].key));
-      __builtin_prefetch(lanes[i].child);
+    for (size_t i = 0; i < group->count; i++) {
+      tree_lane *lane = &group->lane[i];
+      lane->child = tree_inner_child_at(group->page[i], tree_inner_search(group->page[i], lane->key));
+      __builtin_prefetch(lane->child);
     }
-    for (size_t i = 0; i < count; i++) tree_pointer_decode(lanes[i].child, &lanes[i].pointer);
-    kl_status status = tree_group_load(source, lanes, count, level - 1, err);
+    for (size_t i = 0; i < group->count; i++) tree_pointer_decode(group->lane[i].child, &group->pointer[i]);
+    kl_status status = tree_group_load(source, group, level - 1, err);
     if (status != KL_OK) return status;
   }
-  tree_group_leaves(lanes, count);
+  tree_group_leaves(group);
   return KL_OK;
 }
 
 kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
                            size_t count, kl_tree_value *out_values, kl_error *err) {
-  tree_lane lanes[TREE_GROUP];
+  tree_group group;
   const uint8_t *page = NULL;
   if (count != 0) memset(out_values, 0, count * sizeof *out_values);
   if (count == 0 || kl_tree_pointer_is_null(root)) return KL_OK;
   kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
   for (size_t i = 0; i < count && status == KL_OK;) {
-    size_t n = 0;
-    for (; i < count && n < TREE_GROUP; i++) {
+    group.count = 0;
+    for (; i < count && group.count < KL_TREE_GROUP; i++) {
       if (keys[i].size > KL_TREE_KEY_MAX) continue;
-      lanes[n].key = keys[i];
-      lanes[n].value = &out_values[i];
-      n++;
+      group.lane[group.count].key = keys[i];
+      group.lane[group.count].value = &out_values[i];
+      group.count++;
     }
-    status = tree_group_get(source, page, lanes, n, err);
+    status = tree_group_get(source, page, &group, err);
   }
   return status;
 }
@@ -12782,105 +12906,217 @@ kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_point
 }
 
 /* ---- core/tree/walk.c ---- */
-/* core/tree/walk.c: every page of a tree, each in its place. */
-
-typedef struct tree_walk {
-  tree_frames frames;
-  const kl_tree_visitor *visitor;
-  kl_error *err;
-  struct {
-    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
-  } bound[KL_TREE_LEVELS]; /* of the child at hand of the open page of each level */
-} tree_walk;
+/* core/tree/walk.c: every page and row of a tree, each in its place.
+ *
+ * The walker keeps a copy of one page for each level, and where it stands in it; so it can rest between two steps for
+ * as long as its caller likes, and holds nothing of the source meanwhile. */
 
 /* What a parent says about a page. */
 typedef struct tree_promise {
-  kl_slice low, high; /* every key k: low <= k < high */
+  kl_slice low, high; /* every key k: low <= k < high; they lie in the bounds of the parents' levels */
   bool has_high, has_rows;
   uint64_t rows;
 } tree_promise;
 
-static kl_status tree_walk_fail(tree_walk *walk, const kl_tree_pointer *pointer, const char *what) {
-  return kl_fail(walk->err, KL_E_CORRUPT, "tree page at %llu %s; restore from a backup",
-                 (unsigned long long)pointer->address, what);
+/* An open page. */
+typedef struct tree_walk_level {
+  kl_tree_pointer pointer;
+  const uint8_t *page;
+  uint32_t next; /* the child or row that comes next */
+  tree_promise promise;
+  uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX]; /* of its child that was entered last */
+} tree_walk_level;
+
+struct kl_tree_walker {
+  tree_frames frames;
+  bool leaves;
+  bool waits; /* the page that is entered next: the three fields below */
+  kl_tree_pointer pointer;
+  uint32_t level; /* of it; when none waits, of the page that is open lowest */
+  tree_promise promise;
+  uint32_t top; /* level of the root */
+  bool done;
+  uint8_t key[KL_TREE_KEY_MAX];
+  tree_walk_level open[KL_TREE_LEVELS];
+};
+
+static kl_status tree_walk_fail(const kl_tree_pointer *pointer, const char *what, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT, "tree page at %llu %s; restore from a backup", (unsigned long long)pointer->address,
+                 what);
 }
 
 /* The first and the last key of a page lie between the separators around it; those between them do too. */
-static kl_status tree_walk_bounds(tree_walk *walk, const kl_tree_pointer *pointer, const tree_keys *keys,
-                                  const tree_promise *promise) {
+static kl_status tree_walk_bounds(const kl_tree_pointer *pointer, const tree_keys *keys, const tree_promise *promise,
+                                  kl_error *err) {
   uint8_t key[KL_TREE_KEY_MAX];
   int least = kl_slice_compare(promise->low, tree_keys_copy(keys, 0, key));
   /* A leaf may begin with its separator; an inner page's first separator has a child before it. */
   if (keys->is_leaf ? least > 0 : least >= 0 && promise->low.size != 0) {
-    return tree_walk_fail(walk, pointer, "has a key before its range");
+    return tree_walk_fail(pointer, "has a key before its range", err);
   }
   if (promise->has_high && kl_slice_compare(tree_keys_copy(keys, keys->count - 1, key), promise->high) >= 0) {
-    return tree_walk_fail(walk, pointer, "has a key behind its range");
+    return tree_walk_fail(pointer, "has a key behind its range", err);
   }
   return KL_OK;
 }
 
-static kl_status tree_walk_leaf(tree_walk *walk, const tree_keys *keys) {
-  uint8_t key[KL_TREE_KEY_MAX];
-  const kl_tree_visitor *visitor = walk->visitor;
-  for (uint32_t i = 0; i < keys->count && visitor->extent != NULL; i++) {
-    kl_tree_value value;
-    kl_tree_extent extent;
-    tree_leaf_value(keys, i, &value);
-    if (!value.is_extent) continue;
-    kl_tree_value_extent(&value, &extent);
-    kl_status status = visitor->extent(visitor->context, tree_keys_copy(keys, i, key), &extent, walk->err);
-    if (status != KL_OK) return status;
-  }
-  return KL_OK;
+static tree_keys tree_walk_keys(const uint8_t *page) {
+  return tree_page_level(page) == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
 }
 
-/* The recursion goes down one level at a time. */
-static kl_status tree_walk_page(tree_walk *walk, const kl_tree_pointer *pointer, uint32_t level,
-                                const tree_promise *promise) {
-  const uint8_t *page = NULL;
-  kl_status status = tree_frames_load(&walk->frames, pointer, level, &page, walk->err);
+/* Loads the page that waits, and compares it with what its parent says. */
+static kl_status tree_walk_load(kl_tree_walker *walker, const uint8_t **out_page, uint64_t *out_rows, kl_error *err) {
+  kl_status status = tree_frames_load(&walker->frames, &walker->pointer, walker->level, out_page, err);
   if (status != KL_OK) return status;
-  level = tree_page_level(page);
-  const kl_tree_visitor *visitor = walk->visitor;
-  if (visitor->page != NULL) status = visitor->page(visitor->context, pointer, level, walk->err);
-  if (status != KL_OK) return status;
-  tree_keys keys = level == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
+  uint32_t level = tree_page_level(*out_page);
+  tree_keys keys = tree_walk_keys(*out_page);
   uint64_t rows = level == 0 ? keys.count : 0;
-  for (uint32_t i = 0; level > 0 && i <= keys.count; i++) rows += tree_inner_rows(page, i);
-  if (promise->has_rows && rows != promise->rows)
-    return tree_walk_fail(walk, pointer, "has another number of rows than its parent counts");
-  status = tree_walk_bounds(walk, pointer, &keys, promise);
-  if (status != KL_OK || level == 0) return status == KL_OK ? tree_walk_leaf(walk, &keys) : status;
-  for (uint32_t i = 0; i <= keys.count && status == KL_OK; i++) {
-    tree_promise below = *promise;
-    kl_tree_pointer child;
-    if (i > 0) below.low = tree_keys_copy(&keys, i - 1, walk->bound[level].low);
-    if (i < keys.count) {
-      below.high = tree_keys_copy(&keys, i, walk->bound[level].high);
-      below.has_high = true;
-    }
-    below.rows = tree_inner_rows(page, i);
-    below.has_rows = true;
-    tree_inner_child(page, i, &child);
-    status = tree_walk_page(walk, &child, level - 1, &below);
+  for (uint32_t i = 0; level > 0 && i <= keys.count; i++) rows += tree_inner_rows(*out_page, i);
+  *out_rows = rows;
+  if (walker->promise.has_rows && rows != walker->promise.rows) {
+    return tree_walk_fail(&walker->pointer, "has another number of rows than its parent counts", err);
   }
-  return status;
+  return tree_walk_bounds(&walker->pointer, &keys, &walker->promise, err);
+}
+
+/* The pages above the one at hand go on with their next child. */
+static void tree_walk_leave(kl_tree_walker *walker, uint32_t level) {
+  walker->done = level >= walker->top;
+  walker->level = level + 1;
+}
+
+static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_error cause;
+  *out = (kl_tree_item){.kind = KL_TREE_ITEM_PAGE,
+                        .pointer = walker->pointer,
+                        .level = walker->level,
+                        .low = walker->promise.low,
+                        .high = walker->promise.high,
+                        .has_high = walker->promise.has_high,
+                        .rows = walker->promise.rows};
+  walker->waits = false;
+  kl_status status = tree_walk_load(walker, &page, &out->rows, &cause);
+  bool is_root = walker->level == TREE_LEVEL_ANY;
+  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
+    out->kind = KL_TREE_ITEM_DAMAGE;
+    out->rows = walker->promise.rows;
+    out->cause = cause;
+    if (is_root) {
+      walker->done = true;
+    } else {
+      tree_walk_leave(walker, walker->level);
+    }
+    return KL_OK;
+  }
+  if (status != KL_OK) {
+    walker->done = true;
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  walker->level = out->level = tree_page_level(page);
+  if (is_root) walker->top = walker->level;
+  tree_walk_level *open = &walker->open[walker->level];
+  open->pointer = walker->pointer;
+  open->page = page;
+  open->next = 0;
+  open->promise = walker->promise;
+  return KL_OK;
+}
+
+/* The next row of the leaf at hand; false: there is none. */
+static bool tree_walk_row(kl_tree_walker *walker, kl_tree_item *out) {
+  tree_walk_level *open = &walker->open[0];
+  tree_keys keys = tree_leaf_keys(open->page);
+  if (open->next == keys.count) return false;
+  *out = (kl_tree_item){.kind = KL_TREE_ITEM_ROW, .pointer = open->pointer};
+  out->key = tree_keys_copy(&keys, open->next, walker->key);
+  tree_leaf_value(&keys, open->next, &out->value);
+  open->next++;
+  return true;
+}
+
+/* The next child of the inner page at hand waits; false: there is none. */
+static bool tree_walk_child(kl_tree_walker *walker) {
+  tree_walk_level *open = &walker->open[walker->level];
+  tree_keys keys = tree_inner_keys(open->page);
+  uint32_t i = open->next;
+  if (i > keys.count || (walker->level == 1 && !walker->leaves)) return false;
+  walker->promise = open->promise;
+  if (i > 0) walker->promise.low = tree_keys_copy(&keys, i - 1, open->low);
+  if (i < keys.count) {
+    walker->promise.high = tree_keys_copy(&keys, i, open->high);
+    walker->promise.has_high = true;
+  }
+  walker->promise.rows = tree_inner_rows(open->page, i);
+  walker->promise.has_rows = true;
+  tree_inner_child(open->page, i, &walker->pointer);
+  walker->level--;
+  walker->waits = true;
+  open->next++;
+  return true;
+}
+
+kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                             kl_tree_walker **out_walker, kl_error *err) {
+  kl_tree_walker *walker = kl_alloc(allocator, sizeof *walker);
+  if (walker == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a walk; free some and try again");
+  walker->frames = (tree_frames){.allocator = allocator, .source = source, .page_size = page_size};
+  walker->done = true;
+  *out_walker = walker;
+  return KL_OK;
+}
+
+void kl_tree_walker_free(kl_tree_walker *walker) {
+  if (walker == NULL) return;
+  tree_frames_free(&walker->frames);
+  kl_free(walker->frames.allocator, walker, sizeof *walker);
+}
+
+void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves) {
+  walker->leaves = leaves;
+  walker->done = kl_tree_pointer_is_null(root);
+  walker->waits = true;
+  walker->pointer = *root;
+  walker->level = TREE_LEVEL_ANY;
+  walker->promise = (tree_promise){0};
+}
+
+kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err) {
+  while (!walker->done) {
+    if (walker->waits) return tree_walk_enter(walker, out_item, err);
+    if (walker->level == 0) {
+      if (tree_walk_row(walker, out_item)) return KL_OK;
+    } else if (tree_walk_child(walker)) {
+      continue;
+    }
+    tree_walk_leave(walker, walker->level);
+  }
+  return KL_E_NOT_FOUND;
 }
 
 kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
                        const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err) {
-  tree_promise nothing = {{NULL, 0}, {NULL, 0}, false, false, 0};
+  kl_tree_walker *walker;
+  kl_tree_item item;
   if (kl_tree_pointer_is_null(root)) return KL_OK;
-  tree_walk *walk = kl_alloc(allocator, sizeof *walk); /* some 50 KiB: too much for a stack */
-  if (walk == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a walk; free some and try again");
-  walk->frames = (tree_frames){.allocator = allocator, .source = source, .page_size = page_size};
-  walk->visitor = visitor;
-  walk->err = err;
-  kl_status status = tree_walk_page(walk, root, TREE_LEVEL_ANY, &nothing);
-  tree_frames_free(&walk->frames);
-  kl_free(allocator, walk, sizeof *walk);
-  return status;
+  kl_status status = kl_tree_walker_new(allocator, source, page_size, &walker, err);
+  if (status != KL_OK) return status;
+  kl_tree_walker_start(walker, root, true);
+  while (status == KL_OK && (status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) {
+      if (err != NULL) *err = item.cause;
+      status = item.cause.code;
+    } else if (item.kind == KL_TREE_ITEM_PAGE) {
+      if (visitor->page != NULL) status = visitor->page(visitor->context, &item.pointer, item.level, err);
+    } else if (item.value.is_extent && visitor->extent != NULL) {
+      kl_tree_extent extent;
+      kl_tree_value_extent(&item.value, &extent);
+      status = visitor->extent(visitor->context, item.key, &extent, err);
+    }
+  }
+  kl_tree_walker_free(walker);
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
 }
 
 /* ---- core/delta/cursor.c ---- */
@@ -14859,6 +15095,29 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 #ifndef KL_DRAIN_PAGES_PRIVATE_H
 #define KL_DRAIN_PAGES_PRIVATE_H
 
+/* ---- core/drain/stored.h ---- */
+/* core/drain/stored.h: is what lies in the file what a pointer names? For those who bring bytes from the file into
+ * memory: the pages (pages.h), drains, and verification, which reads past every cache. `path` is for messages, which
+ * name the file and the block. Pure functions. */
+#ifndef KL_DRAIN_STORED_H
+#define KL_DRAIN_STORED_H
+
+/* Before reading: KL_E_CORRUPT when the pointer cannot be one of a page. */
+kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
+/* `bytes` (pointer->length of them) are the page: checksum, and all that a reader relies on. KL_E_CORRUPT,
+ * KL_E_VERSION. */
+kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
+
+/* As kl_stored_check_pointer, of a value in an extent. KL_E_VERSION: it is stored in a way that this version does not
+ * know. */
+kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
+kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT unless `found`, the CRC-32C of the value's bytes, is the one that the row has. */
+kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err);
+
+#endif
+
 struct kl_pages {
   kl_cache *cache; /* NULL: a memory store */
   kl_epoch *epoch; /* likewise */
@@ -14882,10 +15141,12 @@ typedef struct pages_op {
   kl_tree_source source;
   kl_pages *pages;
   kl_epoch_guard guard;
-  uint32_t flags;         /* of kl_cache_get */
-  uint32_t tries;         /* KL_CACHE_RETRY answers */
-  uint32_t wanted;        /* bytes of the page that there was no room for */
-  pages_aside *asides;    /* newest first */
+  uint32_t flags;       /* of kl_cache_get */
+  uint32_t tries;       /* KL_CACHE_RETRY answers */
+  uint32_t wanted;      /* bytes of the page that there was no room for */
+  pages_aside *asides;  /* newest first */
+  const uint8_t *ahead; /* the leaf behind this one; only ever asked for, as it may be gone */
+  uint32_t ahead_size;
   kl_tree_pointer failed; /* the page whose load failed last */
 } pages_op;
 
@@ -14914,13 +15175,17 @@ void pages_op_retry(pages_op *op);
 /* Leaves the epoch and enters it again, so that what others evicted can be used. */
 void pages_op_renew(pages_op *op);
 
-/* Asks for the next leaves of a scan, not for one. */
+/* `prefetch` of a scan: the leaf that comes next, into op->ahead. */
 void pages_prefetch_page(void *context, const kl_tree_pointer *pointer);
-void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer);
-
-/* KL_OK when `bytes` are the page that `pointer` names: checksum, and all that a reader relies on. */
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
+/* With row `i` of the `count` of this leaf, asks for the start of as large a part of the next one. All at once would be
+ * more than the CPU keeps in flight, and what it foresees by itself ends with each page. (Always inlined, and no
+ * loop: gcc 12 removes functions and loops that only prefetch.) */
+__attribute__((always_inline)) static inline void pages_prefetch_part(const pages_op *op, uint32_t i, uint32_t count) {
+  if (op->ahead == NULL) return;
+  const uint8_t *at = op->ahead + (size_t)op->ahead_size * i / count;
+  __builtin_prefetch(at);
+  __builtin_prefetch(at + 64);
+}
 
 /* -------- values -------- */
 
@@ -15007,7 +15272,7 @@ void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer
 
 /* ---- core/drain/tree_record.h ---- */
 /* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
- * docs/format.md, "Catalogue". Private to core/drain. */
+ * docs/format.md, "Catalogue". For core/drain, and for core/db, which verifies and salvages them. */
 #ifndef KL_DRAIN_TREE_RECORD_H
 #define KL_DRAIN_TREE_RECORD_H
 
@@ -15133,38 +15398,48 @@ static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer 
   return KL_OK;
 }
 
-static kl_status drain_drop_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
-  drain_run *run = context;
-  (void)level;
-  kl_status status = run->io.freed.page(&run->io, pointer, err);
-  if (status == KL_OK) run->stats.pages_freed++;
-  return status;
-}
-
-static kl_status drain_drop_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
-  drain_run *run = context;
-  (void)key;
-  kl_status status = run->io.freed.extent(&run->io, extent, err);
-  if (status == KL_OK) run->stats.extents_freed++;
+/* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
+static kl_status drain_drop_item(drain_run *run, const kl_tree_item *item, bool *out_leaked, kl_error *err) {
+  kl_tree_extent extent;
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (item->kind == KL_TREE_ITEM_DAMAGE) {
+    *out_leaked = true;
+  } else if (item->kind == KL_TREE_ITEM_PAGE) {
+    status = run->io.freed.page(&run->io, &item->pointer, &cause);
+    run->stats.pages_freed += status == KL_OK;
+  } else if (item->value.is_extent) {
+    kl_tree_value_extent(&item->value, &extent);
+    status = run->io.freed.extent(&run->io, &extent, &cause);
+    run->stats.extents_freed += status == KL_OK;
+  }
+  if (status == KL_E_CORRUPT) { /* the space map does not have it as used, or cannot be read there */
+    *out_leaked = true;
+    return KL_OK;
+  }
+  if (status != KL_OK && err != NULL) *err = cause;
   return status;
 }
 
 /* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
  * it stays allocated, reached by nothing (DRAIN-9). */
 static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
-  kl_tree_visitor visitor = {drain_drop_page, drain_drop_extent, run};
-  kl_error cause;
-  kl_status status =
-      kl_tree_walk(run->input->allocator, &run->io.source, run->io.pages->page_size, root, &visitor, &cause);
-  run->io.source.pause(&run->io);
-  run->stats.trees_dropped++;
-  if (status == KL_OK) return status;
-  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
-    run->stats.leaked_trees++;
-    return KL_OK;
+  kl_tree_walker *walker = NULL;
+  kl_tree_item item;
+  bool leaked = false;
+  kl_status status = kl_tree_walker_new(run->input->allocator, &run->io.source, run->io.pages->page_size, &walker, err);
+  if (status != KL_OK) return status;
+  kl_tree_walker_start(walker, root, true);
+  while ((status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
+    status = drain_drop_item(run, &item, &leaked, err);
+    if (status != KL_OK) break;
   }
-  if (err != NULL) *err = cause;
-  return status;
+  kl_tree_walker_free(walker);
+  run->io.source.pause(&run->io);
+  if (status != KL_E_NOT_FOUND) return status;
+  run->stats.trees_dropped++;
+  run->stats.leaked_trees += leaked;
+  return KL_OK;
 }
 
 /* -------- keyspaces -------- */
@@ -15376,7 +15651,7 @@ static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) 
 static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
   uint32_t slot = io->ring_next;
   uint8_t *page = io->ring + (size_t)slot * io->pages->page_size;
-  kl_status status = pages_check_pointer(io->store, pointer, io->pages->page_size, err);
+  kl_status status = kl_stored_check_pointer(kl_store_path(io->store), pointer, io->pages->page_size, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = (kl_tree_pointer){0};
   if (drain_in_buffer(io, pointer)) {
@@ -15385,7 +15660,7 @@ static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const 
     status = kl_store_read(io->store, pointer->address, page, pointer->length, err);
     io->stats->pages_read++;
   }
-  if (status == KL_OK) status = pages_check_page(io->store, pointer, page, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(io->store), pointer, page, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = *pointer;
   io->ring_next = (slot + 1) % DRAIN_RING;
@@ -15555,30 +15830,6 @@ static kl_status pages_closed(kl_error *err) {
   return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
 }
 
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
-  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 kl_store_path(store), pointer->length, pointer->address);
-}
-
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
-  kl_error cause;
-  uint32_t found = kl_crc32c(0, bytes, pointer->length);
-  uint64_t block = pointer->address / KL_BLOCK_SIZE;
-  if (found != pointer->checksum) {
-    return kl_fail(err, KL_E_CORRUPT,
-                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
-                   "; restore from a backup",
-                   kl_store_path(store), block, found, pointer->checksum);
-  }
-  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
-  if (status == KL_OK) return KL_OK;
-  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", kl_store_path(store), block, cause.message);
-}
-
 /* The cache keeps a reference's address and checksum apart as pages_private.h says. */
 static kl_tree_pointer pages_pointer_of_ref(const kl_cache_ref *ref) {
   return (kl_tree_pointer){.address = (ref->address & ~PAGES_EXTENT_KEY) * KL_CACHE_BLOCK,
@@ -15606,7 +15857,7 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) == 0) return pages_check_page(store, &pointer, frame, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
   uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
   if (found == pointer.checksum) return KL_OK;
   return kl_fail(err, KL_E_CORRUPT,
@@ -15638,7 +15889,7 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
   aside->size = size;
   op->asides = aside;
   kl_status status = kl_store_read(store, pointer->address, aside->bytes, pointer->length, err);
-  if (status == KL_OK) status = pages_check_page(store, pointer, aside->bytes, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(store), pointer, aside->bytes, err);
   if (status == KL_OK) *out_page = aside->bytes;
   return status;
 }
@@ -15652,7 +15903,8 @@ static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const
   kl_status status = KL_E_LIMIT;
   if (pointer->address % KL_CACHE_BLOCK != 0 || pointer->length - 1 >= pages->page_size) {
     kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-    return store == NULL ? pages_closed(err) : pages_check_pointer(store, pointer, pages->page_size, err);
+    return store == NULL ? pages_closed(err)
+                         : kl_stored_check_pointer(kl_store_path(store), pointer, pages->page_size, err);
   }
   if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_OK) {
@@ -15682,17 +15934,42 @@ static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer
                    pointer->length, pointer->address);
 }
 
-void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer) {
-  kl_cache_prefetch(((pages_op *)context)->pages->cache, pointer->address / KL_CACHE_BLOCK);
+/* Pages that are in the cache all at once; the others one by one. */
+static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers, size_t count,
+                                 const uint8_t **out_pages, kl_error *err) {
+  pages_op *op = context;
+  uint64_t addresses[KL_TREE_GROUP];
+  const void *frames[KL_TREE_GROUP];
+  uint64_t unaligned = 0;
+  KL_ASSERT(count <= KL_TREE_GROUP);
+  for (size_t i = 0; i < count; i++) {
+    addresses[i] = pointers[i].address / KL_CACHE_BLOCK;
+    unaligned |= pointers[i].address % KL_CACHE_BLOCK;
+  }
+  bool all = unaligned == 0 && kl_cache_find_many(op->pages->cache, addresses, count, frames) == count;
+  for (size_t i = 0; i < count; i++) {
+    if (all) {
+      out_pages[i] = frames[i];
+      continue;
+    }
+    kl_status status = pages_load(context, &pointers[i], &out_pages[i], err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
 }
 
 void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
   pages_op *op = context;
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
-  const void *frame;
-  if (op->pages->cache == NULL || kl_cache_find_many(op->pages->cache, &address, 1, &frame) == 0) return;
-  /* The arrays at the page's start; what lies behind is read in order, which the CPU foresees. */
-  for (size_t line = 64; line < 512; line += 64) __builtin_prefetch((const uint8_t *)frame + line);
+  const void *frame = NULL;
+  if (op->pages->cache != NULL) {
+    (void)kl_cache_find_many(op->pages->cache, &address, 1, &frame);
+  } else {
+    const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
+    if (store != NULL) frame = kl_store_memory(store, pointer->address, pointer->length);
+  }
+  op->ahead = frame;
+  op->ahead_size = pointer->length;
 }
 
 /* -------- operations -------- */
@@ -15706,11 +15983,14 @@ void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
   op->source.context = op;
   op->source.pause = NULL;
   op->source.prefetch = NULL;
+  op->source.load_many = NULL;
+  op->ahead = NULL;
   if (pages->cache == NULL) {
     op->source.load = pages_load_memory;
     return;
   }
   op->source.load = pages_load;
+  op->source.load_many = pages_load_many;
   op->guard = kl_epoch_enter(pages->epoch);
 }
 
@@ -15831,7 +16111,7 @@ kl_status kl_pages_set_limit(kl_pages *pages, uint64_t limit, kl_error *err) {
 #define KL_DRAIN_PAGES_CURSOR_H
 
 enum {
-  PAGES_AHEAD_FIRST = 4, /* rows of the first refill; each has four times as many as the one before */
+  PAGES_AHEAD_FIRST = 12, /* rows of the first refill, as ten are a usual page of results; then four times as many */
   PAGES_AHEAD_MOST = 64,
   PAGES_ROOM_FIRST = 2 << 10, /* bytes of rows, likewise */
   PAGES_ROOM_MOST = 32 << 10, /* a single row may have more */
@@ -15977,6 +16257,7 @@ static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_lea
     kl_tree_value value;
     bool is_far = false;
     kl_tree_leaf_value(leaf, i, &value);
+    pages_prefetch_part(&collect->cursor->op, i, leaf->count);
     memcpy(collect->key + prefix, suffix.data, suffix.size);
     key = *out_key = kl_slice_make(collect->key, prefix + suffix.size);
     if (bounded && pages_collect_is_behind(collect, key)) {
@@ -16188,6 +16469,7 @@ static kl_status pages_cursor_read_leaf(pages_cursor *cursor, pages_buffer *buff
       cursor->placed = forward ? 1 : -1;
       return status;
     }
+    pages_prefetch_part(&cursor->op, i, leaf.count);
     if (i == end || buffer->high - buffer->low == cursor->ahead) break;
     i = forward ? i + 1 : i - 1;
   }
@@ -16308,7 +16590,7 @@ kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err
   }
   cursor->current ^= 1;
   cursor->run++;
-  if (cursor->ahead < PAGES_AHEAD_MOST) cursor->ahead *= 4;
+  cursor->ahead = cursor->ahead * 4 < PAGES_AHEAD_MOST ? cursor->ahead * 4 : PAGES_AHEAD_MOST;
   cursor->face.first = &buffer->rows[buffer->low];
   cursor->face.last = &buffer->rows[buffer->high - 1];
   cursor->face.row = forward ? cursor->face.first : cursor->face.last;
@@ -16382,20 +16664,7 @@ kl_status kl_pages_cursor_load(kl_pages_cursor *face, kl_error *err) {
 /* ---- core/drain/pages_fault.c ---- */
 /* core/drain/pages_fault.c: a message about a page that cannot be read says which keys are lost with it. */
 
-enum { PAGES_KEY_SHOWN = 12, PAGES_KEY_TEXT = 4 * PAGES_KEY_SHOWN + 8 };
-
-/* The first bytes of a key, in quotes; what is not a printable character of ASCII as \xNN. */
-static void pages_fault_show_key(const kl_tree_split *key, char out[PAGES_KEY_TEXT]) {
-  size_t at = 0;
-  out[at++] = '"';
-  for (size_t i = 0; i < key->size && i < PAGES_KEY_SHOWN; i++) {
-    uint8_t c = key->key[i];
-    bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-    int written = snprintf(out + at, PAGES_KEY_TEXT - at, plain ? "%c" : "\\x%02x", c);
-    if (written > 0) at += (size_t)written;
-  }
-  (void)snprintf(out + at, PAGES_KEY_TEXT - at, "%s", key->size > PAGES_KEY_SHOWN ? "...\"" : "\"");
-}
+enum { PAGES_KEY_SHOWN = 12 };
 
 /* The ranges take some KiB, and the path to here is rare: they are not worth the stack of every read. */
 static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root,
@@ -16412,15 +16681,15 @@ static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *fail
 
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err) {
-  char low[PAGES_KEY_TEXT], high[PAGES_KEY_TEXT];
+  char low[KL_SHOW_SIZE(PAGES_KEY_SHOWN)], high[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
   if (err == NULL || (status != KL_E_CORRUPT && status != KL_E_IO && status != KL_E_VERSION)) return status;
   if (kl_tree_pointer_is_null(failed)) return status;
   kl_tree_range *range = kl_alloc(pages->allocator, sizeof *range);
   if (range == NULL) return status;
   if (pages_fault_locate(pages, failed, root, key, direction, range) == KL_OK) {
     kl_error cause = *err;
-    pages_fault_show_key(&range->low, low);
-    pages_fault_show_key(&range->high, high);
+    kl_show_bytes(kl_slice_make(range->low.key, range->low.size), PAGES_KEY_SHOWN, low);
+    kl_show_bytes(kl_slice_make(range->high.key, range->high.size), PAGES_KEY_SHOWN, high);
     kl_fail_errno(err, cause.code, 0, "keys from %s %s%s: %s", low, range->has_high ? "to before " : "on",
                   range->has_high ? high : "", cause.message);
     err->system_errno = cause.system_errno;
@@ -16540,7 +16809,6 @@ static kl_status pages_many_row(pages_many *many, const kl_tree_value *value, bo
 /* Looks up and gives the next keys: at most `most`. */
 static kl_status pages_many_some(pages_many *many, size_t most, kl_error *err) {
   size_t first = many->done, n = many->count - first < most ? many->count - first : most;
-  many->op.source.prefetch = many->op.pages->cache != NULL ? pages_prefetch_entry : NULL;
   kl_status status = kl_tree_get_many(&many->op.source, many->root, many->keys + first, n, many->values, err);
   bool left = false;
   for (size_t i = 0; i < n && status == KL_OK && !left; i++) {
@@ -16653,25 +16921,14 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
 
 /* -------- extents -------- */
 
-static kl_status pages_extent_wrong(const kl_store *store, const kl_tree_extent *extent, kl_error *err) {
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 store != NULL ? kl_store_path(store) : "", extent->length, extent->address);
+/* For messages, also when the store is gone. */
+static const char *pages_value_path(const kl_pages *pages) {
+  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  return store != NULL ? kl_store_path(store) : "";
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
-    return pages_extent_wrong(store, extent, err);
-  }
-  if (extent->length != extent->stored) {
-    return kl_fail(err, KL_E_VERSION,
-                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
-                   store != NULL ? kl_store_path(store) : "", extent->length, extent->stored);
-  }
-  return KL_OK;
+  return kl_stored_check_extent(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -16713,7 +16970,7 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return pages_extent_wrong(atomic_load_explicit(&pages->store, memory_order_acquire), extent, err);
+    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
@@ -16725,10 +16982,8 @@ kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void 
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
   kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
   if (status != KL_OK) return status;
-  if (kl_crc32c(0, buffer, (size_t)extent->length) == extent->checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), extent->length, extent->address / KL_BLOCK_SIZE);
+  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
+  return kl_stored_check_value(kl_store_path(store), extent, found, err);
 }
 
 /* -------- held values -------- */
@@ -17089,6 +17344,60 @@ kl_pages *kl_roots_pages(const kl_roots *roots) {
 
 void kl_roots_set_sequence(kl_roots *roots, uint64_t sequence) {
   roots->sequence = sequence;
+}
+
+/* ---- core/drain/stored.c ---- */
+/* core/drain/stored.c: see stored.h. */
+
+kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
+  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, pointer->length, pointer->address);
+}
+
+kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
+  kl_error cause;
+  uint32_t found = kl_crc32c(0, bytes, pointer->length);
+  uint64_t block = pointer->address / KL_BLOCK_SIZE;
+  if (found != pointer->checksum) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
+                   "; restore from a backup",
+                   path, block, found, pointer->checksum);
+  }
+  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
+  if (status == KL_OK) return KL_OK;
+  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", path, block, cause.message);
+}
+
+kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, extent->length, extent->address);
+}
+
+kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
+    return kl_stored_extent_wrong(path, extent, err);
+  }
+  if (extent->length != extent->stored) {
+    return kl_fail(err, KL_E_VERSION,
+                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
+                   path, extent->length, extent->stored);
+  }
+  return KL_OK;
+}
+
+kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err) {
+  if (found == extent->checksum) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup", path,
+                 extent->length, extent->address / KL_BLOCK_SIZE);
 }
 
 /* ---- core/drain/tree_record.c ---- */
@@ -17559,6 +17868,10 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
+/* The trees that the transaction's snapshot reads, not referenced: their blocks stay as they are as long as it lives.
+ * NULL: there are none. */
+kl_roots *kl_txn_roots(kl_txn *txn);
+
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {
@@ -17577,6 +17890,8 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* How much memory the trees take: what a database in memory counts against memory_limit, too. */
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 
@@ -17653,6 +17968,12 @@ void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
 bool kl_throttle_wants_drain(kl_throttle *throttle);
 /* Under the turn: what was active is frozen. */
 void kl_throttle_freeze(kl_throttle *throttle);
+/* There was nothing to drain; counts as a drain that went well, for those who wait. */
+void kl_throttle_idle(kl_throttle *throttle);
+/* How many drains have ended, well or not. */
+uint64_t kl_throttle_drains(kl_throttle *throttle);
+/* Waits until one more has ended than `seen`. False: it has failed. */
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen);
 /* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
 void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 
@@ -17772,6 +18093,7 @@ struct kl_txn_manager {
   kl_snapshot_registry snapshots;
   kl_layers_book layers;
   kl_throttle throttle;
+  uint64_t tree_bytes;   /* under the turn: that count against memory_limit, too */
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
@@ -17975,6 +18297,7 @@ enum {
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
+  COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
 };
@@ -18412,11 +18735,10 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
   return newest == NULL;
 }
 
-kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+static kl_status commit_once(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_commit_request request = {.txn = txn, .park = kl_thread_hint() & (KL_COMMIT_PARKS - 1)};
-  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
-  if (status == KL_OK) status = commit_prepare(manager, &request, err);
+  kl_status status = commit_prepare(manager, &request, err);
   if (status == KL_OK) {
     if (commit_join_queue(&manager->pipeline, &request)) {
       commit_lead(manager, &request);
@@ -18428,6 +18750,27 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
     if (status != KL_OK && err != NULL) *err = request.error;
   }
   commit_free_reserve(manager, &request);
+  return status;
+}
+
+/* memory_limit is reached: the deltas' memory is more than the bytes that the throttle goes by. Drains make room; true
+ * when one has ended since there were `seen` of them, and it is worth trying again. */
+static bool commit_make_room(kl_txn_manager *manager, uint64_t seen) {
+  const kl_txn_manager_options *options = &manager->options;
+  if (options->delta_size == 0) return false;
+  options->drain_wanted(options->drain_context);
+  return kl_throttle_wait_drain(&manager->throttle, seen);
+}
+
+kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  for (int try = 0; status == KL_OK; try++) {
+    uint64_t drains = manager->options.memory_limit != 0 ? kl_throttle_drains(&manager->throttle) : 0;
+    status = commit_once(txn, out_ts, err);
+    if (status != KL_E_LIMIT || try == COMMIT_ROOM_TRIES || !commit_make_room(manager, drains)) break;
+    status = KL_OK;
+  }
   if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
   return status;
 }
@@ -19431,8 +19774,10 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
   status = manager_freeze(manager, &fresh, out, err);
   kl_mutex_unlock(&manager->pipeline.turn);
   kl_delta_unref(fresh); /* not needed */
-  if (status == KL_OK && out->delta != NULL) status = manager_wait_published(manager, out->ts, err);
-  return status;
+  if (status != KL_OK) return status;
+  if (out->delta != NULL) return manager_wait_published(manager, out->ts, err);
+  kl_throttle_idle(&manager->throttle);
+  return KL_OK;
 }
 
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err) {
@@ -19451,6 +19796,13 @@ size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t 
   size_t count = kl_layers_live_roots(&manager->layers, out, capacity);
   kl_mutex_unlock(&manager->pipeline.turn);
   return count;
+}
+
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  manager->tree_bytes = bytes;
+  manager->pipeline.memory_bound = 0;
+  kl_mutex_unlock(&manager->pipeline.turn);
 }
 
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {
@@ -19841,6 +20193,10 @@ void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_rec
   }
   out->deleted = version.kind == KL_VERSION_DELETE;
   out->value = version.value;
+}
+
+kl_roots *kl_txn_roots(kl_txn *txn) {
+  return txn->snapshot.layers->roots;
 }
 
 kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
@@ -20575,6 +20931,33 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
   kl_mutex_unlock(&throttle->mutex);
 }
 
+void kl_throttle_idle(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  throttle->drains++;
+  throttle->failing = false;
+  kl_cond_broadcast(&throttle->changed);
+  kl_mutex_unlock(&throttle->mutex);
+}
+
+uint64_t kl_throttle_drains(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  uint64_t drains = throttle->drains;
+  kl_mutex_unlock(&throttle->mutex);
+  return drains;
+}
+
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen) {
+  uint64_t start = kl_os_monotonic_ns(throttle->os);
+  kl_mutex_lock(&throttle->mutex);
+  while (throttle->drains == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
+  bool good = !throttle->failing;
+  kl_mutex_unlock(&throttle->mutex);
+  uint64_t now = kl_os_monotonic_ns(throttle->os);
+  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
+  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
+  return good;
+}
+
 /* ---- core/txn/txn.c ---- */
 /* core/txn/txn.c: the life of a transaction: begin, write, end. See txn.h. Reading is in read.c and cursor.c. */
 
@@ -20976,6 +21359,7 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
   const kl_layers *current = kl_layers_current(&manager->layers);
   kl_delta_get_stats(current->active, &stats);
   uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  bytes += manager->tree_bytes;
   if (current->frozen != NULL) {
     kl_delta_get_stats(current->frozen, &stats);
     bytes += stats.bytes;
@@ -21512,7 +21896,7 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
  *   'm'        -> the id that the next keyspace gets
  *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
- * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
+ * For core/keyspace, and for core/db, which verifies and salvages them. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
  * wrote. */
 #ifndef KL_KEYSPACE_RECORD_H
 #define KL_KEYSPACE_RECORD_H
@@ -22517,6 +22901,11 @@ static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   if (status != KL_OK) return status;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
+  if (kl_store_is_memory(db->store)) {
+    kl_store_space space;
+    kl_store_get_space(db->store, &space);
+    kl_txn_manager_set_tree_bytes(db->manager, space.file_bytes);
+  }
   /* What fails here fails again, and is told, when the log is written next. */
   if (db->wal != NULL) (void)kl_wal_release(db->wal, kl_store_log_release_point(db->store), NULL);
   return KL_OK;

@@ -305,7 +305,8 @@ typedef struct keel_options {
    * bytes. */
   uint64_t log_segment_size;
   /* Most memory for commits that are not drained into the trees yet. Commits are slowed as it fills, and wait when
-   * it is full; KEEL_E_LIMIT when one alone is larger, or draining fails. 0: half of the machine's memory. In bytes. */
+   * it is full; KEEL_E_LIMIT when one alone is larger, or draining fails. For :memory: all rows count. 0: half of
+   * the machine's memory. In bytes. */
   uint64_t memory_limit;
   /* Most memory for pages of the database file; less than 8388608 counts as that. 0: a quarter of the machine's
    * memory. :memory: databases have no cache. In bytes. */
