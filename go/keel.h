@@ -312,7 +312,7 @@ typedef struct keel_options {
    * memory. :memory: databases have no cache. In bytes. */
   uint64_t cache_size;
   /* How much is committed before it is drained into the trees, in the background. More makes random writes cheaper,
-   * and recovery longer. 0: a 32nd of memory_limit, from 4 MiB to 256 MiB. In bytes. */
+   * and recovery longer. 0: a 32nd of memory_limit, from 4 MiB to 256 MiB, and at most a quarter of it. In bytes. */
   uint64_t delta_size;
 } keel_options;
 #define KEEL_OPTIONS_INIT \
