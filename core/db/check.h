@@ -65,8 +65,9 @@ void kl_verify_end(kl_verify *verify); /* at any time; NULL is allowed */
 typedef struct kl_salvage kl_salvage;
 
 /* Opens what is left of the database at `from`, under a shared lock, and makes a new one at `to`. Of the checkpoints
- * that the superblocks still name, it takes the newest whose catalogue and inner pages can all be read, or, if there is
- * none, the one with the most rows below what can be; then the log behind it, as far as it is sound.
+ * that the superblocks still name, it takes the newest whose catalogue can be read and whose inner pages tell that at
+ * most a tenth of its rows is lost, or, if there is none, the one with the most rows below what can be read; then the
+ * log behind it, as far as it is sound.
  * KL_E_NO_FILE, KL_E_NOT_A_FILE, KL_E_LOCKED (also when it is open in this process), KL_E_FORMAT (no superblock, and
  * nothing that was one), KL_E_CORRUPT (no superblock is intact), KL_E_VERSION; KL_E_EXISTS and the other failures of
  * creating `to`; KL_E_NO_MEMORY. */

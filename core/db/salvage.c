@@ -13,20 +13,31 @@ enum { SALVAGE_LOST_NAME = 40 };
 
 /* -------- choosing -------- */
 
-/* How much hangs below a superblock, as far as its catalogue and inner pages can be read. */
+/* How much hangs below a superblock, as far as its catalogue and inner pages tell. */
 typedef struct salvage_weight {
-  uint64_t rows, damage;
+  uint64_t rows, lost; /* rows that can be reached; rows below pages that cannot be read */
+  uint64_t damage;     /* of the catalogue */
 } salvage_weight;
 
-static kl_status salvage_weigh_tree(kl_salvage *salvage, const kl_tree_pointer *root, salvage_weight *weight,
+/* A checkpoint that has lost more than this part of its rows gives way to an older one that has more of them. With
+ * less, going back would cost more than it saves: all that was committed between the two. */
+enum { SALVAGE_LOSS_SHARE = 10 };
+
+static bool salvage_weight_good(const salvage_weight *weight) {
+  return weight->damage == 0 && weight->lost <= weight->rows / SALVAGE_LOSS_SHARE;
+}
+
+static kl_status salvage_weigh_tree(kl_salvage *salvage, const kl_tree_record *tree, salvage_weight *weight,
                                     kl_error *err) {
   kl_status status;
   kl_tree_item item;
-  kl_tree_walker_start(salvage->walker, root, false);
+  bool is_root = true;
+  kl_tree_walker_start(salvage->walker, &tree->root, false);
   while ((status = kl_tree_walker_next(salvage->walker, &item, err)) == KL_OK) {
-    if (item.kind == KL_TREE_ITEM_DAMAGE) weight->damage++;
+    if (item.kind == KL_TREE_ITEM_DAMAGE) weight->lost += is_root ? tree->rows : item.rows;
     /* The rows below an inner page of level 1; or of a tree that is a single leaf. */
     if (item.kind == KL_TREE_ITEM_PAGE && item.level <= 1) weight->rows += item.rows;
+    is_root = false;
   }
   return status == KL_E_NOT_FOUND ? KL_OK : status;
 }
@@ -67,10 +78,17 @@ static kl_status salvage_weigh(kl_salvage *salvage, const store_superblock *supe
   salvage_use(salvage, superblock);
   kl_status status = salvage_read_catalogue(salvage, superblock, &spaces, &out->damage, err);
   for (size_t i = 0; i < spaces.count && status == KL_OK; i++) {
-    if (spaces.list[i].has_tree) status = salvage_weigh_tree(salvage, &spaces.list[i].tree.root, out, err);
+    if (spaces.list[i].has_tree) status = salvage_weigh_tree(salvage, &spaces.list[i].tree, out, err);
   }
   check_spaces_destroy(&spaces);
   return status;
+}
+
+/* A block of zeros has mostly never been one. */
+static bool salvage_slot_lost(const uint8_t *block, kl_status status) {
+  bool zero = true;
+  for (size_t i = 0; i < KL_SUPERBLOCK_SIZE && zero; i++) zero = block[i] == 0;
+  return status == KL_E_CORRUPT || status == KL_E_IO || (status == KL_E_FORMAT && !zero);
 }
 
 /* The superblocks that are intact, newest first. */
@@ -82,12 +100,13 @@ static kl_status salvage_read_ring(kl_salvage *salvage, store_superblock *out, s
     store_superblock found;
     size_t got = 0, at = *out_count;
     kl_error cause;
+    memset(block, 0, sizeof block);
     kl_status status =
         kl_os_read(salvage->os, salvage->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, &cause);
     if (status == KL_OK) status = got == sizeof block ? store_superblock_decode(block, slot, &found) : KL_E_FORMAT;
     newer = newer || status == KL_E_VERSION;
     damaged = damaged || status == KL_E_CORRUPT || status == KL_E_IO;
-    if (status == KL_E_CORRUPT || status == KL_E_IO) {
+    if (salvage_slot_lost(block, status)) {
       check_problem(&salvage->problems, "'%s': the superblock in block %" PRIu32 " is damaged", salvage->from, slot);
     }
     if (status != KL_OK || found.features_incompatible != 0) continue;
@@ -112,11 +131,12 @@ static kl_status salvage_choose(kl_salvage *salvage, kl_error *err) {
   for (size_t i = 0; i < count && status == KL_OK; i++) {
     status = salvage_weigh(salvage, &ring[i], &weight, err);
     if (status != KL_OK) break;
-    if (i == 0 || weight.rows > best.rows || weight.damage == 0) {
+    bool good = salvage_weight_good(&weight);
+    if (i == 0 || good || weight.rows > best.rows) {
       best = weight;
       chosen = i;
     }
-    if (weight.damage == 0) break; /* older ones have no more */
+    if (good) break;
   }
   if (status != KL_OK) return status;
   salvage->chosen = ring[chosen];
