@@ -2,11 +2,14 @@ package keel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -284,4 +287,92 @@ func TestMakeCheckpoint(t *testing.T) {
 	check(t, err)
 	wantCode(t, db.MakeCheckpoint(), ErrReadOnly)
 	check(t, db.Close())
+}
+
+// Transfers, sums over snapshots, and checkpoints, all at once, through deltas so small that they are drained all the time.
+func TestSnapshotsAmongDrains(t *testing.T) {
+	const accounts, each, writers, transfers = 2_000, 1_000, 4, 2_000
+	db, ks := openLarge(t, filepath.Join(t.TempDir(), "bank.keel"))
+	balance := func(tx *Tx, account int) int {
+		value, err := tx.Get(ks, largeKey(account))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		return int(binary.LittleEndian.Uint64(value))
+	}
+	deposit := func(tx *Tx, account, amount int) error { // padded: a value is as large as in the other tests
+		return tx.Put(ks, largeKey(account), binary.LittleEndian.AppendUint64(make([]byte, 0, 100), uint64(amount))[:100])
+	}
+	check(t, db.Update(ctx, func(tx *Tx) error {
+		for account := range accounts {
+			check(t, deposit(tx, account, each))
+		}
+		return nil
+	}))
+	var writing, others sync.WaitGroup
+	var done atomic.Bool
+	for writer := range writers {
+		writing.Add(1)
+		go func() {
+			defer writing.Done()
+			random := rand.New(rand.NewPCG(7, uint64(writer)))
+			for range transfers {
+				from := random.IntN(accounts)
+				to := (from + 1 + random.IntN(accounts-1)) % accounts
+				err := db.Update(ctx, func(tx *Tx) error {
+					amount := min(balance(tx, from), 1+random.IntN(50))
+					if err := deposit(tx, from, balance(tx, from)-amount); err != nil {
+						return err
+					}
+					return deposit(tx, to, balance(tx, to)+amount)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	others.Add(2)
+	go func() {
+		defer others.Done()
+		for !done.Load() {
+			if err := db.MakeCheckpoint(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	sum := func() {
+		add := func(tx *Tx) error {
+			total, rows := 0, tx.Range(ks, Range{})
+			for _, value := range rows.All() {
+				total += int(binary.LittleEndian.Uint64(value))
+			}
+			if total != accounts*each {
+				t.Errorf("a snapshot adds up to %d, expected %d", total, accounts*each)
+			}
+			return rows.Err()
+		}
+		if err := db.View(ctx, add); err != nil {
+			t.Error(err)
+		}
+	}
+	go func() {
+		defer others.Done()
+		for !done.Load() {
+			sum()
+		}
+	}()
+	writing.Wait()
+	done.Store(true)
+	others.Wait()
+	stats, err := db.Stats()
+	check(t, err)
+	if stats.Checkpoints <= 3 || stats.DrainFailures != 0 {
+		t.Errorf("%d checkpoints, %d drains failed", stats.Checkpoints, stats.DrainFailures)
+	}
+	closeLarge(t, db, ks)
+	db, ks = openLarge(t, db.Path())
+	sum()
+	closeLarge(t, db, ks)
 }

@@ -86,6 +86,8 @@ kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_erro
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* How much memory the trees take: what a database in memory counts against memory_limit, too. */
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 
