@@ -278,6 +278,12 @@ static int churn(void) {
     MUST(keel_make_checkpoint(db, &error));
   }
   say("snapshots ended", began, 3 * BATCH);
+  began = seconds();
+  MUST(keel_compact(db, &error));
+  say("compact", began, 0);
+  ratio = (double)file_size(set.path) / live;
+  printf("compacted: file %.2f times the live data\n", ratio);
+  if (set.end_ratio != 0) check(ratio <= set.end_ratio, "the file is compacted below --end-ratio");
   check_all();
   close_database();
   ratio = (double)file_size(set.path) / live;
