@@ -2,8 +2,8 @@
 
     python python/bench/calls.py [--rows N] [--rounds N] [--file]
 
-Best of several rounds, one thread, a ":memory:" database whose rows are recent commits; with --file one in a temporary
-file, drained, so that reads come from cached pages of its trees. CPU time of that thread, so that other programs disturb
+Best of several rounds, one thread, a ":memory:" database whose rows are recent commits; with --file one in a
+temporary file, drained, so that reads come from cached pages of its trees. CPU time of that thread, so that other programs disturb
 little.
 """
 
