@@ -1,5 +1,6 @@
 /* tests/unit/db/test_db_verify.c: verification beside writers and drains, and of `:memory:` databases; salvage with the log,
  * and of what cannot be opened; both when memory and input or output fail. (DB-8 ... DB-13) */
+#include "core/db/check_private.h"
 #include "db_check_testing.h"
 #include "seed.h"
 
@@ -251,10 +252,192 @@ static void test_salvage_refusals(void **state) {
   kl_sim_free(sim);
 }
 
+/* A checkpoint that somebody made by hand, in a database that is otherwise sound. */
+typedef struct forge {
+  kl_store *store;
+  check_reader reader;
+  kl_checkpoint checkpoint;
+  kl_tree_pointer catalogue;
+} forge;
+
+static void forge_begin(forge *f, kl_sim *sim) {
+  kl_error err;
+  kl_store_options options = {0};
+  memset(f, 0, sizeof *f);
+  kl_os *os = kl_sim_os(sim);
+  assert_ok(kl_store_open(os, CHECK_PATH, &options, &f->store, &err), &err);
+  kl_store_checkpoint(f->store, &f->checkpoint);
+  const kl_store_pointer *root = &f->checkpoint.catalogue;
+  f->catalogue = (kl_tree_pointer){
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  f->reader = (check_reader){.os = os,
+                             .allocator = os->allocator,
+                             .store = f->store,
+                             .path = CHECK_PATH,
+                             .page_size = kl_store_page_size(f->store),
+                             .birth_most = UINT64_MAX};
+  assert_ok(check_reader_init(&f->reader, &err), &err);
+  assert_ok(kl_store_begin(f->store, NULL, 0, &err), &err);
+}
+
+/* Publishes it, and says what a verification finds. */
+static kl_check_report forge_end(forge *f, kl_sim *sim) {
+  kl_error err;
+  kl_db_options options = {.read_only = true};
+  f->checkpoint.catalogue =
+      (kl_store_pointer){f->catalogue.address, f->catalogue.length, f->catalogue.checksum, f->catalogue.birth};
+  assert_ok(kl_store_publish(f->store, &f->checkpoint, &err), &err);
+  check_reader_destroy(&f->reader);
+  kl_store_close(f->store);
+  kl_db *db = db_open(kl_sim_os(sim), CHECK_PATH, &options);
+  kl_check_report report = check_verify(db, true);
+  db_close(db);
+  return report;
+}
+
+/* The keyspace's tree record. */
+static kl_tree_record forge_find(forge *f, uint32_t id) {
+  kl_error err;
+  kl_tree_value value;
+  kl_tree_record record;
+  uint8_t key[KL_TREE_RECORD_KEY];
+  kl_tree_record_key(id, key);
+  assert_ok(kl_tree_get(&f->reader.source, &f->catalogue, kl_slice_make(key, sizeof key), &value, &err), &err);
+  assert_ok(kl_tree_record_decode(value.bytes, id, &record, &err), &err);
+  return record;
+}
+
+/* A block that is in use and belongs to nothing. */
+static void test_lost_space(void **state) {
+  (void)state;
+  check_history history;
+  forge f;
+  kl_error err;
+  uint64_t address;
+  check_history_make(&history, test_seed(77));
+  forge_begin(&f, history.sim);
+  assert_ok(kl_store_allocate(f.store, 3 * KL_BLOCK_SIZE, &address, &err), &err);
+  kl_check_report report = forge_end(&f, history.sim);
+  assert_int_equal(report.problems, 1);
+  assert_int_equal(report.unreached_bytes, 3 * KL_BLOCK_SIZE);
+  assert_int_equal(report.lost_rows, 0);
+  check_history_free(&history);
+}
+
+/* A page that is reached and free: the root of a keyspace's tree. */
+static void test_free_page(void **state) {
+  (void)state;
+  check_history history;
+  forge f;
+  kl_error err;
+  check_history_make(&history, test_seed(78));
+  forge_begin(&f, history.sim);
+  kl_tree_pointer root = forge_find(&f, 1).root;
+  assert_ok(kl_store_free(f.store, root.address, root.length, root.birth, &err), &err);
+  kl_check_report report = forge_end(&f, history.sim);
+  assert_int_equal(report.problems, 1);
+  assert_int_equal(report.unreached_bytes, 0);
+  assert_int_equal(report.lost_rows, 0);
+  check_history_free(&history);
+}
+
+static kl_status forge_write(void *context, const void *page, size_t length, kl_tree_pointer *out, kl_error *err) {
+  forge *f = context;
+  uint64_t address;
+  kl_status status = kl_store_allocate(f->store, length, &address, err);
+  kl_slice part = kl_slice_make(page, length);
+  if (status == KL_OK) status = kl_store_write(f->store, address, &part, 1, err);
+  *out = (kl_tree_pointer){.address = address,
+                           .length = (uint32_t)length,
+                           .checksum = kl_crc32c(0, page, length),
+                           .birth = kl_store_birth(f->store)};
+  return status;
+}
+
+static kl_status forge_free(void *context, const kl_tree_pointer *pointer, kl_error *err) {
+  forge *f = context;
+  return kl_store_free(f->store, pointer->address, pointer->length, pointer->birth, err);
+}
+
+typedef struct forge_change {
+  kl_tree_change change;
+  bool given;
+} forge_change;
+
+static kl_status forge_next(void *context, kl_tree_change *out, kl_error *err) {
+  forge_change *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = one->change;
+  return KL_OK;
+}
+
+/* Puts a tree record into the catalogue. */
+static void forge_record(forge *f, uint32_t id, const kl_tree_record *record) {
+  kl_error err;
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+  kl_tree_record_key(id, key);
+  kl_tree_record_encode(record, value);
+  forge_change one = {.change = {.kind = KL_TREE_PUT,
+                                 .key = kl_slice_make(key, sizeof key),
+                                 .value = kl_slice_make(value, sizeof value)}};
+  kl_tree_sink sink = {.write = forge_write, .context = f};
+  kl_tree_freed freed = {.page = forge_free, .context = f};
+  kl_tree_changes changes = {.next = forge_next, .context = &one};
+  kl_tree_merge_options options = {.allocator = f->reader.allocator,
+                                   .page_size = f->reader.page_size,
+                                   .source = &f->reader.source,
+                                   .sink = &sink,
+                                   .freed = &freed};
+  kl_tree_pointer root = f->catalogue;
+  assert_ok(kl_tree_merge(&options, &root, &changes, &f->catalogue, NULL, &err), &err);
+}
+
+/* Two keyspaces with one tree: each of its blocks is reached twice. */
+static void test_shared_tree(void **state) {
+  (void)state;
+  check_history history;
+  forge f;
+  check_history_make(&history, test_seed(79));
+  forge_begin(&f, history.sim);
+  kl_tree_record shared = forge_find(&f, 1);
+  forge_record(&f, 2, &shared);
+  kl_check_report report = forge_end(&f, history.sim);
+  /* And what was the tree of the second one belongs to nothing. */
+  assert_true(report.problems > 2);
+  assert_true(report.unreached_bytes > 10 * KL_BLOCK_SIZE);
+  check_history_free(&history);
+}
+
+/* A tree record with another number of rows, one of a tree from the future, and one without a keyspace. */
+static void test_wrong_records(void **state) {
+  (void)state;
+  for (int kind = 0; kind < 3; kind++) {
+    check_history history;
+    forge f;
+    check_history_make(&history, test_seed(80));
+    forge_begin(&f, history.sim);
+    kl_tree_record record = forge_find(&f, 1);
+    if (kind == 0) record.rows++;
+    if (kind == 1) record.root.birth += 1000;
+    forge_record(&f, kind == 2 ? 12345 : 1, &record);
+    kl_check_report report = forge_end(&f, history.sim);
+    assert_int_equal(report.lost_pages, kind == 1);
+    if (kind < 2) assert_int_equal(report.problems, 1);
+    if (kind == 2) assert_true(report.problems > 1); /* it is reached twice, too */
+    check_history_free(&history);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_online),
       cmocka_unit_test(test_memory_database),
+      cmocka_unit_test(test_lost_space),
+      cmocka_unit_test(test_free_page),
+      cmocka_unit_test(test_shared_tree),
+      cmocka_unit_test(test_wrong_records),
       cmocka_unit_test(test_cancel),
       cmocka_unit_test(test_no_memory),
       cmocka_unit_test(test_salvage_no_memory),
