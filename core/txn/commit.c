@@ -12,7 +12,7 @@
 #include "commit_request.h"
 
 enum {
-  COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
+  COMMIT_SPINS = 100,                    /* looks, with pauses, at the state before a committer goes to sleep */
   COMMIT_PARTS = 64,                     /* members of one log batch */
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
@@ -117,6 +117,7 @@ static uint32_t commit_wait(kl_commit_pipeline *pipeline, kl_commit_request *req
   uint32_t now = state;
   for (int i = 0; i < COMMIT_SPINS && now == state; i++) {
     now = atomic_load_explicit(&request->state, memory_order_acquire);
+    if (now == state) kl_thread_relax();
   }
   if (now != state) return now;
   kl_commit_park *park = &pipeline->parks[request->park];
