@@ -48,8 +48,15 @@ type Options struct {
 	Durability Durability
 	// GroupInterval bounds what DurabilityGroup can lose; whole milliseconds, 0: chosen by Keel.
 	GroupInterval time.Duration
-	// MemoryLimit in bytes, 0: half of the machine's memory.
+	// MemoryLimit is the most memory, in bytes, for commits that are not drained into the file's trees yet; commits are
+	// slowed as it fills. 0: half of the machine's memory.
 	MemoryLimit uint64
+	// CacheSize is the most memory, in bytes, for pages of the file; less than 8 MiB counts as that. 0: a quarter of the
+	// machine's memory.
+	CacheSize uint64
+	// DeltaSize is how many bytes are committed before they are drained into the trees, in the background. More makes
+	// random writes cheaper, and recovery longer. 0: a 32nd of MemoryLimit, from 4 MiB to 256 MiB.
+	DeltaSize uint64
 	// LogSegmentSize in bytes, a power of two, for a new database; 0: chosen by Keel.
 	LogSegmentSize uint64
 	// PageSize in bytes, a power of two from 4096 to 65536, for a new database; 0: chosen by Keel.
@@ -94,7 +101,7 @@ func Open(path string, options *Options) (*DB, error) {
 	c := newCall()
 	status := rawOpen(text, options.flags(), uint(options.Durability), uint(options.PageSize),
 		uint(options.GroupInterval/time.Millisecond), uint(options.FileMode.Perm()), options.LogSegmentSize,
-		options.MemoryLimit, &c.handle, &c.err)
+		options.MemoryLimit, options.CacheSize, options.DeltaSize, &c.handle, &c.err)
 	handle := c.handle
 	if err := c.done(status); err != nil {
 		return nil, err
@@ -106,7 +113,8 @@ func Open(path string, options *Options) (*DB, error) {
 func (db *DB) Path() string { return db.path }
 
 // Close closes this opening of the database. What was opened from it and is still open keeps the engine (and the lock on
-// the file) until it is closed too. A second Close gives ErrHandle.
+// the file) until it is closed too. The last of them drains all commits into the file and removes the log beside it: what
+// remains is one file. A second Close gives ErrHandle.
 func (db *DB) Close() error {
 	c := newCall()
 	return c.done(rawClose(db.handle, &c.err))
@@ -116,6 +124,14 @@ func (db *DB) Close() error {
 func (db *DB) Flush() error {
 	c := newCall()
 	return c.done(rawFlush(db.handle, &c.err))
+}
+
+// MakeCheckpoint drains what has been committed into the trees of the database file, and returns when a checkpoint holds it.
+// The engine does so by itself, in the background and at the end; this is for measurements, before the file is copied, and
+// before a long idle time. Others go on reading and writing meanwhile.
+func (db *DB) MakeCheckpoint() error {
+	c := newCall()
+	return c.done(rawMakeCheckpoint(db.handle, &c.err))
 }
 
 // Stats are counters and gauges of the engine.

@@ -1466,6 +1466,71 @@ size_t kl_shared_arena_bytes(const kl_shared_arena *arena) {
   return bytes;
 }
 
+/* ---- core/base/show.c ---- */
+/* core/base/show.c: see show.h. */
+
+/* ---- core/base/show.h ---- */
+/* core/base/show.h: bytes as text, for messages. */
+#ifndef KL_BASE_SHOW_H
+#define KL_BASE_SHOW_H
+
+/* ---- core/base/slice.h ---- */
+/* core/base/slice.h: a borrowed run of bytes, and byte-wise (memcmp) order, the only key order that Keel has. */
+#ifndef KL_BASE_SLICE_H
+#define KL_BASE_SLICE_H
+
+typedef struct kl_slice {
+  const void *data; /* may be NULL when size is 0 */
+  size_t size;
+} kl_slice;
+
+static inline kl_slice kl_slice_make(const void *data, size_t size) {
+  kl_slice s = {data, size};
+  return s;
+}
+
+/* <0, 0, >0 as a sorts before, with, or after b; a shorter key that is a prefix sorts first. */
+static inline int kl_slice_compare(kl_slice a, kl_slice b) {
+  size_t n = a.size < b.size ? a.size : b.size;
+  int c = n != 0 ? memcmp(a.data, b.data, n) : 0;
+  if (c != 0) return c;
+  return (a.size > b.size) - (a.size < b.size);
+}
+
+static inline bool kl_slice_equal(kl_slice a, kl_slice b) {
+  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+#endif
+
+/* Room for the first `bytes` bytes of a key as kl_show_bytes writes them, with the terminator. */
+#define KL_SHOW_SIZE(bytes) (4 * (bytes) + 6)
+
+/* At most the first `most` bytes in quotes; what is not a printable character of ASCII as \xNN; "..." where there is
+ * more. `out` has KL_SHOW_SIZE(most) bytes. Any thread. */
+void kl_show_bytes(kl_slice bytes, size_t most, char *out);
+
+#endif
+
+void kl_show_bytes(kl_slice bytes, size_t most, char *out) {
+  static const char show_digits[] = "0123456789abcdef";
+  const uint8_t *from = bytes.data;
+  *out++ = '"';
+  for (size_t i = 0; i < bytes.size && i < most; i++) {
+    uint8_t c = from[i];
+    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+      *out++ = (char)c;
+      continue;
+    }
+    *out++ = '\\';
+    *out++ = 'x';
+    *out++ = show_digits[c >> 4];
+    *out++ = show_digits[c & 15];
+  }
+  const char *end = bytes.size > most ? "...\"" : "\"";
+  memcpy(out, end, strlen(end) + 1);
+}
+
 /* ---- core/base/status.c ---- */
 /* core/base/status.c: filling a kl_error. See status.h; the names of the codes are in status_names.c. */
 
@@ -1664,35 +1729,6 @@ kl_status kl_check_rename(const char *from, const char *to, kl_error *err);
  * leaves the parent's lock alone. */
 #ifndef KL_OS_OS_H
 #define KL_OS_OS_H
-
-/* ---- core/base/slice.h ---- */
-/* core/base/slice.h: a borrowed run of bytes, and byte-wise (memcmp) order, the only key order that Keel has. */
-#ifndef KL_BASE_SLICE_H
-#define KL_BASE_SLICE_H
-
-typedef struct kl_slice {
-  const void *data; /* may be NULL when size is 0 */
-  size_t size;
-} kl_slice;
-
-static inline kl_slice kl_slice_make(const void *data, size_t size) {
-  kl_slice s = {data, size};
-  return s;
-}
-
-/* <0, 0, >0 as a sorts before, with, or after b; a shorter key that is a prefix sorts first. */
-static inline int kl_slice_compare(kl_slice a, kl_slice b) {
-  size_t n = a.size < b.size ? a.size : b.size;
-  int c = n != 0 ? memcmp(a.data, b.data, n) : 0;
-  if (c != 0) return c;
-  return (a.size > b.size) - (a.size < b.size);
-}
-
-static inline bool kl_slice_equal(kl_slice a, kl_slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-#endif
 
 typedef struct kl_os kl_os;
 typedef struct kl_file kl_file;
@@ -3052,7 +3088,7 @@ uint64_t store_limbo_end(const store_limbo *limbo); /* first block behind all en
 #define KL_STORE_SPACE_MAP_H
 
 /* ---- core/store/superblock.h ---- */
-/* core/store/superblock.h: the bytes of a superblock. Private to core/store; the table of offsets is in docs/format.md,
+/* core/store/superblock.h: the bytes of a superblock. For core/store, and for salvage (core/db); the table of offsets is in docs/format.md,
  * and a test checks it against what these functions write. */
 #ifndef KL_STORE_SUPERBLOCK_H
 #define KL_STORE_SUPERBLOCK_H
@@ -3215,6 +3251,10 @@ typedef struct kl_store_space {
 
 /* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
+
+/* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.
+ * KL_E_IO. 0 for a memory store. */
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err);
 
 /* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself;
  * `is_map`: a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as
@@ -3851,6 +3891,7 @@ kl_status store_limbo_reserve(store_limbo *limbo, size_t more, kl_error *err) {
 }
 
 void store_limbo_add(store_limbo *limbo, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death) {
+  KL_ASSERT(limbo->entries != NULL && limbo->count < limbo->capacity);
   limbo->blocks += blocks;
   store_limbo_entry *last = limbo->count > 0 ? &limbo->entries[limbo->count - 1] : NULL;
   if (last != NULL && last->birth == birth && last->death == death) { /* pages of one drain often die together */
@@ -4029,13 +4070,12 @@ typedef struct store_ring {
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  size_t at = ring->count++;
+  size_t at = ring->count++, size = sizeof superblock->database_id;
+  if (at > 0) ring->mixed |= memcmp(ring->intact[0].database_id, superblock->database_id, size) != 0;
   for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
     ring->intact[at] = ring->intact[at - 1];
   }
   ring->intact[at] = *superblock;
-  size_t size = sizeof superblock->database_id;
-  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
@@ -4101,6 +4141,33 @@ static bool store_ring_lost_newer(const store_ring *ring) {
   for (uint64_t back = 1; back <= 2; back++)
     full = full && ring->sequence[(newest - back) % KL_SUPERBLOCKS] == newest - back;
   return full;
+}
+
+/* The slots whose superblock is lost, as bits. One of zeros was mostly never written; but a ring whose other three
+ * follow each other has been all the way round, for the first slots were written first. */
+static uint32_t store_ring_damage(const store_ring *ring) {
+  uint32_t lost = 0;
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    if (ring->state[slot] == STORE_RING_DAMAGED) lost |= 1U << slot;
+    if (ring->state[slot] != STORE_RING_EMPTY || ring->count != KL_SUPERBLOCKS - 1) continue;
+    uint64_t next = ring->sequence[(slot + 1) % KL_SUPERBLOCKS], newest = ring->intact[0].checkpoint.sequence;
+    bool follow = newest >= KL_SUPERBLOCKS;
+    for (uint64_t i = 1; i < KL_SUPERBLOCKS; i++) {
+      uint64_t sequence = ring->sequence[(slot + i) % KL_SUPERBLOCKS];
+      follow = follow && (sequence == next + i - 1 || sequence == next + i - 1 - KL_SUPERBLOCKS);
+    }
+    if (follow) lost |= 1U << slot;
+  }
+  return lost;
+}
+
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err) {
+  store_ring ring = {0};
+  *out_lost = 0;
+  if (kl_store_is_memory(store)) return KL_OK;
+  kl_status status = store_ring_read(store, &ring, err);
+  if (status == KL_OK) *out_lost = store_ring_damage(&ring);
+  return status;
 }
 
 /* -------- choosing -------- */
@@ -4368,7 +4435,7 @@ static kl_status store_space_find_one(store_space *space, uint64_t *out_block, k
       space->rove = (number + 1) * STORE_MAP_BITS;
     }
     space->rove = space->frontier;
-    if (space->threshold < 2 * STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
+    if (space->threshold / 2 < STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
     space->threshold /= 2;
     space->rove = 0;
   }
@@ -5005,7 +5072,7 @@ kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *er
 kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err) {
   if (chunk->node.dirty) return KL_OK;
   /* Room for the path, and for the levels that store_space_cover may add above it. */
-  if (space->dirty_capacity - space->dirty_count < 2 * STORE_MAP_LEVELS) {
+  if (space->dirty_capacity - space->dirty_count < (size_t)2 * STORE_MAP_LEVELS) {
     size_t capacity = space->dirty_capacity == 0 ? 64 : space->dirty_capacity * 2;
     size_t size = sizeof *space->dirty;
     void *grown = kl_realloc(space->limbo.allocator, space->dirty, space->dirty_capacity * size, capacity * size);
@@ -10813,7 +10880,8 @@ enum {
   KL_TREE_PAGE_MAX = 65536,
   KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
   KL_TREE_POINTER_SIZE = 24,
-  KL_TREE_EXTENT_SIZE = 40
+  KL_TREE_EXTENT_SIZE = 40,
+  KL_TREE_GROUP = 16 /* keys that kl_tree_get_many looks up side by side */
 };
 
 /* Where a page lies and what must be found there. All zero: there is none. */
@@ -10846,6 +10914,9 @@ typedef struct kl_tree_source {
   kl_status (*load)(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err);
   /* A load of `pointer` is near: begin to fetch what it will need. Never fails, never waits. May be NULL. */
   void (*prefetch)(void *context, const kl_tree_pointer *pointer);
+  /* As `load` for each of up to KL_TREE_GROUP pointers, with the misses side by side. NULL: `load` is called for each. */
+  kl_status (*load_many)(void *context, const kl_tree_pointer *pointers, size_t count, const uint8_t **out_pages,
+                         kl_error *err);
   /* Merges and walks, which take long, call this whenever they hold no page: the place to leave the epoch and enter it
    * again. May be NULL. */
   void (*pause)(void *context);
@@ -11028,6 +11099,40 @@ kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_chan
 
 /* -------- walking -------- */
 
+typedef enum kl_tree_item_kind {
+  KL_TREE_ITEM_PAGE = 1,  /* a page that is sound, before what is in it or below it */
+  KL_TREE_ITEM_ROW = 2,   /* a row of the leaf that came last */
+  KL_TREE_ITEM_DAMAGE = 3 /* a page that cannot be loaded (KL_E_CORRUPT, KL_E_IO, KL_E_VERSION), or is not what its
+                             parent says; what lies below it is passed over */
+} kl_tree_item_kind;
+
+/* What a walk has come to. Slices are valid until the next call. */
+typedef struct kl_tree_item {
+  kl_tree_item_kind kind;
+  kl_tree_pointer pointer; /* of the page; of a row's leaf */
+  uint32_t level;          /* of the page; of a damaged root it is not known: KL_TREE_LEVELS */
+  kl_slice low, high;      /* of a page, by its parents: low <= key, and key < high where it has one */
+  bool has_high;
+  uint64_t rows; /* of a page: rows below it; of a damaged one by its parent, 0 for a root */
+  kl_slice key;  /* of a row, as the value */
+  kl_tree_value value;
+  kl_error cause; /* of damage */
+} kl_tree_item;
+
+/* Visits every page and row of a tree, in order, and checks what kl_tree_page_check cannot see in one page: that all
+ * keys of a child lie between the separators around it, and that the counts are right. It goes on behind damage. It
+ * works on copies of pages, one for each level, so that it may rest between two calls; one walker serves any number of
+ * walks, one after the other. Some 50 KiB and a page for each level. `page_size` as in kl_tree_merge_options. */
+typedef struct kl_tree_walker kl_tree_walker;
+kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                             kl_tree_walker **out_walker, kl_error *err); /* KL_E_NO_MEMORY; `source` outlives it */
+void kl_tree_walker_free(kl_tree_walker *walker);                         /* NULL is allowed */
+/* Begins at a root, null allowed. `leaves` false: leaves below inner pages are passed over. */
+void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves);
+/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the next
+ * call tries the same page again. */
+kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err);
+
 typedef struct kl_tree_visitor {
   /* Each may be NULL; a failure ends the walk with that status. */
   kl_status (*page)(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err);
@@ -11035,9 +11140,8 @@ typedef struct kl_tree_visitor {
   void *context;
 } kl_tree_visitor;
 
-/* Visits every page and extent of a tree, and checks what kl_tree_page_check cannot see in one page: that all keys of a
- * child lie between the separators around it, and that the counts are right. KL_E_CORRUPT, KL_E_NO_MEMORY, and whatever
- * the callbacks answer. `page_size` as in kl_tree_merge_options. */
+/* The same by callbacks, up to the first damage, which is the result: KL_E_CORRUPT, KL_E_IO, KL_E_VERSION. Also
+ * KL_E_NO_MEMORY, and whatever the callbacks answer. */
 kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
                        const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err);
 
@@ -12551,10 +12655,15 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
-enum { TREE_LINE = 64, TREE_HEAD_LINES = 6 };
-
-static void tree_prefetch_lines(const uint8_t *at, uint32_t lines) {
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + (size_t)TREE_LINE * i);
+/* The arrays at a page's start. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
+ * for one that does nothing, and removes it. */
+__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + 64);
+  __builtin_prefetch(page + 128);
+  __builtin_prefetch(page + 192);
+  __builtin_prefetch(page + 256);
+  __builtin_prefetch(page + 320);
 }
 
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
@@ -12568,7 +12677,7 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
     if (status != KL_OK) return status;
     /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
      * side by side. */
-    tree_prefetch_lines(page, TREE_HEAD_LINES);
+    tree_prefetch_arrays(page);
     level = tree_page_level(page);
     if (level == 0) break;
     tree_inner_child(page, tree_inner_search(page, key), &pointer);
@@ -12582,18 +12691,20 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
 /* A look-up alone waits for one cache miss after the other. Sixteen of them side by side, each a step at a time, wait
  * for sixteen misses at once: every step asks for the line that the next one reads. Sixteen is about what a core keeps
  * in flight. */
-enum { TREE_GROUP = 16 };
-
 typedef struct tree_lane {
   kl_slice key;
-  kl_tree_pointer pointer;
-  const uint8_t *page;
   const uint8_t *child; /* where the pointer to the next page stands */
   kl_tree_value *value;
-  uint32_t level;
   uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
   uint8_t fingerprint;
 } tree_lane;
+
+typedef struct tree_group {
+  size_t count;
+  tree_lane lane[KL_TREE_GROUP];
+  kl_tree_pointer pointer[KL_TREE_GROUP];
+  const uint8_t *page[KL_TREE_GROUP];
+} tree_group;
 
 /* The first row with this fingerprint; the number of rows where there is none. */
 static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
@@ -12607,70 +12718,83 @@ static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
   return count;
 }
 
-static kl_status tree_group_load(const kl_tree_source *source, tree_lane *lanes, size_t count, uint32_t level,
-                                 kl_error *err) {
-  if (source->prefetch != NULL) {
-    for (size_t i = 0; i < count; i++) source->prefetch(source->context, &lanes[i].pointer);
+static kl_status tree_group_load(const kl_tree_source *source, tree_group *group, uint32_t level, kl_error *err) {
+  size_t count = group->count;
+  if (source->load_many != NULL) {
+    kl_status status = source->load_many(source->context, group->pointer, count, group->page, err);
+    if (status != KL_OK) return status;
+  }
+  for (size_t i = 0; i < count && source->prefetch != NULL && source->load_many == NULL; i++) {
+    source->prefetch(source->context, &group->pointer[i]);
   }
   for (size_t i = 0; i < count; i++) {
-    kl_status status = tree_load(source, &lanes[i].pointer, level, &lanes[i].page, err);
-    if (status != KL_OK) return status;
-    tree_prefetch_lines(lanes[i].page, level == 0 ? 1 : TREE_HEAD_LINES);
+    if (source->load_many == NULL) {
+      kl_status status = source->load(source->context, &group->pointer[i], &group->page[i], err);
+      if (status != KL_OK) return status;
+    }
+    tree_prefetch_arrays(group->page[i]);
+  }
+  for (size_t i = 0; i < count; i++) { /* TREE-3: only now, as it reads the page */
+    uint32_t found = tree_page_level(group->page[i]);
+    if (found != level) return tree_level_wrong(&group->pointer[i], found, level, err);
   }
   return KL_OK;
 }
 
-static void tree_group_leaves(tree_lane *lanes, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    tree_lane *lane = &lanes[i];
+static void tree_group_leaves(tree_group *group) {
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    const uint8_t *page = group->page[i];
     lane->fingerprint = tree_fingerprint(lane->key);
-    lane->candidate = tree_leaf_candidate(lane->page, lane->fingerprint);
-    tree_keys keys = tree_leaf_keys(lane->page);
+    lane->candidate = tree_leaf_candidate(page, lane->fingerprint);
+    tree_keys keys = tree_leaf_keys(page);
     if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
   }
-  for (size_t i = 0; i < count; i++) {
-    tree_keys keys = tree_leaf_keys(lanes[i].page);
-    if (lanes[i].candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, lanes[i].candidate).data);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_keys keys = tree_leaf_keys(group->page[i]);
+    uint32_t candidate = group->lane[i].candidate;
+    if (candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, candidate).data);
   }
-  for (size_t i = 0; i < count; i++) {
-    if (lanes[i].candidate < tree_page_count(lanes[i].page)) {
-      (void)tree_leaf_find(lanes[i].page, lanes[i].key, lanes[i].fingerprint, lanes[i].value);
+  for (size_t i = 0; i < group->count; i++) {
+    tree_lane *lane = &group->lane[i];
+    if (lane->candidate < tree_page_count(group->page[i])) {
+      (void)tree_leaf_find(group->page[i], lane->key, lane->fingerprint, lane->value);
     }
   }
 }
 
-static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_lane *lanes, size_t count,
-                                kl_error *err) {
-  for (size_t i = 0; i < count; i++) lanes[i].page = root;
+static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *root, tree_group *group, kl_error *err) {
+  for (size_t i = 0; i < group->count; i++) group->page[i] = root;
   for (uint32_t level = tree_page_level(root); level > 0; level--) {
-    for (size_t i = 0; i < count; i++) {
-      lanes[i].child = tree_inner_child_at(lanes[i].page, tree_inner_search(lanes[i].page, lanes[i].key));
-      __builtin_prefetch(lanes[i].child);
+    for (size_t i = 0; i < group->count; i++) {
+      tree_lane *lane = &group->lane[i];
+      lane->child = tree_inner_child_at(group->page[i], tree_inner_search(group->page[i], lane->key));
+      __builtin_prefetch(lane->child);
     }
-    for (size_t i = 0; i < count; i++) tree_pointer_decode(lanes[i].child, &lanes[i].pointer);
-    kl_status status = tree_group_load(source, lanes, count, level - 1, err);
+    for (size_t i = 0; i < group->count; i++) tree_pointer_decode(group->lane[i].child, &group->pointer[i]);
+    kl_status status = tree_group_load(source, group, level - 1, err);
     if (status != KL_OK) return status;
   }
-  tree_group_leaves(lanes, count);
+  tree_group_leaves(group);
   return KL_OK;
 }
 
 kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *root, const kl_slice *keys,
                            size_t count, kl_tree_value *out_values, kl_error *err) {
-  tree_lane lanes[TREE_GROUP];
+  tree_group group;
   const uint8_t *page = NULL;
   if (count != 0) memset(out_values, 0, count * sizeof *out_values);
   if (count == 0 || kl_tree_pointer_is_null(root)) return KL_OK;
   kl_status status = tree_load(source, root, TREE_LEVEL_ANY, &page, err);
   for (size_t i = 0; i < count && status == KL_OK;) {
-    size_t n = 0;
-    for (; i < count && n < TREE_GROUP; i++) {
+    group.count = 0;
+    for (; i < count && group.count < KL_TREE_GROUP; i++) {
       if (keys[i].size > KL_TREE_KEY_MAX) continue;
-      lanes[n].key = keys[i];
-      lanes[n].value = &out_values[i];
-      n++;
+      group.lane[group.count].key = keys[i];
+      group.lane[group.count].value = &out_values[i];
+      group.count++;
     }
-    status = tree_group_get(source, page, lanes, n, err);
+    status = tree_group_get(source, page, &group, err);
   }
   return status;
 }
@@ -12782,105 +12906,217 @@ kl_status kl_tree_split_points(const kl_tree_source *source, const kl_tree_point
 }
 
 /* ---- core/tree/walk.c ---- */
-/* core/tree/walk.c: every page of a tree, each in its place. */
-
-typedef struct tree_walk {
-  tree_frames frames;
-  const kl_tree_visitor *visitor;
-  kl_error *err;
-  struct {
-    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
-  } bound[KL_TREE_LEVELS]; /* of the child at hand of the open page of each level */
-} tree_walk;
+/* core/tree/walk.c: every page and row of a tree, each in its place.
+ *
+ * The walker keeps a copy of one page for each level, and where it stands in it; so it can rest between two steps for
+ * as long as its caller likes, and holds nothing of the source meanwhile. */
 
 /* What a parent says about a page. */
 typedef struct tree_promise {
-  kl_slice low, high; /* every key k: low <= k < high */
+  kl_slice low, high; /* every key k: low <= k < high; they lie in the bounds of the parents' levels */
   bool has_high, has_rows;
   uint64_t rows;
 } tree_promise;
 
-static kl_status tree_walk_fail(tree_walk *walk, const kl_tree_pointer *pointer, const char *what) {
-  return kl_fail(walk->err, KL_E_CORRUPT, "tree page at %llu %s; restore from a backup",
-                 (unsigned long long)pointer->address, what);
+/* An open page. */
+typedef struct tree_walk_level {
+  kl_tree_pointer pointer;
+  const uint8_t *page;
+  uint32_t next; /* the child or row that comes next */
+  tree_promise promise;
+  uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX]; /* of its child that was entered last */
+} tree_walk_level;
+
+struct kl_tree_walker {
+  tree_frames frames;
+  bool leaves;
+  bool waits; /* the page that is entered next: the three fields below */
+  kl_tree_pointer pointer;
+  uint32_t level; /* of it; when none waits, of the page that is open lowest */
+  tree_promise promise;
+  uint32_t top; /* level of the root */
+  bool done;
+  uint8_t key[KL_TREE_KEY_MAX];
+  tree_walk_level open[KL_TREE_LEVELS];
+};
+
+static kl_status tree_walk_fail(const kl_tree_pointer *pointer, const char *what, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT, "tree page at %llu %s; restore from a backup", (unsigned long long)pointer->address,
+                 what);
 }
 
 /* The first and the last key of a page lie between the separators around it; those between them do too. */
-static kl_status tree_walk_bounds(tree_walk *walk, const kl_tree_pointer *pointer, const tree_keys *keys,
-                                  const tree_promise *promise) {
+static kl_status tree_walk_bounds(const kl_tree_pointer *pointer, const tree_keys *keys, const tree_promise *promise,
+                                  kl_error *err) {
   uint8_t key[KL_TREE_KEY_MAX];
   int least = kl_slice_compare(promise->low, tree_keys_copy(keys, 0, key));
   /* A leaf may begin with its separator; an inner page's first separator has a child before it. */
   if (keys->is_leaf ? least > 0 : least >= 0 && promise->low.size != 0) {
-    return tree_walk_fail(walk, pointer, "has a key before its range");
+    return tree_walk_fail(pointer, "has a key before its range", err);
   }
   if (promise->has_high && kl_slice_compare(tree_keys_copy(keys, keys->count - 1, key), promise->high) >= 0) {
-    return tree_walk_fail(walk, pointer, "has a key behind its range");
+    return tree_walk_fail(pointer, "has a key behind its range", err);
   }
   return KL_OK;
 }
 
-static kl_status tree_walk_leaf(tree_walk *walk, const tree_keys *keys) {
-  uint8_t key[KL_TREE_KEY_MAX];
-  const kl_tree_visitor *visitor = walk->visitor;
-  for (uint32_t i = 0; i < keys->count && visitor->extent != NULL; i++) {
-    kl_tree_value value;
-    kl_tree_extent extent;
-    tree_leaf_value(keys, i, &value);
-    if (!value.is_extent) continue;
-    kl_tree_value_extent(&value, &extent);
-    kl_status status = visitor->extent(visitor->context, tree_keys_copy(keys, i, key), &extent, walk->err);
-    if (status != KL_OK) return status;
-  }
-  return KL_OK;
+static tree_keys tree_walk_keys(const uint8_t *page) {
+  return tree_page_level(page) == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
 }
 
-/* The recursion goes down one level at a time. */
-static kl_status tree_walk_page(tree_walk *walk, const kl_tree_pointer *pointer, uint32_t level,
-                                const tree_promise *promise) {
-  const uint8_t *page = NULL;
-  kl_status status = tree_frames_load(&walk->frames, pointer, level, &page, walk->err);
+/* Loads the page that waits, and compares it with what its parent says. */
+static kl_status tree_walk_load(kl_tree_walker *walker, const uint8_t **out_page, uint64_t *out_rows, kl_error *err) {
+  kl_status status = tree_frames_load(&walker->frames, &walker->pointer, walker->level, out_page, err);
   if (status != KL_OK) return status;
-  level = tree_page_level(page);
-  const kl_tree_visitor *visitor = walk->visitor;
-  if (visitor->page != NULL) status = visitor->page(visitor->context, pointer, level, walk->err);
-  if (status != KL_OK) return status;
-  tree_keys keys = level == 0 ? tree_leaf_keys(page) : tree_inner_keys(page);
+  uint32_t level = tree_page_level(*out_page);
+  tree_keys keys = tree_walk_keys(*out_page);
   uint64_t rows = level == 0 ? keys.count : 0;
-  for (uint32_t i = 0; level > 0 && i <= keys.count; i++) rows += tree_inner_rows(page, i);
-  if (promise->has_rows && rows != promise->rows)
-    return tree_walk_fail(walk, pointer, "has another number of rows than its parent counts");
-  status = tree_walk_bounds(walk, pointer, &keys, promise);
-  if (status != KL_OK || level == 0) return status == KL_OK ? tree_walk_leaf(walk, &keys) : status;
-  for (uint32_t i = 0; i <= keys.count && status == KL_OK; i++) {
-    tree_promise below = *promise;
-    kl_tree_pointer child;
-    if (i > 0) below.low = tree_keys_copy(&keys, i - 1, walk->bound[level].low);
-    if (i < keys.count) {
-      below.high = tree_keys_copy(&keys, i, walk->bound[level].high);
-      below.has_high = true;
-    }
-    below.rows = tree_inner_rows(page, i);
-    below.has_rows = true;
-    tree_inner_child(page, i, &child);
-    status = tree_walk_page(walk, &child, level - 1, &below);
+  for (uint32_t i = 0; level > 0 && i <= keys.count; i++) rows += tree_inner_rows(*out_page, i);
+  *out_rows = rows;
+  if (walker->promise.has_rows && rows != walker->promise.rows) {
+    return tree_walk_fail(&walker->pointer, "has another number of rows than its parent counts", err);
   }
-  return status;
+  return tree_walk_bounds(&walker->pointer, &keys, &walker->promise, err);
+}
+
+/* The pages above the one at hand go on with their next child. */
+static void tree_walk_leave(kl_tree_walker *walker, uint32_t level) {
+  walker->done = level >= walker->top;
+  walker->level = level + 1;
+}
+
+static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_error cause;
+  *out = (kl_tree_item){.kind = KL_TREE_ITEM_PAGE,
+                        .pointer = walker->pointer,
+                        .level = walker->level,
+                        .low = walker->promise.low,
+                        .high = walker->promise.high,
+                        .has_high = walker->promise.has_high,
+                        .rows = walker->promise.rows};
+  kl_status status = tree_walk_load(walker, &page, &out->rows, &cause);
+  bool is_root = walker->level == TREE_LEVEL_ANY;
+  bool damaged = status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION;
+  if (status != KL_OK && !damaged) { /* it still waits */
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  walker->waits = false;
+  if (damaged) {
+    out->kind = KL_TREE_ITEM_DAMAGE;
+    out->rows = walker->promise.rows;
+    out->cause = cause;
+    if (is_root) {
+      walker->done = true;
+    } else {
+      tree_walk_leave(walker, walker->level);
+    }
+    return KL_OK;
+  }
+  walker->level = out->level = tree_page_level(page);
+  if (is_root) walker->top = walker->level;
+  tree_walk_level *open = &walker->open[walker->level];
+  open->pointer = walker->pointer;
+  open->page = page;
+  open->next = 0;
+  open->promise = walker->promise;
+  return KL_OK;
+}
+
+/* The next row of the leaf at hand; false: there is none. */
+static bool tree_walk_row(kl_tree_walker *walker, kl_tree_item *out) {
+  tree_walk_level *open = &walker->open[0];
+  tree_keys keys = tree_leaf_keys(open->page);
+  if (open->next == keys.count) return false;
+  *out = (kl_tree_item){.kind = KL_TREE_ITEM_ROW, .pointer = open->pointer};
+  out->key = tree_keys_copy(&keys, open->next, walker->key);
+  tree_leaf_value(&keys, open->next, &out->value);
+  open->next++;
+  return true;
+}
+
+/* The next child of the inner page at hand waits; false: there is none. */
+static bool tree_walk_child(kl_tree_walker *walker) {
+  tree_walk_level *open = &walker->open[walker->level];
+  tree_keys keys = tree_inner_keys(open->page);
+  uint32_t i = open->next;
+  if (i > keys.count || (walker->level == 1 && !walker->leaves)) return false;
+  walker->promise = open->promise;
+  if (i > 0) walker->promise.low = tree_keys_copy(&keys, i - 1, open->low);
+  if (i < keys.count) {
+    walker->promise.high = tree_keys_copy(&keys, i, open->high);
+    walker->promise.has_high = true;
+  }
+  walker->promise.rows = tree_inner_rows(open->page, i);
+  walker->promise.has_rows = true;
+  tree_inner_child(open->page, i, &walker->pointer);
+  walker->level--;
+  walker->waits = true;
+  open->next++;
+  return true;
+}
+
+kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                             kl_tree_walker **out_walker, kl_error *err) {
+  kl_tree_walker *walker = kl_alloc(allocator, sizeof *walker);
+  if (walker == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a walk; free some and try again");
+  walker->frames = (tree_frames){.allocator = allocator, .source = source, .page_size = page_size};
+  walker->done = true;
+  *out_walker = walker;
+  return KL_OK;
+}
+
+void kl_tree_walker_free(kl_tree_walker *walker) {
+  if (walker == NULL) return;
+  tree_frames_free(&walker->frames);
+  kl_free(walker->frames.allocator, walker, sizeof *walker);
+}
+
+void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves) {
+  walker->leaves = leaves;
+  walker->done = kl_tree_pointer_is_null(root);
+  walker->waits = true;
+  walker->pointer = *root;
+  walker->level = TREE_LEVEL_ANY;
+  walker->promise = (tree_promise){0};
+}
+
+kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err) {
+  while (!walker->done) {
+    if (walker->waits) return tree_walk_enter(walker, out_item, err);
+    if (walker->level == 0) {
+      if (tree_walk_row(walker, out_item)) return KL_OK;
+    } else if (tree_walk_child(walker)) {
+      continue;
+    }
+    tree_walk_leave(walker, walker->level);
+  }
+  return KL_E_NOT_FOUND;
 }
 
 kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
                        const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err) {
-  tree_promise nothing = {{NULL, 0}, {NULL, 0}, false, false, 0};
+  kl_tree_walker *walker;
+  kl_tree_item item;
   if (kl_tree_pointer_is_null(root)) return KL_OK;
-  tree_walk *walk = kl_alloc(allocator, sizeof *walk); /* some 50 KiB: too much for a stack */
-  if (walk == NULL) return kl_fail(err, KL_E_NO_MEMORY, "tree: no memory for a walk; free some and try again");
-  walk->frames = (tree_frames){.allocator = allocator, .source = source, .page_size = page_size};
-  walk->visitor = visitor;
-  walk->err = err;
-  kl_status status = tree_walk_page(walk, root, TREE_LEVEL_ANY, &nothing);
-  tree_frames_free(&walk->frames);
-  kl_free(allocator, walk, sizeof *walk);
-  return status;
+  kl_status status = kl_tree_walker_new(allocator, source, page_size, &walker, err);
+  if (status != KL_OK) return status;
+  kl_tree_walker_start(walker, root, true);
+  while (status == KL_OK && (status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) {
+      if (err != NULL) *err = item.cause;
+      status = item.cause.code;
+    } else if (item.kind == KL_TREE_ITEM_PAGE) {
+      if (visitor->page != NULL) status = visitor->page(visitor->context, &item.pointer, item.level, err);
+    } else if (item.value.is_extent && visitor->extent != NULL) {
+      kl_tree_extent extent;
+      kl_tree_value_extent(&item.value, &extent);
+      status = visitor->extent(visitor->context, item.key, &extent, err);
+    }
+  }
+  kl_tree_walker_free(walker);
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
 }
 
 /* ---- core/delta/cursor.c ---- */
@@ -14859,6 +15095,29 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 #ifndef KL_DRAIN_PAGES_PRIVATE_H
 #define KL_DRAIN_PAGES_PRIVATE_H
 
+/* ---- core/drain/stored.h ---- */
+/* core/drain/stored.h: is what lies in the file what a pointer names? For those who bring bytes from the file into
+ * memory: the pages (pages.h), drains, and verification, which reads past every cache. `path` is for messages, which
+ * name the file and the block. Pure functions. */
+#ifndef KL_DRAIN_STORED_H
+#define KL_DRAIN_STORED_H
+
+/* Before reading: KL_E_CORRUPT when the pointer cannot be one of a page. */
+kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
+/* `bytes` (pointer->length of them) are the page: checksum, and all that a reader relies on. KL_E_CORRUPT,
+ * KL_E_VERSION. */
+kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
+
+/* As kl_stored_check_pointer, of a value in an extent. KL_E_VERSION: it is stored in a way that this version does not
+ * know. */
+kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
+kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT unless `found`, the CRC-32C of the value's bytes, is the one that the row has. */
+kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err);
+
+#endif
+
 struct kl_pages {
   kl_cache *cache; /* NULL: a memory store */
   kl_epoch *epoch; /* likewise */
@@ -14882,10 +15141,12 @@ typedef struct pages_op {
   kl_tree_source source;
   kl_pages *pages;
   kl_epoch_guard guard;
-  uint32_t flags;         /* of kl_cache_get */
-  uint32_t tries;         /* KL_CACHE_RETRY answers */
-  uint32_t wanted;        /* bytes of the page that there was no room for */
-  pages_aside *asides;    /* newest first */
+  uint32_t flags;       /* of kl_cache_get */
+  uint32_t tries;       /* KL_CACHE_RETRY answers */
+  uint32_t wanted;      /* bytes of the page that there was no room for */
+  pages_aside *asides;  /* newest first */
+  const uint8_t *ahead; /* the leaf behind this one; only ever asked for, as it may be gone */
+  uint32_t ahead_size;
   kl_tree_pointer failed; /* the page whose load failed last */
 } pages_op;
 
@@ -14914,13 +15175,17 @@ void pages_op_retry(pages_op *op);
 /* Leaves the epoch and enters it again, so that what others evicted can be used. */
 void pages_op_renew(pages_op *op);
 
-/* Asks for the next leaves of a scan, not for one. */
+/* `prefetch` of a scan: the leaf that comes next, into op->ahead. */
 void pages_prefetch_page(void *context, const kl_tree_pointer *pointer);
-void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer);
-
-/* KL_OK when `bytes` are the page that `pointer` names: checksum, and all that a reader relies on. */
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
+/* With row `i` of the `count` of this leaf, asks for the start of as large a part of the next one. All at once would be
+ * more than the CPU keeps in flight, and what it foresees by itself ends with each page. (Always inlined, and no
+ * loop: gcc 12 removes functions and loops that only prefetch.) */
+__attribute__((always_inline)) static inline void pages_prefetch_part(const pages_op *op, uint32_t i, uint32_t count) {
+  if (op->ahead == NULL) return;
+  const uint8_t *at = op->ahead + (size_t)op->ahead_size * i / count;
+  __builtin_prefetch(at);
+  __builtin_prefetch(at + 64);
+}
 
 /* -------- values -------- */
 
@@ -15007,7 +15272,7 @@ void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer
 
 /* ---- core/drain/tree_record.h ---- */
 /* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
- * docs/format.md, "Catalogue". Private to core/drain. */
+ * docs/format.md, "Catalogue". For core/drain, and for core/db, which verifies and salvages them. */
 #ifndef KL_DRAIN_TREE_RECORD_H
 #define KL_DRAIN_TREE_RECORD_H
 
@@ -15133,38 +15398,48 @@ static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer 
   return KL_OK;
 }
 
-static kl_status drain_drop_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
-  drain_run *run = context;
-  (void)level;
-  kl_status status = run->io.freed.page(&run->io, pointer, err);
-  if (status == KL_OK) run->stats.pages_freed++;
-  return status;
-}
-
-static kl_status drain_drop_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
-  drain_run *run = context;
-  (void)key;
-  kl_status status = run->io.freed.extent(&run->io, extent, err);
-  if (status == KL_OK) run->stats.extents_freed++;
+/* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
+static kl_status drain_drop_item(drain_run *run, const kl_tree_item *item, bool *out_leaked, kl_error *err) {
+  kl_tree_extent extent;
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (item->kind == KL_TREE_ITEM_DAMAGE) {
+    *out_leaked = true;
+  } else if (item->kind == KL_TREE_ITEM_PAGE) {
+    status = run->io.freed.page(&run->io, &item->pointer, &cause);
+    run->stats.pages_freed += status == KL_OK;
+  } else if (item->value.is_extent) {
+    kl_tree_value_extent(&item->value, &extent);
+    status = run->io.freed.extent(&run->io, &extent, &cause);
+    run->stats.extents_freed += status == KL_OK;
+  }
+  if (status == KL_E_CORRUPT) { /* the space map does not have it as used, or cannot be read there */
+    *out_leaked = true;
+    return KL_OK;
+  }
+  if (status != KL_OK && err != NULL) *err = cause;
   return status;
 }
 
 /* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
  * it stays allocated, reached by nothing (DRAIN-9). */
 static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
-  kl_tree_visitor visitor = {drain_drop_page, drain_drop_extent, run};
-  kl_error cause;
-  kl_status status =
-      kl_tree_walk(run->input->allocator, &run->io.source, run->io.pages->page_size, root, &visitor, &cause);
-  run->io.source.pause(&run->io);
-  run->stats.trees_dropped++;
-  if (status == KL_OK) return status;
-  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
-    run->stats.leaked_trees++;
-    return KL_OK;
+  kl_tree_walker *walker = NULL;
+  kl_tree_item item;
+  bool leaked = false;
+  kl_status status = kl_tree_walker_new(run->input->allocator, &run->io.source, run->io.pages->page_size, &walker, err);
+  if (status != KL_OK) return status;
+  kl_tree_walker_start(walker, root, true);
+  while ((status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
+    status = drain_drop_item(run, &item, &leaked, err);
+    if (status != KL_OK) break;
   }
-  if (err != NULL) *err = cause;
-  return status;
+  kl_tree_walker_free(walker);
+  run->io.source.pause(&run->io);
+  if (status != KL_E_NOT_FOUND) return status;
+  run->stats.trees_dropped++;
+  run->stats.leaked_trees += leaked;
+  return KL_OK;
 }
 
 /* -------- keyspaces -------- */
@@ -15376,7 +15651,7 @@ static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) 
 static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
   uint32_t slot = io->ring_next;
   uint8_t *page = io->ring + (size_t)slot * io->pages->page_size;
-  kl_status status = pages_check_pointer(io->store, pointer, io->pages->page_size, err);
+  kl_status status = kl_stored_check_pointer(kl_store_path(io->store), pointer, io->pages->page_size, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = (kl_tree_pointer){0};
   if (drain_in_buffer(io, pointer)) {
@@ -15385,7 +15660,7 @@ static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const 
     status = kl_store_read(io->store, pointer->address, page, pointer->length, err);
     io->stats->pages_read++;
   }
-  if (status == KL_OK) status = pages_check_page(io->store, pointer, page, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(io->store), pointer, page, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = *pointer;
   io->ring_next = (slot + 1) % DRAIN_RING;
@@ -15555,30 +15830,6 @@ static kl_status pages_closed(kl_error *err) {
   return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
 }
 
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
-  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 kl_store_path(store), pointer->length, pointer->address);
-}
-
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
-  kl_error cause;
-  uint32_t found = kl_crc32c(0, bytes, pointer->length);
-  uint64_t block = pointer->address / KL_BLOCK_SIZE;
-  if (found != pointer->checksum) {
-    return kl_fail(err, KL_E_CORRUPT,
-                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
-                   "; restore from a backup",
-                   kl_store_path(store), block, found, pointer->checksum);
-  }
-  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
-  if (status == KL_OK) return KL_OK;
-  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", kl_store_path(store), block, cause.message);
-}
-
 /* The cache keeps a reference's address and checksum apart as pages_private.h says. */
 static kl_tree_pointer pages_pointer_of_ref(const kl_cache_ref *ref) {
   return (kl_tree_pointer){.address = (ref->address & ~PAGES_EXTENT_KEY) * KL_CACHE_BLOCK,
@@ -15606,7 +15857,7 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) == 0) return pages_check_page(store, &pointer, frame, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
   uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
   if (found == pointer.checksum) return KL_OK;
   return kl_fail(err, KL_E_CORRUPT,
@@ -15638,7 +15889,7 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
   aside->size = size;
   op->asides = aside;
   kl_status status = kl_store_read(store, pointer->address, aside->bytes, pointer->length, err);
-  if (status == KL_OK) status = pages_check_page(store, pointer, aside->bytes, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(store), pointer, aside->bytes, err);
   if (status == KL_OK) *out_page = aside->bytes;
   return status;
 }
@@ -15652,7 +15903,8 @@ static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const
   kl_status status = KL_E_LIMIT;
   if (pointer->address % KL_CACHE_BLOCK != 0 || pointer->length - 1 >= pages->page_size) {
     kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-    return store == NULL ? pages_closed(err) : pages_check_pointer(store, pointer, pages->page_size, err);
+    return store == NULL ? pages_closed(err)
+                         : kl_stored_check_pointer(kl_store_path(store), pointer, pages->page_size, err);
   }
   if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_OK) {
@@ -15682,17 +15934,42 @@ static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer
                    pointer->length, pointer->address);
 }
 
-void pages_prefetch_entry(void *context, const kl_tree_pointer *pointer) {
-  kl_cache_prefetch(((pages_op *)context)->pages->cache, pointer->address / KL_CACHE_BLOCK);
+/* Pages that are in the cache all at once; the others one by one. */
+static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers, size_t count,
+                                 const uint8_t **out_pages, kl_error *err) {
+  pages_op *op = context;
+  uint64_t addresses[KL_TREE_GROUP];
+  const void *frames[KL_TREE_GROUP];
+  uint64_t unaligned = 0;
+  KL_ASSERT(count <= KL_TREE_GROUP);
+  for (size_t i = 0; i < count; i++) {
+    addresses[i] = pointers[i].address / KL_CACHE_BLOCK;
+    unaligned |= pointers[i].address % KL_CACHE_BLOCK;
+  }
+  bool all = unaligned == 0 && kl_cache_find_many(op->pages->cache, addresses, count, frames) == count;
+  for (size_t i = 0; i < count; i++) {
+    if (all) {
+      out_pages[i] = frames[i];
+      continue;
+    }
+    kl_status status = pages_load(context, &pointers[i], &out_pages[i], err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
 }
 
 void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
   pages_op *op = context;
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
-  const void *frame;
-  if (op->pages->cache == NULL || kl_cache_find_many(op->pages->cache, &address, 1, &frame) == 0) return;
-  /* The arrays at the page's start; what lies behind is read in order, which the CPU foresees. */
-  for (size_t line = 64; line < 512; line += 64) __builtin_prefetch((const uint8_t *)frame + line);
+  const void *frame = NULL;
+  if (op->pages->cache != NULL) {
+    (void)kl_cache_find_many(op->pages->cache, &address, 1, &frame);
+  } else {
+    const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
+    if (store != NULL) frame = kl_store_memory(store, pointer->address, pointer->length);
+  }
+  op->ahead = frame;
+  op->ahead_size = pointer->length;
 }
 
 /* -------- operations -------- */
@@ -15706,11 +15983,14 @@ void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
   op->source.context = op;
   op->source.pause = NULL;
   op->source.prefetch = NULL;
+  op->source.load_many = NULL;
+  op->ahead = NULL;
   if (pages->cache == NULL) {
     op->source.load = pages_load_memory;
     return;
   }
   op->source.load = pages_load;
+  op->source.load_many = pages_load_many;
   op->guard = kl_epoch_enter(pages->epoch);
 }
 
@@ -15831,7 +16111,7 @@ kl_status kl_pages_set_limit(kl_pages *pages, uint64_t limit, kl_error *err) {
 #define KL_DRAIN_PAGES_CURSOR_H
 
 enum {
-  PAGES_AHEAD_FIRST = 4, /* rows of the first refill; each has four times as many as the one before */
+  PAGES_AHEAD_FIRST = 12, /* rows of the first refill, as ten are a usual page of results; then four times as many */
   PAGES_AHEAD_MOST = 64,
   PAGES_ROOM_FIRST = 2 << 10, /* bytes of rows, likewise */
   PAGES_ROOM_MOST = 32 << 10, /* a single row may have more */
@@ -15977,6 +16257,7 @@ static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_lea
     kl_tree_value value;
     bool is_far = false;
     kl_tree_leaf_value(leaf, i, &value);
+    pages_prefetch_part(&collect->cursor->op, i, leaf->count);
     memcpy(collect->key + prefix, suffix.data, suffix.size);
     key = *out_key = kl_slice_make(collect->key, prefix + suffix.size);
     if (bounded && pages_collect_is_behind(collect, key)) {
@@ -16188,6 +16469,7 @@ static kl_status pages_cursor_read_leaf(pages_cursor *cursor, pages_buffer *buff
       cursor->placed = forward ? 1 : -1;
       return status;
     }
+    pages_prefetch_part(&cursor->op, i, leaf.count);
     if (i == end || buffer->high - buffer->low == cursor->ahead) break;
     i = forward ? i + 1 : i - 1;
   }
@@ -16308,7 +16590,7 @@ kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err
   }
   cursor->current ^= 1;
   cursor->run++;
-  if (cursor->ahead < PAGES_AHEAD_MOST) cursor->ahead *= 4;
+  cursor->ahead = cursor->ahead * 4 < PAGES_AHEAD_MOST ? cursor->ahead * 4 : PAGES_AHEAD_MOST;
   cursor->face.first = &buffer->rows[buffer->low];
   cursor->face.last = &buffer->rows[buffer->high - 1];
   cursor->face.row = forward ? cursor->face.first : cursor->face.last;
@@ -16382,20 +16664,7 @@ kl_status kl_pages_cursor_load(kl_pages_cursor *face, kl_error *err) {
 /* ---- core/drain/pages_fault.c ---- */
 /* core/drain/pages_fault.c: a message about a page that cannot be read says which keys are lost with it. */
 
-enum { PAGES_KEY_SHOWN = 12, PAGES_KEY_TEXT = 4 * PAGES_KEY_SHOWN + 8 };
-
-/* The first bytes of a key, in quotes; what is not a printable character of ASCII as \xNN. */
-static void pages_fault_show_key(const kl_tree_split *key, char out[PAGES_KEY_TEXT]) {
-  size_t at = 0;
-  out[at++] = '"';
-  for (size_t i = 0; i < key->size && i < PAGES_KEY_SHOWN; i++) {
-    uint8_t c = key->key[i];
-    bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-    int written = snprintf(out + at, PAGES_KEY_TEXT - at, plain ? "%c" : "\\x%02x", c);
-    if (written > 0) at += (size_t)written;
-  }
-  (void)snprintf(out + at, PAGES_KEY_TEXT - at, "%s", key->size > PAGES_KEY_SHOWN ? "...\"" : "\"");
-}
+enum { PAGES_KEY_SHOWN = 12 };
 
 /* The ranges take some KiB, and the path to here is rare: they are not worth the stack of every read. */
 static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root,
@@ -16412,15 +16681,15 @@ static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *fail
 
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err) {
-  char low[PAGES_KEY_TEXT], high[PAGES_KEY_TEXT];
+  char low[KL_SHOW_SIZE(PAGES_KEY_SHOWN)], high[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
   if (err == NULL || (status != KL_E_CORRUPT && status != KL_E_IO && status != KL_E_VERSION)) return status;
   if (kl_tree_pointer_is_null(failed)) return status;
   kl_tree_range *range = kl_alloc(pages->allocator, sizeof *range);
   if (range == NULL) return status;
   if (pages_fault_locate(pages, failed, root, key, direction, range) == KL_OK) {
     kl_error cause = *err;
-    pages_fault_show_key(&range->low, low);
-    pages_fault_show_key(&range->high, high);
+    kl_show_bytes(kl_slice_make(range->low.key, range->low.size), PAGES_KEY_SHOWN, low);
+    kl_show_bytes(kl_slice_make(range->high.key, range->high.size), PAGES_KEY_SHOWN, high);
     kl_fail_errno(err, cause.code, 0, "keys from %s %s%s: %s", low, range->has_high ? "to before " : "on",
                   range->has_high ? high : "", cause.message);
     err->system_errno = cause.system_errno;
@@ -16540,7 +16809,6 @@ static kl_status pages_many_row(pages_many *many, const kl_tree_value *value, bo
 /* Looks up and gives the next keys: at most `most`. */
 static kl_status pages_many_some(pages_many *many, size_t most, kl_error *err) {
   size_t first = many->done, n = many->count - first < most ? many->count - first : most;
-  many->op.source.prefetch = many->op.pages->cache != NULL ? pages_prefetch_entry : NULL;
   kl_status status = kl_tree_get_many(&many->op.source, many->root, many->keys + first, n, many->values, err);
   bool left = false;
   for (size_t i = 0; i < n && status == KL_OK && !left; i++) {
@@ -16653,25 +16921,14 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
 
 /* -------- extents -------- */
 
-static kl_status pages_extent_wrong(const kl_store *store, const kl_tree_extent *extent, kl_error *err) {
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 store != NULL ? kl_store_path(store) : "", extent->length, extent->address);
+/* For messages, also when the store is gone. */
+static const char *pages_value_path(const kl_pages *pages) {
+  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  return store != NULL ? kl_store_path(store) : "";
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
-    return pages_extent_wrong(store, extent, err);
-  }
-  if (extent->length != extent->stored) {
-    return kl_fail(err, KL_E_VERSION,
-                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
-                   store != NULL ? kl_store_path(store) : "", extent->length, extent->stored);
-  }
-  return KL_OK;
+  return kl_stored_check_extent(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -16713,7 +16970,7 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return pages_extent_wrong(atomic_load_explicit(&pages->store, memory_order_acquire), extent, err);
+    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
@@ -16725,10 +16982,8 @@ kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void 
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
   kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
   if (status != KL_OK) return status;
-  if (kl_crc32c(0, buffer, (size_t)extent->length) == extent->checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), extent->length, extent->address / KL_BLOCK_SIZE);
+  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
+  return kl_stored_check_value(kl_store_path(store), extent, found, err);
 }
 
 /* -------- held values -------- */
@@ -17089,6 +17344,60 @@ kl_pages *kl_roots_pages(const kl_roots *roots) {
 
 void kl_roots_set_sequence(kl_roots *roots, uint64_t sequence) {
   roots->sequence = sequence;
+}
+
+/* ---- core/drain/stored.c ---- */
+/* core/drain/stored.c: see stored.h. */
+
+kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
+  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, pointer->length, pointer->address);
+}
+
+kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
+  kl_error cause;
+  uint32_t found = kl_crc32c(0, bytes, pointer->length);
+  uint64_t block = pointer->address / KL_BLOCK_SIZE;
+  if (found != pointer->checksum) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
+                   "; restore from a backup",
+                   path, block, found, pointer->checksum);
+  }
+  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
+  if (status == KL_OK) return KL_OK;
+  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", path, block, cause.message);
+}
+
+kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, extent->length, extent->address);
+}
+
+kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
+    return kl_stored_extent_wrong(path, extent, err);
+  }
+  if (extent->length != extent->stored) {
+    return kl_fail(err, KL_E_VERSION,
+                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
+                   path, extent->length, extent->stored);
+  }
+  return KL_OK;
+}
+
+kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err) {
+  if (found == extent->checksum) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup", path,
+                 extent->length, extent->address / KL_BLOCK_SIZE);
 }
 
 /* ---- core/drain/tree_record.c ---- */
@@ -17559,6 +17868,10 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
+/* The trees that the transaction's snapshot reads, not referenced: their blocks stay as they are as long as it lives.
+ * NULL: there are none. */
+kl_roots *kl_txn_roots(kl_txn *txn);
+
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {
@@ -17577,6 +17890,8 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* How much memory the trees take: what a database in memory counts against memory_limit, too. */
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 
@@ -17653,6 +17968,12 @@ void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
 bool kl_throttle_wants_drain(kl_throttle *throttle);
 /* Under the turn: what was active is frozen. */
 void kl_throttle_freeze(kl_throttle *throttle);
+/* There was nothing to drain; counts as a drain that went well, for those who wait. */
+void kl_throttle_idle(kl_throttle *throttle);
+/* How many drains have ended, well or not. */
+uint64_t kl_throttle_drains(kl_throttle *throttle);
+/* Waits until one more has ended than `seen`. False: it has failed. */
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen);
 /* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
 void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 
@@ -17772,6 +18093,7 @@ struct kl_txn_manager {
   kl_snapshot_registry snapshots;
   kl_layers_book layers;
   kl_throttle throttle;
+  uint64_t tree_bytes;   /* under the turn: that count against memory_limit, too */
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
@@ -17975,6 +18297,7 @@ enum {
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
+  COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
 };
@@ -18412,11 +18735,10 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
   return newest == NULL;
 }
 
-kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+static kl_status commit_once(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_commit_request request = {.txn = txn, .park = kl_thread_hint() & (KL_COMMIT_PARKS - 1)};
-  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
-  if (status == KL_OK) status = commit_prepare(manager, &request, err);
+  kl_status status = commit_prepare(manager, &request, err);
   if (status == KL_OK) {
     if (commit_join_queue(&manager->pipeline, &request)) {
       commit_lead(manager, &request);
@@ -18428,6 +18750,27 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
     if (status != KL_OK && err != NULL) *err = request.error;
   }
   commit_free_reserve(manager, &request);
+  return status;
+}
+
+/* memory_limit is reached: the deltas' memory is more than the bytes that the throttle goes by. Drains make room; true
+ * when one has ended since there were `seen` of them, and it is worth trying again. */
+static bool commit_make_room(kl_txn_manager *manager, uint64_t seen) {
+  const kl_txn_manager_options *options = &manager->options;
+  if (options->delta_size == 0) return false;
+  options->drain_wanted(options->drain_context);
+  return kl_throttle_wait_drain(&manager->throttle, seen);
+}
+
+kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  for (int try = 0; status == KL_OK; try++) {
+    uint64_t drains = manager->options.memory_limit != 0 ? kl_throttle_drains(&manager->throttle) : 0;
+    status = commit_once(txn, out_ts, err);
+    if (status != KL_E_LIMIT || try == COMMIT_ROOM_TRIES || !commit_make_room(manager, drains)) break;
+    status = KL_OK;
+  }
   if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
   return status;
 }
@@ -19431,8 +19774,10 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
   status = manager_freeze(manager, &fresh, out, err);
   kl_mutex_unlock(&manager->pipeline.turn);
   kl_delta_unref(fresh); /* not needed */
-  if (status == KL_OK && out->delta != NULL) status = manager_wait_published(manager, out->ts, err);
-  return status;
+  if (status != KL_OK) return status;
+  if (out->delta != NULL) return manager_wait_published(manager, out->ts, err);
+  kl_throttle_idle(&manager->throttle);
+  return KL_OK;
 }
 
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err) {
@@ -19451,6 +19796,13 @@ size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t 
   size_t count = kl_layers_live_roots(&manager->layers, out, capacity);
   kl_mutex_unlock(&manager->pipeline.turn);
   return count;
+}
+
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  manager->tree_bytes = bytes;
+  manager->pipeline.memory_bound = 0;
+  kl_mutex_unlock(&manager->pipeline.turn);
 }
 
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {
@@ -19841,6 +20193,10 @@ void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_rec
   }
   out->deleted = version.kind == KL_VERSION_DELETE;
   out->value = version.value;
+}
+
+kl_roots *kl_txn_roots(kl_txn *txn) {
+  return txn->snapshot.layers->roots;
 }
 
 kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
@@ -20575,6 +20931,33 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
   kl_mutex_unlock(&throttle->mutex);
 }
 
+void kl_throttle_idle(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  throttle->drains++;
+  throttle->failing = false;
+  kl_cond_broadcast(&throttle->changed);
+  kl_mutex_unlock(&throttle->mutex);
+}
+
+uint64_t kl_throttle_drains(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  uint64_t drains = throttle->drains;
+  kl_mutex_unlock(&throttle->mutex);
+  return drains;
+}
+
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen) {
+  uint64_t start = kl_os_monotonic_ns(throttle->os);
+  kl_mutex_lock(&throttle->mutex);
+  while (throttle->drains == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
+  bool good = !throttle->failing;
+  kl_mutex_unlock(&throttle->mutex);
+  uint64_t now = kl_os_monotonic_ns(throttle->os);
+  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
+  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
+  return good;
+}
+
 /* ---- core/txn/txn.c ---- */
 /* core/txn/txn.c: the life of a transaction: begin, write, end. See txn.h. Reading is in read.c and cursor.c. */
 
@@ -20976,6 +21359,7 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
   const kl_layers *current = kl_layers_current(&manager->layers);
   kl_delta_get_stats(current->active, &stats);
   uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  bytes += manager->tree_bytes;
   if (current->frozen != NULL) {
     kl_delta_get_stats(current->frozen, &stats);
     bytes += stats.bytes;
@@ -21512,7 +21896,7 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
  *   'm'        -> the id that the next keyspace gets
  *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
- * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
+ * For core/keyspace, and for core/db, which verifies and salvages them. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
  * wrote. */
 #ifndef KL_KEYSPACE_RECORD_H
 #define KL_KEYSPACE_RECORD_H
@@ -21572,12 +21956,17 @@ static kl_slice catalogue_next_id_key(void) {
   return kl_slice_make(catalogue_next_id_bytes, sizeof catalogue_next_id_bytes);
 }
 
+static kl_status catalogue_unreadable(kl_status status, const kl_error *cause, kl_error *err) {
+  return kl_fail_errno(err, status, 0, "cannot read the catalogue: %s", cause->message);
+}
+
 /* 1 while there is no record: no keyspace has been created yet. */
 static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *err) {
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, &cause);
   if (status == KL_OK) return catalogue_next_id_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   *out = KL_CATALOGUE_KEYSPACE + 1;
   return KL_OK;
 }
@@ -21586,9 +21975,10 @@ static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *er
 static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *out, kl_error *err) {
   uint8_t key[CATALOGUE_NAME_KEY_MAX];
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, &cause);
   if (status == KL_OK) return catalogue_record_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "there is no keyspace \"%.*s\"", (int)name.size,
                  (const char *)name.data);
 }
@@ -21980,6 +22370,395 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
   return KL_OK;
 }
 
+/* ---- core/db/check.c ---- */
+/* core/db/check.c: what verification and salvage share. See check_private.h. */
+
+/* ---- core/db/check_private.h ---- */
+/* core/db/check_private.h: what verification and salvage share: reading past the cache, and the list of problems.
+ *
+ *   check.c     the reader, the catalogue as it is found, problems
+ *   verify.c    verification
+ *   salvage.c   salvage: choosing, trees        salvage_log.c   the log, and writing the new database */
+#ifndef KL_DB_CHECK_PRIVATE_H
+#define KL_DB_CHECK_PRIVATE_H
+
+/* ---- core/db/check.h ---- */
+/* core/db/check.h: is the database sound, and what can be saved of one that is not. Reached through db.h.
+ *
+ * Both work in steps: the caller asks for some bytes of work at a time, reads the report, which also says how far it has
+ * come, and ends it when he likes. So progress and cancelling need no callback and no thread. Both read the file itself,
+ * past the cache.
+ *
+ * Verification (verify.c) looks at one checkpoint: every page and value that it reaches is read, and compared with
+ * checksum, order, key range and counts; no block is reached twice; and the space map has as used exactly what is
+ * reached. It runs beside readers, writers and drains, and holds a snapshot for its time, so that nothing that it looks
+ * at is used again. What is committed behind the checkpoint lies in the log, which opening has read and checked.
+ *
+ * Salvage (salvage.c) copies what is sound into a new database, row by row, also out of a file that cannot be opened.
+ * It never writes to the old one.
+ *
+ * Thread rules: one thread at a time for each object. */
+#ifndef KL_DB_CHECK_H
+#define KL_DB_CHECK_H
+
+typedef struct kl_db kl_db;
+
+enum {
+  KL_CHECK_PROBLEMS = 32, /* as many are kept as text; all are counted */
+  KL_CHECK_TEXT = 768     /* bytes of such a text, with its terminator */
+};
+
+typedef struct kl_check_report {
+  bool finished;
+  uint64_t problems;                /* 0 when it is finished: all is sound; everything was copied */
+  uint64_t done_bytes, total_bytes; /* total is an estimate before it is finished, and never below done */
+  uint64_t checkpoint;              /* sequence number of the checkpoint that is looked at */
+  uint64_t keyspaces;
+  uint64_t pages, extents; /* that are sound */
+  uint64_t rows;           /* of keyspaces: of sound leaves; copied by a salvage */
+  uint64_t value_bytes;    /* in sound extents */
+  uint64_t lost_pages, lost_extents;
+  uint64_t lost_rows;       /* below damaged pages as their parents count them, and with damaged extents */
+  uint64_t unreached_bytes; /* verification: in use by the space map, and reached by nothing */
+  uint64_t log_commits;     /* salvage: applied from the log */
+} kl_check_report;
+
+/* -------- verification -------- */
+
+typedef struct kl_verify kl_verify;
+
+/* Reads the ring and the space map, and begins a snapshot. `db` outlives it. Memory: two bits for each block of the
+ * file, some hundred bytes for each keyspace. KL_E_FORKED, KL_E_CLOSED, KL_E_NO_MEMORY; KL_E_IO when the ring cannot be
+ * read. What is damaged is a problem in the report, and no failure. */
+kl_status kl_verify_begin(kl_db *db, kl_verify **out_verify, kl_error *err);
+/* Goes on for about `bytes` read, at least one page or a part of a value; nothing when it is finished. KL_E_NO_MEMORY:
+ * try again. */
+kl_status kl_verify_step(kl_verify *verify, uint64_t bytes, kl_error *err);
+void kl_verify_report(const kl_verify *verify, kl_check_report *out_report);
+/* Number `index` of the problems found, counted from 0, one line; NULL: it was not kept. Valid until the end. */
+const char *kl_verify_problem(const kl_verify *verify, uint64_t index);
+void kl_verify_end(kl_verify *verify); /* at any time; NULL is allowed */
+
+/* -------- salvage -------- */
+
+typedef struct kl_salvage kl_salvage;
+
+/* Opens what is left of the database at `from`, under a shared lock, and makes a new one at `to`. Of the checkpoints
+ * that the superblocks still name, it takes the newest whose catalogue can be read and whose inner pages tell that at
+ * most a tenth of its rows is lost, or, if there is none, the one with the most rows below what can be read; then the
+ * log behind it, as far as it is sound.
+ * KL_E_NO_FILE, KL_E_NOT_A_FILE, KL_E_LOCKED (also when it is open in this process), KL_E_FORMAT (no superblock, and
+ * nothing that was one), KL_E_CORRUPT (no superblock is intact), KL_E_VERSION; KL_E_EXISTS and the other failures of
+ * creating `to`; KL_E_NO_MEMORY. */
+kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salvage **out_salvage, kl_error *err);
+/* Goes on for about `bytes`. Finished means that the new database is complete, on stable storage and closed. A failure
+ * to write there ends it: it is not finished, and the next step gives the same failure. */
+kl_status kl_salvage_step(kl_salvage *salvage, uint64_t bytes, kl_error *err);
+void kl_salvage_report(const kl_salvage *salvage, kl_check_report *out_report);
+const char *kl_salvage_problem(const kl_salvage *salvage, uint64_t index);
+/* At any time; NULL is allowed. Before it is finished: what has been copied stays in the new database. */
+void kl_salvage_end(kl_salvage *salvage);
+
+#endif
+
+/* -------- the reader -------- */
+
+enum { CHECK_PART = 256 << 10 }; /* bytes of a value that are read at once */
+
+/* Pages and values straight from a store, or, without one, from the file. */
+typedef struct check_reader {
+  kl_os *os;
+  kl_allocator *allocator;
+  kl_store *store; /* NULL: `file` */
+  kl_file *file;
+  const char *path; /* for messages */
+  uint32_t page_size;
+  uint64_t birth_most; /* no pointer is younger */
+  uint64_t bytes;      /* read so far */
+  uint8_t *page;       /* KL_PAGE_SIZE_MAX bytes, aligned */
+  uint8_t *part;       /* CHECK_PART bytes */
+  kl_tree_source source;
+} check_reader;
+
+/* The other fields are set. KL_E_NO_MEMORY. */
+kl_status check_reader_init(check_reader *reader, kl_error *err);
+void check_reader_destroy(check_reader *reader);
+/* `length` bytes at `address` of the file: KL_E_CORRUPT when they are not there, KL_E_IO. */
+kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_t length, kl_error *err);
+
+/* A value that is read in parts: begin, then parts until `left` is 0. */
+typedef struct check_value {
+  kl_tree_extent extent;
+  uint64_t left;
+  uint32_t crc;
+} check_value;
+/* Checks the reference. */
+kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err);
+/* The next at most CHECK_PART bytes, into reader->part or `to`; the last part compares the checksum. */
+kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err);
+
+/* KL_E_CORRUPT, KL_E_IO, KL_E_VERSION: something is wrong with what was read. */
+static inline bool check_is_damage(kl_status status) {
+  return status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION;
+}
+
+/* -------- problems -------- */
+
+typedef struct check_problems {
+  kl_allocator *allocator;
+  uint64_t count;
+  char *text[KL_CHECK_PROBLEMS];
+} check_problems;
+
+void check_problems_destroy(check_problems *problems);
+/* Counts a problem and keeps its text while there is room (and memory for it). */
+void check_problem(check_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *check_problem_text(const check_problems *problems, uint64_t index);
+
+/* -------- keyspaces -------- */
+
+typedef struct check_space {
+  uint32_t id;
+  bool has_tree;
+  kl_tree_record tree;
+  char *name; /* NULL: no row of the catalogue names it */
+  uint32_t name_size;
+  kl_keyspace *target; /* of a salvage; NULL: not made yet */
+} check_space;
+
+/* The keyspaces of a catalogue, ascending by id. Zeroed, it is empty. */
+typedef struct check_spaces {
+  kl_allocator *allocator;
+  check_space *list;
+  size_t count, capacity;
+} check_spaces;
+
+void check_spaces_destroy(check_spaces *spaces); /* the targets have been released */
+check_space *check_spaces_find(check_spaces *spaces, uint32_t id);
+/* The keyspace of that id, added when it is not there. NULL: no memory, and err says so. Others may move. */
+check_space *check_spaces_add(check_spaces *spaces, uint32_t id, kl_error *err);
+kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice name, kl_error *err);
+/* A row of the catalogue's tree; rows of other kinds are nothing to it. KL_E_CORRUPT and KL_E_VERSION, KL_E_NO_MEMORY. */
+kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err);
+
+enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_where writes */
+
+/* "keyspace "name"", or what is known of it. `space` NULL: the catalogue. */
+void check_show_space(const check_space *space, char out[CHECK_WHERE]);
+/* What is lost with a damaged page. */
+void check_problem_page(check_problems *problems, const check_space *space, const kl_tree_item *item);
+/* ... with a damaged value. */
+void check_problem_value(check_problems *problems, const check_space *space, kl_slice key, const kl_error *cause);
+
+#endif
+
+/* -------- the reader -------- */
+
+kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  reader->bytes += length;
+  if (reader->store != NULL) return kl_store_read(reader->store, address, buffer, length, err);
+  size_t got = 0;
+  kl_status status = KL_OK;
+  bool possible = address >= (uint64_t)KL_SUPERBLOCKS * KL_BLOCK_SIZE && address <= (uint64_t)INT64_MAX - length;
+  if (possible) status = kl_os_read(reader->os, reader->file, buffer, length, address, &got, err);
+  if (status != KL_OK || (possible && got == length)) return status;
+  return kl_fail(err, KL_E_CORRUPT, "'%s': a pointer names %zu bytes at block %" PRIu64 ", where there are none",
+                 reader->path, length, address / KL_BLOCK_SIZE);
+}
+
+static kl_status check_birth(const check_reader *reader, uint64_t address, uint64_t birth, kl_error *err) {
+  if (birth <= reader->birth_most) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a pointer to block %" PRIu64 " was made by checkpoint %" PRIu64
+                 ", after that of number %" PRIu64 " which reaches it",
+                 reader->path, address / KL_BLOCK_SIZE, birth, reader->birth_most);
+}
+
+static kl_status check_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  check_reader *reader = context;
+  kl_status status = kl_stored_check_pointer(reader->path, pointer, reader->page_size, err);
+  if (status == KL_OK) status = check_birth(reader, pointer->address, pointer->birth, err);
+  if (status == KL_OK) status = check_read(reader, pointer->address, reader->page, pointer->length, err);
+  if (status == KL_OK) status = kl_stored_check_page(reader->path, pointer, reader->page, err);
+  *out_page = reader->page;
+  return status;
+}
+
+kl_status check_reader_init(check_reader *reader, kl_error *err) {
+  reader->source = (kl_tree_source){.load = check_load, .context = reader};
+  reader->page = kl_alloc_aligned(reader->allocator, KL_PAGE_SIZE_MAX, 64);
+  reader->part = kl_alloc(reader->allocator, CHECK_PART);
+  if (reader->page != NULL && reader->part != NULL) return KL_OK;
+  check_reader_destroy(reader);
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory to read '%s'; free some and try again", reader->path);
+}
+
+void check_reader_destroy(check_reader *reader) {
+  kl_free(reader->allocator, reader->page, KL_PAGE_SIZE_MAX);
+  kl_free(reader->allocator, reader->part, CHECK_PART);
+  reader->page = reader->part = NULL;
+}
+
+kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err) {
+  *out = (check_value){.extent = *extent, .left = extent->length};
+  kl_status status = kl_stored_check_extent(reader->path, extent, err);
+  return status == KL_OK ? check_birth(reader, extent->address, extent->birth, err) : status;
+}
+
+kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err) {
+  size_t size = value->left < CHECK_PART ? (size_t)value->left : CHECK_PART;
+  uint64_t address = value->extent.address + (value->extent.length - value->left);
+  if (to == NULL) to = reader->part;
+  kl_status status = check_read(reader, address, to, size, err);
+  if (status != KL_OK) return status;
+  value->crc = kl_crc32c(value->crc, to, size);
+  value->left -= size;
+  return value->left != 0 ? KL_OK : kl_stored_check_value(reader->path, &value->extent, value->crc, err);
+}
+
+/* -------- problems -------- */
+
+void check_problems_destroy(check_problems *problems) {
+  for (size_t i = 0; i < KL_CHECK_PROBLEMS; i++) kl_free(problems->allocator, problems->text[i], KL_CHECK_TEXT);
+}
+
+void check_problem(check_problems *problems, const char *format, ...) {
+  uint64_t number = problems->count++;
+  if (number >= KL_CHECK_PROBLEMS) return;
+  char *text = kl_alloc(problems->allocator, KL_CHECK_TEXT);
+  if (text == NULL) return; /* it is counted all the same */
+  va_list arguments;
+  va_start(arguments, format);
+  (void)vsnprintf(text, KL_CHECK_TEXT, format, arguments);
+  va_end(arguments);
+  problems->text[number] = text;
+}
+
+const char *check_problem_text(const check_problems *problems, uint64_t index) {
+  return index < KL_CHECK_PROBLEMS ? problems->text[index] : NULL;
+}
+
+void check_show_space(const check_space *space, char out[CHECK_WHERE]) {
+  if (space == NULL) {
+    (void)snprintf(out, CHECK_WHERE, "the catalogue");
+  } else if (space->name == NULL) {
+    (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (its name is lost)", space->id);
+  } else {
+    (void)snprintf(out, CHECK_WHERE, "keyspace \"%.*s\"", (int)space->name_size, space->name);
+  }
+}
+
+void check_problem_page(check_problems *problems, const check_space *space, const kl_tree_item *item) {
+  char where[CHECK_WHERE], low[KL_SHOW_SIZE(CHECK_KEYS)], high[KL_SHOW_SIZE(CHECK_KEYS)];
+  check_show_space(space, where);
+  kl_show_bytes(item->low, CHECK_KEYS, low);
+  kl_show_bytes(item->high, CHECK_KEYS, high);
+  if (item->rows != 0) {
+    check_problem(problems, "%s: %" PRIu64 " rows with keys from %s %s%s are lost: %s", where, item->rows, low,
+                  item->has_high ? "to before " : "on", item->has_high ? high : "", item->cause.message);
+  } else {
+    check_problem(problems, "%s: all rows are lost: %s", where, item->cause.message);
+  }
+}
+
+void check_problem_value(check_problems *problems, const check_space *space, kl_slice key, const kl_error *cause) {
+  char where[CHECK_WHERE], shown[KL_SHOW_SIZE(CHECK_KEYS)];
+  check_show_space(space, where);
+  kl_show_bytes(key, CHECK_KEYS, shown);
+  check_problem(problems, "%s: the value of key %s is lost: %s", where, shown, cause->message);
+}
+
+/* -------- keyspaces -------- */
+
+void check_spaces_destroy(check_spaces *spaces) {
+  for (size_t i = 0; i < spaces->count; i++) {
+    kl_free(spaces->allocator, spaces->list[i].name, spaces->list[i].name_size);
+  }
+  kl_free(spaces->allocator, spaces->list, spaces->capacity * sizeof *spaces->list);
+}
+
+/* The first whose id is not below. */
+static size_t check_spaces_search(const check_spaces *spaces, uint32_t id) {
+  size_t low = 0, high = spaces->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (spaces->list[middle].id < id) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+check_space *check_spaces_find(check_spaces *spaces, uint32_t id) {
+  size_t at = check_spaces_search(spaces, id);
+  return at < spaces->count && spaces->list[at].id == id ? &spaces->list[at] : NULL;
+}
+
+check_space *check_spaces_add(check_spaces *spaces, uint32_t id, kl_error *err) {
+  size_t at = check_spaces_search(spaces, id), size = sizeof *spaces->list;
+  if (at < spaces->count && spaces->list[at].id == id) return &spaces->list[at];
+  if (spaces->count == spaces->capacity) {
+    size_t capacity = spaces->capacity == 0 ? 16 : 2 * spaces->capacity;
+    void *grown = kl_realloc(spaces->allocator, spaces->list, spaces->capacity * size, capacity * size);
+    if (grown == NULL) {
+      (void)kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu keyspaces; free some and try again", capacity);
+      return NULL;
+    }
+    spaces->list = grown;
+    spaces->capacity = capacity;
+  }
+  memmove(spaces->list + at + 1, spaces->list + at, (spaces->count - at) * size);
+  spaces->count++;
+  spaces->list[at] = (check_space){.id = id};
+  return &spaces->list[at];
+}
+
+kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice name, kl_error *err) {
+  char *copy = kl_alloc(spaces->allocator, name.size);
+  if (copy == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the name of a keyspace; free some");
+  memcpy(copy, name.data, name.size);
+  kl_free(spaces->allocator, space->name, space->name_size);
+  space->name = copy;
+  space->name_size = (uint32_t)name.size;
+  return KL_OK;
+}
+
+static kl_status check_spaces_take_name(check_spaces *spaces, kl_slice name, kl_slice value, kl_error *err) {
+  catalogue_record record;
+  kl_status status = catalogue_record_decode(value, &record, err);
+  if (status == KL_OK) status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status == KL_E_INVALID ? KL_E_CORRUPT : status;
+  check_space *space = check_spaces_add(spaces, record.id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  if (space->name != NULL) {
+    return kl_fail(err, KL_E_CORRUPT, "the catalogue has two names for keyspace number %" PRIu32, record.id);
+  }
+  return check_space_rename(spaces, space, name, err);
+}
+
+kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err) {
+  const uint8_t *bytes = key.data;
+  if (key.size == 0) return kl_fail(err, KL_E_CORRUPT, "the catalogue has a row with an empty key");
+  if (bytes[0] == CATALOGUE_NAME_PREFIX) {
+    return check_spaces_take_name(spaces, kl_slice_make(bytes + 1, key.size - 1), value, err);
+  }
+  if (bytes[0] != KL_TREE_RECORD_PREFIX) return KL_OK;
+  kl_tree_record record;
+  if (key.size != KL_TREE_RECORD_KEY) {
+    return kl_fail(err, KL_E_CORRUPT, "the catalogue has a tree record with a key of %zu bytes", key.size);
+  }
+  uint32_t id = kl_load_u32_be(bytes + 1);
+  kl_status status = kl_tree_record_decode(value, id, &record, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(spaces, id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  space->has_tree = true;
+  space->tree = record;
+  return KL_OK;
+}
+
 /* ---- core/db/db.c ---- */
 /* core/db/db.c: opening and closing. See db.h; the files are in files.c, the registry in registry.c. */
 
@@ -22194,7 +22973,7 @@ bool kl_db_registry_release(kl_db *db);
 
 #define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
 
-/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds. Larger deltas make drains
+/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds, and at most a quarter. Larger deltas make drains
  * rarer, and each of them touches pages once for more rows. */
 #define DB_DELTA_SHARE 32
 #define DB_DELTA_MIN ((uint64_t)4 << 20)
@@ -22232,7 +23011,10 @@ static uint64_t db_clamp_cache(uint64_t size) {
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   if (options->memory_limit == 0) options->memory_limit = physical / 2;
   uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
-  if (options->delta_size == 0) options->delta_size = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  uint64_t quarter = options->memory_limit / 4; /* of a small limit: several deltas must fit */
+  share = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  if (options->memory_limit != 0 && share > quarter) share = quarter + 1;
+  if (options->delta_size == 0) options->delta_size = share;
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }
 
@@ -22517,6 +23299,11 @@ static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   if (status != KL_OK) return status;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
+  if (kl_store_is_memory(db->store)) {
+    kl_store_space space;
+    kl_store_get_space(db->store, &space);
+    kl_txn_manager_set_tree_bytes(db->manager, space.file_bytes);
+  }
   /* What fails here fails again, and is told, when the log is written next. */
   if (db->wal != NULL) (void)kl_wal_release(db->wal, kl_store_log_release_point(db->store), NULL);
   return KL_OK;
@@ -23064,6 +23851,722 @@ bool kl_db_registry_release(kl_db *db) {
   return last;
 }
 
+/* ---- core/db/salvage.c ---- */
+/* core/db/salvage.c: copies what is sound of a database into a new one. See check.h; README.md (DB-11 ... DB-13).
+ *
+ * Nothing of the engine opens the old file: it is read here, by the bytes that docs/format.md describes. The new one is
+ * an ordinary database, written by ordinary transactions without a sync for each; closing it stores everything. */
+
+/* ---- core/db/salvage_private.h ---- */
+/* core/db/salvage_private.h: what the two files of salvage share. salvage.c reads the old database, salvage_log.c its log;
+ * both write the new one through the functions at the end. */
+#ifndef KL_DB_SALVAGE_PRIVATE_H
+#define KL_DB_SALVAGE_PRIVATE_H
+
+typedef enum salvage_phase {
+  SALVAGE_CATALOGUE,
+  SALVAGE_TREES,
+  SALVAGE_LOG,
+  SALVAGE_CLOSE,
+  SALVAGE_FINISHED,
+  SALVAGE_FAILED
+} salvage_phase;
+
+struct kl_salvage {
+  kl_os *os;
+  kl_allocator *allocator;
+  char *from;
+  size_t from_size;
+  kl_file *file; /* of the old database, with a shared lock */
+  uint64_t file_bytes;
+  store_superblock chosen;
+  uint64_t newest; /* sequence number of the newest intact superblock */
+
+  check_reader reader;
+  check_problems problems;
+  check_spaces spaces;
+  kl_tree_walker *walker;
+  kl_tree_item item;
+  salvage_phase phase;
+  size_t at;        /* in SALVAGE_TREES: the keyspace */
+  bool begun;       /* its tree */
+  kl_error failure; /* in SALVAGE_FAILED */
+
+  kl_wal *wal;
+  kl_wal_reader *log;
+  uint64_t log_total, log_bytes; /* to be read, and read */
+
+  kl_db *target;
+  kl_txn *txn;        /* of the target; NULL: none is open */
+  uint64_t txn_bytes; /* written in it */
+  uint8_t *value;     /* room for a value */
+  size_t value_capacity;
+  kl_check_report report;
+};
+
+/* -------- salvage.c -------- */
+
+static inline kl_status salvage_pass(kl_status status, const kl_error *cause, kl_error *err) {
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
+/* The keyspace of the new database for one of the old; it is made under its name, or, when that is lost, under a new
+ * one. */
+kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err);
+kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err);
+kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err);
+kl_status salvage_commit(kl_salvage *salvage, kl_error *err); /* KL_OK when there is nothing */
+
+/* -------- salvage_log.c -------- */
+
+/* Opens the log of the chosen checkpoint, if it needs one. What is wrong with it is a problem, and no failure. */
+kl_status salvage_log_open(kl_salvage *salvage, kl_error *err);
+/* Applies the next batch; *out_end: there are no more, or no more that are sound. */
+kl_status salvage_log_step(kl_salvage *salvage, bool *out_end, kl_error *err);
+void salvage_log_close(kl_salvage *salvage);
+
+#endif
+
+enum { SALVAGE_LOST_NAME = 40 };
+#define SALVAGE_COMMIT_BYTES (UINT64_C(1) << 20) /* a transaction of the new database: about so much */
+
+/* -------- choosing -------- */
+
+/* How much hangs below a superblock, as far as its catalogue and inner pages tell. */
+typedef struct salvage_weight {
+  uint64_t rows, lost; /* rows that can be reached; rows below pages that cannot be read */
+  uint64_t damage;     /* of the catalogue */
+} salvage_weight;
+
+/* A checkpoint that has lost more than this part of its rows gives way to an older one that has more of them. With
+ * less, going back would cost more than it saves: all that was committed between the two. */
+enum { SALVAGE_LOSS_SHARE = 10 };
+
+static bool salvage_weight_good(const salvage_weight *weight) {
+  return weight->damage == 0 && weight->lost <= weight->rows / SALVAGE_LOSS_SHARE;
+}
+
+static kl_status salvage_weigh_tree(kl_salvage *salvage, const kl_tree_record *tree, salvage_weight *weight,
+                                    kl_error *err) {
+  kl_status status;
+  kl_tree_item item;
+  bool is_root = true;
+  kl_tree_walker_start(salvage->walker, &tree->root, false);
+  while ((status = kl_tree_walker_next(salvage->walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) weight->lost += is_root ? tree->rows : item.rows;
+    /* The rows below an inner page of level 1; or of a tree that is a single leaf. */
+    if (item.kind == KL_TREE_ITEM_PAGE && item.level <= 1) weight->rows += item.rows;
+    is_root = false;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status salvage_read_catalogue(kl_salvage *salvage, const store_superblock *superblock, check_spaces *spaces,
+                                        uint64_t *out_damage, kl_error *err) {
+  const kl_store_pointer *root = &superblock->checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_tree_item item;
+  kl_status status;
+  kl_error cause;
+  *out_damage = 0;
+  kl_tree_walker_start(salvage->walker, &catalogue, true);
+  while ((status = kl_tree_walker_next(salvage->walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) ++*out_damage;
+    if (item.kind != KL_TREE_ITEM_ROW || item.value.is_extent) continue;
+    status = check_spaces_take(spaces, item.key, item.value.bytes, &cause);
+    if (check_is_damage(status)) {
+      ++*out_damage;
+    } else if (status != KL_OK) {
+      return salvage_pass(status, &cause, err);
+    }
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+/* Readers of what a superblock names go by it. */
+static void salvage_use(kl_salvage *salvage, const store_superblock *superblock) {
+  salvage->reader.page_size = superblock->page_size;
+  salvage->reader.birth_most = superblock->checkpoint.sequence;
+}
+
+static kl_status salvage_weigh(kl_salvage *salvage, const store_superblock *superblock, salvage_weight *out,
+                               kl_error *err) {
+  check_spaces spaces = {.allocator = salvage->allocator};
+  *out = (salvage_weight){0};
+  salvage_use(salvage, superblock);
+  kl_status status = salvage_read_catalogue(salvage, superblock, &spaces, &out->damage, err);
+  for (size_t i = 0; i < spaces.count && status == KL_OK; i++) {
+    if (spaces.list[i].has_tree) status = salvage_weigh_tree(salvage, &spaces.list[i].tree, out, err);
+  }
+  check_spaces_destroy(&spaces);
+  return status;
+}
+
+/* A block of zeros has mostly never been one. */
+static bool salvage_slot_lost(const uint8_t *block, kl_status status) {
+  bool zero = true;
+  for (size_t i = 0; i < KL_SUPERBLOCK_SIZE && zero; i++) zero = block[i] == 0;
+  return status == KL_E_CORRUPT || status == KL_E_IO || (status == KL_E_FORMAT && !zero);
+}
+
+/* The superblocks that are intact, newest first. */
+static kl_status salvage_read_ring(kl_salvage *salvage, store_superblock *out, size_t *out_count, kl_error *err) {
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  bool newer = false, damaged = false;
+  *out_count = 0;
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    store_superblock found;
+    size_t got = 0, at = *out_count;
+    kl_error cause;
+    memset(block, 0, sizeof block);
+    kl_status status =
+        kl_os_read(salvage->os, salvage->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, &cause);
+    if (status == KL_OK) status = got == sizeof block ? store_superblock_decode(block, slot, &found) : KL_E_FORMAT;
+    newer = newer || status == KL_E_VERSION;
+    damaged = damaged || status == KL_E_CORRUPT || status == KL_E_IO;
+    if (salvage_slot_lost(block, status)) {
+      check_problem(&salvage->problems, "'%s': the superblock in block %" PRIu32 " is damaged", salvage->from, slot);
+    }
+    if (status != KL_OK || found.features_incompatible != 0) continue;
+    for (; at > 0 && out[at - 1].checkpoint.sequence < found.checkpoint.sequence; at--) out[at] = out[at - 1];
+    out[at] = found;
+    ++*out_count;
+  }
+  if (newer) {
+    return kl_fail(err, KL_E_VERSION, "'%s' was written by a newer Keel; salvage it with that", salvage->from);
+  }
+  if (*out_count != 0) return KL_OK;
+  if (!damaged) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", salvage->from);
+  return kl_fail(err, KL_E_CORRUPT, "'%s': none of its superblocks is intact, and nothing else names its trees",
+                 salvage->from);
+}
+
+static kl_status salvage_choose(kl_salvage *salvage, kl_error *err) {
+  store_superblock ring[KL_SUPERBLOCKS];
+  salvage_weight weight, best = {0};
+  size_t count, chosen = 0;
+  kl_status status = salvage_read_ring(salvage, ring, &count, err);
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    status = salvage_weigh(salvage, &ring[i], &weight, err);
+    if (status != KL_OK) break;
+    bool good = salvage_weight_good(&weight);
+    if (i == 0 || good || weight.rows > best.rows) {
+      best = weight;
+      chosen = i;
+    }
+    if (good) break;
+  }
+  if (status != KL_OK) return status;
+  salvage->chosen = ring[chosen];
+  salvage->newest = ring[0].checkpoint.sequence;
+  salvage_use(salvage, &salvage->chosen);
+  salvage->report.checkpoint = salvage->chosen.checkpoint.sequence;
+  if (chosen != 0) {
+    check_problem(&salvage->problems,
+                  "'%s': what checkpoint %" PRIu64 " names is damaged near its roots; checkpoint %" PRIu64
+                  " is taken instead",
+                  salvage->from, salvage->newest, salvage->report.checkpoint);
+  }
+  return KL_OK;
+}
+
+/* -------- the new database -------- */
+
+kl_status salvage_commit(kl_salvage *salvage, kl_error *err) {
+  if (salvage->txn == NULL) return KL_OK;
+  kl_status status = kl_txn_commit(salvage->txn, NULL, err);
+  kl_txn_release(salvage->txn);
+  salvage->txn = NULL;
+  salvage->txn_bytes = 0;
+  return status;
+}
+
+/* A transaction that is open, with room for one more row. */
+static kl_status salvage_begin_write(kl_salvage *salvage, size_t bytes, kl_error *err) {
+  kl_status status = KL_OK;
+  if (salvage->txn_bytes >= SALVAGE_COMMIT_BYTES) status = salvage_commit(salvage, err);
+  if (status == KL_OK && salvage->txn == NULL) {
+    kl_txn_options options = {.durability = KL_DURABILITY_NONE, .label = "keel salvage"};
+    status = kl_txn_begin(kl_db_txn_manager(salvage->target), &options, &salvage->txn, err);
+    if (status != KL_OK) salvage->txn = NULL;
+  }
+  salvage->txn_bytes += bytes + 64;
+  return status;
+}
+
+kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = salvage_begin_write(salvage, key.size + value.size, err);
+  return status == KL_OK ? kl_txn_put(salvage->txn, kl_keyspace_id(space->target), key, value, err) : status;
+}
+
+kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err) {
+  kl_status status = salvage_begin_write(salvage, key.size, err);
+  return status == KL_OK ? kl_txn_delete(salvage->txn, kl_keyspace_id(space->target), key, err) : status;
+}
+
+/* A name that no keyspace has, old or new. */
+static kl_status salvage_invent_name(kl_salvage *salvage, check_space *space, kl_error *err) {
+  char name[SALVAGE_LOST_NAME];
+  for (uint32_t attempt = 0;; attempt++) {
+    int size = snprintf(name, sizeof name, "lost-keyspace-%" PRIu32, space->id);
+    if (attempt > 0) size = snprintf(name, sizeof name, "lost-keyspace-%" PRIu32 "-%" PRIu32, space->id, attempt);
+    kl_slice slice = kl_slice_make(name, (size_t)size);
+    bool taken = false;
+    for (size_t i = 0; i < salvage->spaces.count && !taken; i++) {
+      const check_space *other = &salvage->spaces.list[i];
+      taken = other->name != NULL && kl_slice_equal(kl_slice_make(other->name, other->name_size), slice);
+    }
+    if (taken) continue;
+    check_problem(&salvage->problems, "'%s': the name of keyspace number %" PRIu32 " is lost; its rows go to \"%s\"",
+                  salvage->from, space->id, name);
+    return check_space_rename(&salvage->spaces, space, slice, err);
+  }
+}
+
+kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err) {
+  if (space->target != NULL) return KL_OK;
+  kl_status status = space->name == NULL ? salvage_invent_name(salvage, space, err) : KL_OK;
+  if (status != KL_OK) return status;
+  status = kl_keyspace_open(kl_db_catalogue(salvage->target), kl_slice_make(space->name, space->name_size), true,
+                            &space->target, err);
+  if (status != KL_OK) space->target = NULL;
+  return status;
+}
+
+/* -------- beginning and end -------- */
+
+static kl_status salvage_open_source(kl_salvage *salvage, kl_error *err) {
+  kl_os *os = salvage->os;
+  kl_file_info info;
+  kl_status status = kl_os_stat(os, salvage->from, &info, err); /* first: opening a fifo would wait */
+  if (status != KL_OK) return status;
+  if (info.kind == KL_FILE_ABSENT) return kl_fail(err, KL_E_NO_FILE, "there is no database '%s'", salvage->from);
+  if (info.kind != KL_FILE_REGULAR) {
+    return kl_fail(err, KL_E_NOT_A_FILE, "'%s' is not a regular file; name the file of a database", salvage->from);
+  }
+  status = kl_os_open(os, salvage->from, KL_OPEN_READ, 0, &salvage->file, err);
+  if (status != KL_OK) {
+    salvage->file = NULL;
+    return status;
+  }
+  status = kl_os_lock(os, salvage->file, KL_LOCK_SHARED, err);
+  if (status == KL_E_LOCKED) {
+    return kl_fail(err, status, "'%s' is open; close it there, then salvage it", salvage->from);
+  }
+  if (status == KL_OK) status = kl_os_size(os, salvage->file, &salvage->file_bytes, err);
+  if (status != KL_OK) return status;
+  salvage->reader =
+      (check_reader){.os = os, .allocator = salvage->allocator, .file = salvage->file, .path = salvage->from};
+  status = check_reader_init(&salvage->reader, err);
+  if (status != KL_OK) return status;
+  status = kl_tree_walker_new(salvage->allocator, &salvage->reader.source, KL_PAGE_SIZE_MAX, &salvage->walker, err);
+  if (status != KL_OK) salvage->walker = NULL;
+  return status;
+}
+
+static kl_status salvage_open_target(kl_salvage *salvage, const char *to, kl_error *err) {
+  kl_db_options options = {
+      .must_create = true, .durability = KL_DURABILITY_NONE, .page_size = salvage->chosen.page_size};
+  if (strcmp(to, ":memory:") == 0) {
+    return kl_fail(err, KL_E_INVALID, "a salvage needs a file to write to; \":memory:\" would be lost");
+  }
+  kl_status status = kl_db_open(salvage->os, to, &options, &salvage->target, err);
+  if (status != KL_OK) salvage->target = NULL;
+  return status;
+}
+
+kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salvage **out_salvage, kl_error *err) {
+  kl_allocator *allocator = os->allocator;
+  kl_salvage *salvage = kl_alloc(allocator, sizeof *salvage);
+  size_t size = strlen(from) + 1;
+  char *copy = kl_alloc(allocator, size);
+  if (salvage == NULL || copy == NULL) {
+    kl_free(allocator, copy, size);
+    kl_free(allocator, salvage, sizeof *salvage);
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to salvage '%s'", from);
+  }
+  memcpy(copy, from, size);
+  salvage->os = os;
+  salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
+  salvage->from = copy;
+  salvage->from_size = size;
+  kl_status status = salvage_open_source(salvage, err);
+  if (status == KL_OK) status = salvage_choose(salvage, err);
+  if (status == KL_OK) status = salvage_log_open(salvage, err);
+  if (status == KL_OK) status = salvage_open_target(salvage, to, err);
+  if (status != KL_OK) {
+    kl_salvage_end(salvage);
+    return status;
+  }
+  const kl_store_pointer *root = &salvage->chosen.checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_tree_walker_start(salvage->walker, &catalogue, true);
+  *out_salvage = salvage;
+  return KL_OK;
+}
+
+static kl_status salvage_close_target(kl_salvage *salvage, kl_error *err) {
+  for (size_t i = 0; i < salvage->spaces.count; i++) {
+    kl_keyspace_release(salvage->spaces.list[i].target);
+    salvage->spaces.list[i].target = NULL;
+  }
+  kl_db *target = salvage->target;
+  salvage->target = NULL;
+  return kl_db_release(target, err);
+}
+
+void kl_salvage_end(kl_salvage *salvage) {
+  if (salvage == NULL) return;
+  kl_allocator *allocator = salvage->allocator;
+  if (salvage->target != NULL) {
+    (void)salvage_commit(salvage, NULL);
+    (void)salvage_close_target(salvage, NULL);
+  }
+  salvage_log_close(salvage);
+  kl_tree_walker_free(salvage->walker);
+  if (salvage->reader.allocator != NULL) check_reader_destroy(&salvage->reader);
+  if (salvage->file != NULL) kl_os_close(salvage->os, salvage->file);
+  check_problems_destroy(&salvage->problems);
+  check_spaces_destroy(&salvage->spaces);
+  kl_free(allocator, salvage->value, salvage->value_capacity);
+  kl_free(allocator, salvage->from, salvage->from_size);
+  kl_free(allocator, salvage, sizeof *salvage);
+}
+
+/* -------- copying -------- */
+
+/* The keyspace whose tree is copied; NULL: it is the catalogue. */
+static check_space *salvage_space(kl_salvage *salvage) {
+  return salvage->phase == SALVAGE_CATALOGUE ? NULL : &salvage->spaces.list[salvage->at];
+}
+
+static void salvage_damage(kl_salvage *salvage) {
+  kl_tree_item *item = &salvage->item;
+  const check_space *space = salvage_space(salvage);
+  if (!salvage->begun && space != NULL) item->rows = space->tree.rows;
+  salvage->begun = true;
+  salvage->report.lost_pages++;
+  if (space != NULL) salvage->report.lost_rows += item->rows;
+  check_problem_page(&salvage->problems, space, item);
+}
+
+/* The whole value of an extent, into salvage->value. */
+static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *extent, kl_error *err) {
+  check_value value;
+  kl_status status = check_value_begin(&salvage->reader, extent, &value, err);
+  if (status == KL_OK && (extent->length > KL_MAX_VALUE || extent->length > salvage->file_bytes)) {
+    status = kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be",
+                     salvage->from, extent->length, extent->address / KL_BLOCK_SIZE);
+  }
+  if (status != KL_OK) return status;
+  if (salvage->value_capacity < extent->length) {
+    kl_free(salvage->allocator, salvage->value, salvage->value_capacity);
+    salvage->value_capacity = 0;
+    salvage->value = kl_alloc(salvage->allocator, (size_t)extent->length);
+    if (salvage->value == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for a value of %" PRIu64 " bytes", extent->length);
+    }
+    salvage->value_capacity = (size_t)extent->length;
+  }
+  while (status == KL_OK && value.left != 0) {
+    status = check_value_part(&salvage->reader, &value, salvage->value + (extent->length - value.left), err);
+  }
+  return status;
+}
+
+static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
+  const kl_tree_item *item = &salvage->item;
+  check_space *space = salvage_space(salvage);
+  kl_slice value = item->value.bytes;
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (item->value.is_extent) {
+    kl_tree_extent extent;
+    kl_tree_value_extent(&item->value, &extent);
+    status = salvage_read_value(salvage, &extent, &cause);
+    if (check_is_damage(status)) {
+      salvage->report.lost_extents++;
+      if (space != NULL) salvage->report.lost_rows++;
+      check_problem_value(&salvage->problems, space, item->key, &cause);
+      return KL_OK;
+    }
+    if (status != KL_OK) return salvage_pass(status, &cause, err);
+    value = kl_slice_make(salvage->value, (size_t)extent.length);
+    salvage->report.extents++;
+    salvage->report.value_bytes += extent.length;
+  }
+  if (space != NULL) {
+    status = salvage_put(salvage, space, item->key, value, err);
+    if (status == KL_OK) salvage->report.rows++;
+    return status;
+  }
+  status = check_spaces_take(&salvage->spaces, item->key, value, &cause);
+  if (check_is_damage(status)) {
+    check_problem(&salvage->problems, "'%s': %s", salvage->from, cause.message);
+    return KL_OK;
+  }
+  return status == KL_OK ? status : salvage_pass(status, &cause, err);
+}
+
+/* The tree at hand is done: the next one, or the log. */
+static kl_status salvage_next_tree(kl_salvage *salvage, kl_error *err) {
+  check_spaces *spaces = &salvage->spaces;
+  kl_status status = KL_OK;
+  if (salvage->phase == SALVAGE_CATALOGUE) {
+    salvage->phase = SALVAGE_TREES;
+    salvage->at = 0;
+    /* All of them first, also the empty ones; and those with a name before any is invented. */
+    for (int named = 1; named >= 0; named--) {
+      for (size_t i = 0; i < spaces->count && status == KL_OK; i++) {
+        bool has_name = spaces->list[i].name != NULL;
+        if (named == 0 || has_name) status = salvage_target(salvage, &spaces->list[i], err);
+      }
+    }
+    salvage->report.keyspaces = spaces->count;
+  } else {
+    salvage->at++;
+  }
+  while (salvage->at < spaces->count && !spaces->list[salvage->at].has_tree) salvage->at++;
+  salvage->begun = false;
+  if (salvage->at < spaces->count) {
+    kl_tree_walker_start(salvage->walker, &spaces->list[salvage->at].tree.root, true);
+  } else {
+    salvage->phase = SALVAGE_LOG;
+  }
+  return status;
+}
+
+static kl_status salvage_copy(kl_salvage *salvage, kl_error *err) {
+  kl_status status = kl_tree_walker_next(salvage->walker, &salvage->item, err);
+  if (status == KL_E_NOT_FOUND) return salvage_next_tree(salvage, err);
+  if (status != KL_OK) return status;
+  if (salvage->item.kind == KL_TREE_ITEM_ROW) return salvage_row(salvage, err);
+  if (salvage->item.kind == KL_TREE_ITEM_DAMAGE) {
+    salvage_damage(salvage);
+  } else {
+    salvage->begun = true;
+    salvage->report.pages++;
+  }
+  return KL_OK;
+}
+
+static kl_status salvage_advance(kl_salvage *salvage, kl_error *err) {
+  bool end = false;
+  kl_status status;
+  switch (salvage->phase) {
+    case SALVAGE_CATALOGUE:
+    case SALVAGE_TREES:
+      return salvage_copy(salvage, err);
+    case SALVAGE_LOG:
+      status = salvage_log_step(salvage, &end, err);
+      if (status == KL_OK && end) salvage->phase = SALVAGE_CLOSE;
+      return status;
+    case SALVAGE_CLOSE:
+      status = salvage_commit(salvage, err);
+      if (status == KL_OK) status = kl_db_make_checkpoint(salvage->target, err);
+      if (status == KL_OK) status = salvage_close_target(salvage, err);
+      if (status == KL_OK) salvage->phase = SALVAGE_FINISHED;
+      return status;
+    default:
+      return KL_OK;
+  }
+}
+
+static uint64_t salvage_done(const kl_salvage *salvage) {
+  return salvage->reader.bytes + salvage->log_bytes;
+}
+
+kl_status kl_salvage_step(kl_salvage *salvage, uint64_t bytes, kl_error *err) {
+  uint64_t begin = salvage_done(salvage);
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (salvage->phase == SALVAGE_FAILED) return salvage_pass(salvage->failure.code, &salvage->failure, err);
+  do {
+    if (salvage->phase == SALVAGE_FINISHED) return KL_OK;
+    status = salvage_advance(salvage, &cause);
+  } while (status == KL_OK && salvage_done(salvage) - begin < bytes);
+  if (status == KL_OK) return KL_OK;
+  salvage->failure = cause;
+  salvage->failure.code = status;
+  salvage->phase = SALVAGE_FAILED;
+  return salvage_pass(status, &cause, err);
+}
+
+/* -------- what was found -------- */
+
+void kl_salvage_report(const kl_salvage *salvage, kl_check_report *out_report) {
+  *out_report = salvage->report;
+  out_report->finished = salvage->phase == SALVAGE_FINISHED;
+  out_report->problems = salvage->problems.count;
+  out_report->done_bytes = salvage_done(salvage);
+  out_report->total_bytes = salvage->file_bytes + salvage->log_total;
+  if (out_report->finished || out_report->total_bytes < out_report->done_bytes) {
+    out_report->total_bytes = out_report->done_bytes;
+  }
+}
+
+const char *kl_salvage_problem(const kl_salvage *salvage, uint64_t index) {
+  return check_problem_text(&salvage->problems, index);
+}
+
+/* ---- core/db/salvage_log.c ---- */
+/* core/db/salvage_log.c: the log behind the chosen checkpoint, applied to the new database as far as it is sound.
+ *
+ * Commits are applied in their order, one after the other, so that the end, wherever it is, leaves a state that the old
+ * database once had (but for what its trees have lost). Rows of keyspace 0 are not copied: they say which keyspaces
+ * come and go. */
+
+static const char salvage_log_suffix[] = "-wal";
+
+static void salvage_log_problem(kl_salvage *salvage, const kl_error *cause) {
+  check_problem(&salvage->problems, "the log ends early, and what was committed behind is lost: %s", cause->message);
+}
+
+static kl_status salvage_log_open_file(kl_salvage *salvage, const char *path, kl_error *err) {
+  const kl_checkpoint *checkpoint = &salvage->chosen.checkpoint;
+  kl_wal_options options = {.read_only = true};
+  memcpy(options.database_id, salvage->chosen.database_id, sizeof options.database_id);
+  kl_status status = kl_wal_open(salvage->os, path, &options, &salvage->wal, err);
+  if (status != KL_OK) {
+    salvage->wal = NULL;
+    return status;
+  }
+  kl_wal_stats stats;
+  kl_wal_get_stats(salvage->wal, &stats);
+  salvage->log_total = stats.file_bytes;
+  status = kl_wal_reader_new(salvage->wal, checkpoint->log_lsn, &salvage->log, err);
+  if (status != KL_OK) {
+    salvage->log = NULL;
+    return status;
+  }
+  kl_wal_reader_expect(salvage->log, checkpoint->known_durable);
+  return KL_OK;
+}
+
+kl_status salvage_log_open(kl_salvage *salvage, kl_error *err) {
+  if (!salvage->chosen.checkpoint.log_needed) return KL_OK;
+  size_t size = salvage->from_size + sizeof salvage_log_suffix - 1;
+  char *path = kl_alloc(salvage->allocator, size);
+  if (path == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to salvage '%s'", salvage->from);
+  memcpy(path, salvage->from, salvage->from_size - 1);
+  memcpy(path + salvage->from_size - 1, salvage_log_suffix, sizeof salvage_log_suffix);
+  kl_error cause;
+  kl_status status = salvage_log_open_file(salvage, path, &cause);
+  kl_free(salvage->allocator, path, size);
+  if (status == KL_E_NO_MEMORY) return salvage_pass(status, &cause, err);
+  if (status != KL_OK) salvage_log_problem(salvage, &cause);
+  return KL_OK;
+}
+
+void salvage_log_close(kl_salvage *salvage) {
+  kl_wal_reader_free(salvage->log);
+  kl_wal_close(salvage->wal);
+  salvage->log = NULL;
+  salvage->wal = NULL;
+}
+
+/* The keyspace goes: what was written to it first. */
+static kl_status salvage_log_drop(kl_salvage *salvage, kl_slice name, kl_error *err) {
+  kl_status status = salvage_commit(salvage, err);
+  for (size_t i = 0; i < salvage->spaces.count && status == KL_OK; i++) {
+    check_space *space = &salvage->spaces.list[i];
+    if (space->name == NULL || !kl_slice_equal(kl_slice_make(space->name, space->name_size), name)) continue;
+    kl_free(salvage->allocator, space->name, space->name_size);
+    space->name = NULL;
+    space->name_size = 0;
+    if (space->target == NULL) continue;
+    kl_keyspace_release(space->target);
+    space->target = NULL;
+    status = kl_keyspace_drop(kl_db_catalogue(salvage->target), name, err);
+    salvage->report.keyspaces--;
+  }
+  return status;
+}
+
+static kl_status salvage_log_catalogue(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  const uint8_t *key = op->key.data;
+  if (op->key.size < 2 || key[0] != CATALOGUE_NAME_PREFIX) return KL_OK;
+  kl_slice name = kl_slice_make(key + 1, op->key.size - 1);
+  if (op->kind == KL_OP_DELETE) return salvage_log_drop(salvage, name, err);
+  catalogue_record record;
+  kl_status status = catalogue_record_decode(op->value, &record, err);
+  if (status == KL_OK) status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(&salvage->spaces, record.id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  if (space->target != NULL) return KL_OK; /* its name was lost, and it has an invented one */
+  status = check_space_rename(&salvage->spaces, space, name, err);
+  if (status == KL_OK) status = salvage_target(salvage, space, err);
+  if (status == KL_OK) salvage->report.keyspaces++;
+  return status;
+}
+
+static kl_status salvage_log_op(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  if (op->keyspace == KL_CATALOGUE_KEYSPACE) return salvage_log_catalogue(salvage, op, err);
+  check_space *space = check_spaces_add(&salvage->spaces, op->keyspace, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  bool is_new = space->target == NULL;
+  kl_status status = salvage_target(salvage, space, err);
+  if (status != KL_OK) return status;
+  salvage->report.keyspaces += is_new;
+  return op->kind == KL_OP_PUT ? salvage_put(salvage, space, op->key, op->value, err)
+                               : salvage_delete(salvage, space, op->key, err);
+}
+
+/* Whether all of a batch can be decoded: it is applied as a whole or not at all. */
+static kl_status salvage_log_check(const kl_wal_batch *batch, kl_error *err) {
+  kl_commit_reader reader;
+  uint64_t ts, ops;
+  kl_op op;
+  kl_status status;
+  kl_commit_reader_init(&reader, batch->payload);
+  while ((status = kl_commit_reader_next_commit(&reader, &ts, &ops, err)) == KL_OK) {
+    while ((status = kl_commit_reader_next_op(&reader, &op, err)) == KL_OK) {
+    }
+    if (status != KL_E_NOT_FOUND) return status;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status salvage_log_apply(kl_salvage *salvage, const kl_wal_batch *batch, kl_error *err) {
+  kl_commit_reader reader;
+  uint64_t ts, ops;
+  kl_op op;
+  kl_status status;
+  kl_commit_reader_init(&reader, batch->payload);
+  while ((status = kl_commit_reader_next_commit(&reader, &ts, &ops, err)) == KL_OK) {
+    if (ts <= salvage->chosen.checkpoint.ts) continue; /* it is in the trees */
+    while ((status = kl_commit_reader_next_op(&reader, &op, err)) == KL_OK) {
+      status = salvage_log_op(salvage, &op, err);
+      if (status != KL_OK) return status;
+    }
+    if (status != KL_E_NOT_FOUND) return status;
+    salvage->report.log_commits++;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+kl_status salvage_log_step(kl_salvage *salvage, bool *out_end, kl_error *err) {
+  kl_wal_batch batch;
+  kl_error cause;
+  *out_end = true;
+  if (salvage->log == NULL) return KL_OK;
+  kl_status status = kl_wal_reader_next(salvage->log, &batch, &cause);
+  if (status == KL_E_NOT_FOUND) return KL_OK;
+  if (status == KL_OK) status = salvage_log_check(&batch, &cause);
+  if (check_is_damage(status)) {
+    salvage_log_problem(salvage, &cause);
+    return KL_OK;
+  }
+  if (status != KL_OK) return salvage_pass(status, &cause, err);
+  *out_end = false;
+  salvage->log_bytes += batch.payload.size;
+  return salvage_log_apply(salvage, &batch, err);
+}
+
 /* ---- core/db/stats.c ---- */
 /* core/db/stats.c: one picture of everything that counts. The parts are read one after the other while others go on. */
 
@@ -23116,6 +24619,367 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   return kl_keyspace_count(db->catalogue, &out->keyspaces, err);
 }
 
+/* ---- core/db/verify.c ---- */
+/* core/db/verify.c: verification. See check.h; README.md has the argument (DB-8 ... DB-10). */
+
+typedef enum verify_phase { VERIFY_CATALOGUE, VERIFY_TREES, VERIFY_FINISHED } verify_phase;
+
+struct kl_verify {
+  kl_db *db;
+  kl_txn *txn; /* keeps the trees; NULL: not begun */
+  check_reader reader;
+  check_problems problems;
+  check_spaces spaces;
+  kl_tree_pointer catalogue;
+  kl_tree_walker *walker;
+  kl_tree_item item; /* what the walker came to last */
+  verify_phase phase;
+  size_t at;      /* in VERIFY_TREES: the keyspace */
+  bool begun;     /* the tree at hand */
+  bool in_value;  /* of `item`, a row: reading goes on */
+  bool row_waits; /* `item` has to be taken again */
+  check_value value;
+  bool incomplete; /* what hangs below something damaged is not known: blocks may seem unreached */
+  uint64_t blocks; /* of the file; the bitmaps below have a bit for each */
+  uint64_t *used;  /* by the space map, without its own blocks; NULL: the map is not known */
+  uint64_t *reached;
+  kl_check_report report;
+};
+
+/* -------- blocks -------- */
+
+static size_t verify_bitmap_size(const kl_verify *verify) {
+  return (size_t)((verify->blocks + 63) / 64) * sizeof(uint64_t);
+}
+
+static bool verify_bit(const uint64_t *bits, uint64_t block) {
+  return (bits[block / 64] >> (block % 64) & 1) != 0;
+}
+
+static void verify_bit_set(uint64_t *bits, uint64_t block) {
+  bits[block / 64] |= UINT64_C(1) << (block % 64);
+}
+
+/* What a pointer names is reached: by nothing else, and not free. */
+static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, const char *what) {
+  uint64_t first = address / KL_BLOCK_SIZE, count = (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  bool twice = false, is_free = false;
+  char where[CHECK_WHERE];
+  const check_space *space = verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+  check_show_space(space, where);
+  if (first > verify->blocks || count > verify->blocks - first) {
+    check_problem(&verify->problems, "%s: a %s at block %" PRIu64 " of '%s' ends behind the file", where, what, first,
+                  verify->reader.path);
+    return;
+  }
+  for (uint64_t block = first; block < first + count; block++) {
+    twice = twice || verify_bit(verify->reached, block);
+    is_free = is_free || (verify->used != NULL && !verify_bit(verify->used, block));
+    verify_bit_set(verify->reached, block);
+  }
+  if (twice) {
+    check_problem(&verify->problems, "%s: the %s at block %" PRIu64 " of '%s' lies in blocks of something else", where,
+                  what, first, verify->reader.path);
+  }
+  if (is_free) {
+    check_problem(&verify->problems, "%s: the space map has the %s at block %" PRIu64 " of '%s' as free", where, what,
+                  first, verify->reader.path);
+  }
+}
+
+static kl_status verify_map_run(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err) {
+  kl_verify *verify = context;
+  uint64_t first = address / KL_BLOCK_SIZE, end = first + bytes / KL_BLOCK_SIZE;
+  if (is_map) verify->reader.bytes += bytes;
+  if (end > verify->blocks) {
+    return kl_fail(err, KL_E_CORRUPT, "'%s': the space map has block %" PRIu64 " as used, behind the end of the file",
+                   verify->reader.path, end - 1);
+  }
+  for (uint64_t block = first; block < end && !is_map; block++) verify_bit_set(verify->used, block);
+  return KL_OK;
+}
+
+/* All was reached: what the map has beyond that is lost space. */
+static void verify_compare_map(kl_verify *verify) {
+  if (verify->used == NULL || verify->incomplete) return;
+  uint64_t first = 0, count = 0;
+  for (uint64_t word = 0; word < (verify->blocks + 63) / 64; word++) {
+    uint64_t left = verify->used[word] & ~verify->reached[word];
+    if (left != 0 && count == 0) first = word * 64 + (uint64_t)__builtin_ctzll(left);
+    count += (uint64_t)__builtin_popcountll(left);
+  }
+  verify->report.unreached_bytes = count * KL_BLOCK_SIZE;
+  if (count == 0) return;
+  check_problem(&verify->problems,
+                "'%s': %" PRIu64 " blocks, block %" PRIu64
+                " the first, are in use by the space map and reached by "
+                "nothing: space is lost, no data",
+                verify->reader.path, count, first);
+}
+
+/* -------- beginning -------- */
+
+static void verify_ring(kl_verify *verify, uint32_t lost) {
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    if ((lost >> slot & 1) == 0) continue;
+    check_problem(&verify->problems, "'%s': the superblock in block %" PRIu32 " is damaged", verify->reader.path, slot);
+  }
+}
+
+/* The map of the newest checkpoint, if that is the one that is looked at. */
+static kl_status verify_read_map(kl_verify *verify, const kl_checkpoint *newest, kl_error *err) {
+  kl_error cause;
+  const kl_store_pointer *root = &newest->catalogue;
+  const kl_tree_pointer *ours = &verify->catalogue;
+  bool same = root->address == ours->address && root->length == ours->length && root->checksum == ours->checksum &&
+              root->birth == ours->birth;
+  if (!same) return KL_OK;
+  verify->used = kl_alloc(verify->reader.allocator, verify_bitmap_size(verify));
+  if (verify->used == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", verify->reader.path);
+  kl_status status = kl_store_walk_used(verify->db->store, verify_map_run, verify, &cause);
+  if (status == KL_OK) return KL_OK;
+  kl_free(verify->reader.allocator, verify->used, verify_bitmap_size(verify));
+  verify->used = NULL;
+  if (!check_is_damage(status)) {
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  check_problem(&verify->problems, "the space map is damaged: %s", cause.message);
+  return KL_OK;
+}
+
+/* Under the drainer's `draining`: nothing is published meanwhile, so that snapshot, ring and map are of one moment
+ * (DB-8). */
+static kl_status verify_attach(kl_verify *verify, kl_error *err) {
+  kl_db *db = verify->db;
+  kl_txn_options options = {.read_only = true, .label = "keel verify", .uncounted = true};
+  kl_checkpoint newest;
+  kl_store_space space;
+  uint32_t lost = 0;
+  kl_status status = kl_txn_begin(db->manager, &options, &verify->txn, err);
+  if (status != KL_OK) {
+    verify->txn = NULL;
+    return status;
+  }
+  kl_store_checkpoint(db->store, &newest);
+  kl_store_get_space(db->store, &space);
+  kl_roots *roots = kl_txn_roots(verify->txn);
+  status = kl_roots_find(roots, KL_CATALOGUE_KEYSPACE, &verify->catalogue, err);
+  if (status == KL_OK) status = kl_store_check_ring(db->store, &lost, err);
+  if (status != KL_OK) return status;
+  verify_ring(verify, lost);
+  uint64_t end = space.file_bytes > space.blocks_end ? space.file_bytes : space.blocks_end;
+  verify->blocks = (end + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  verify->reader.birth_most = newest.sequence;
+  verify->report.checkpoint = kl_roots_sequence(roots);
+  verify->report.total_bytes = space.used_bytes;
+  verify->reached = kl_alloc(verify->reader.allocator, verify_bitmap_size(verify));
+  if (verify->reached == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", verify->reader.path);
+  return verify_read_map(verify, &newest, err);
+}
+
+kl_status kl_verify_begin(kl_db *db, kl_verify **out_verify, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_status status = kl_db_last_checkpoint(db, &checkpoint, err); /* in a forked child the engine is not touched */
+  if (status != KL_OK) return status;
+  kl_allocator *allocator = db->os->allocator;
+  kl_verify *verify = kl_alloc(allocator, sizeof *verify);
+  if (verify == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", db->path);
+  verify->db = db;
+  verify->problems.allocator = verify->spaces.allocator = allocator;
+  verify->reader = (check_reader){.os = db->os,
+                                  .allocator = allocator,
+                                  .store = db->store,
+                                  .path = db->path,
+                                  .page_size = kl_store_page_size(db->store)};
+  status = check_reader_init(&verify->reader, err);
+  if (status == KL_OK) {
+    status = kl_tree_walker_new(allocator, &verify->reader.source, verify->reader.page_size, &verify->walker, err);
+    if (status != KL_OK) verify->walker = NULL;
+  }
+  if (status == KL_OK) {
+    kl_mutex_lock(&db->drainer.draining);
+    status = verify_attach(verify, err);
+    kl_mutex_unlock(&db->drainer.draining);
+  }
+  if (status != KL_OK) {
+    kl_verify_end(verify);
+    return status;
+  }
+  kl_tree_walker_start(verify->walker, &verify->catalogue, true);
+  *out_verify = verify;
+  return KL_OK;
+}
+
+void kl_verify_end(kl_verify *verify) {
+  if (verify == NULL) return;
+  kl_allocator *allocator = verify->reader.allocator;
+  kl_tree_walker_free(verify->walker);
+  if (verify->txn != NULL) kl_txn_release(verify->txn);
+  kl_free(allocator, verify->used, verify_bitmap_size(verify));
+  kl_free(allocator, verify->reached, verify_bitmap_size(verify));
+  check_reader_destroy(&verify->reader);
+  check_problems_destroy(&verify->problems);
+  check_spaces_destroy(&verify->spaces);
+  kl_free(allocator, verify, sizeof *verify);
+}
+
+/* -------- walking -------- */
+
+/* The keyspace whose tree is walked; NULL: the catalogue is. */
+static const check_space *verify_space(const kl_verify *verify) {
+  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+}
+
+static void verify_page(kl_verify *verify) {
+  const kl_tree_item *item = &verify->item;
+  const check_space *space = verify_space(verify);
+  verify->report.pages++;
+  verify_mark(verify, item->pointer.address, item->pointer.length, "page");
+  if (space != NULL && item->level == 0) verify->report.rows += item->rows;
+  bool is_root = !verify->begun;
+  verify->begun = true;
+  if (space == NULL || !is_root || item->rows == space->tree.rows) return;
+  char where[CHECK_WHERE];
+  check_show_space(space, where);
+  check_problem(&verify->problems, "%s: its tree has %" PRIu64 " rows, and the catalogue says %" PRIu64, where,
+                item->rows, space->tree.rows);
+}
+
+static void verify_damage(kl_verify *verify) {
+  kl_tree_item *item = &verify->item;
+  const check_space *space = verify_space(verify);
+  if (!verify->begun && space != NULL) item->rows = space->tree.rows;
+  verify->begun = true;
+  verify->incomplete = true;
+  verify->report.lost_pages++;
+  if (space != NULL) verify->report.lost_rows += item->rows;
+  check_problem_page(&verify->problems, space, item);
+}
+
+static void verify_lost_value(kl_verify *verify, const kl_error *cause) {
+  verify->in_value = false;
+  verify->report.lost_extents++;
+  verify->report.lost_rows++;
+  check_problem_value(&verify->problems, verify_space(verify), verify->item.key, cause);
+}
+
+static kl_status verify_row(kl_verify *verify, kl_error *err) {
+  const kl_tree_item *item = &verify->item;
+  kl_error cause;
+  if (item->value.is_extent) {
+    kl_tree_extent extent;
+    kl_tree_value_extent(&item->value, &extent);
+    kl_status status = check_value_begin(&verify->reader, &extent, &verify->value, &cause);
+    verify->in_value = status == KL_OK;
+    if (status == KL_OK) {
+      verify_mark(verify, extent.address, extent.stored, "value");
+    } else {
+      verify->incomplete = true;
+      verify_lost_value(verify, &cause);
+    }
+    return KL_OK;
+  }
+  if (verify->phase != VERIFY_CATALOGUE) return KL_OK;
+  kl_status status = check_spaces_take(&verify->spaces, item->key, item->value.bytes, &cause);
+  if (check_is_damage(status)) {
+    verify->incomplete = true;
+    check_problem(&verify->problems, "'%s': %s", verify->reader.path, cause.message);
+    return KL_OK;
+  }
+  verify->row_waits = status != KL_OK; /* for memory */
+  if (status != KL_OK && err != NULL) *err = cause;
+  return status;
+}
+
+static kl_status verify_value_part(kl_verify *verify, kl_error *err) {
+  kl_error cause;
+  kl_status status = check_value_part(&verify->reader, &verify->value, NULL, &cause);
+  if (check_is_damage(status)) {
+    verify_lost_value(verify, &cause);
+  } else if (status != KL_OK) {
+    if (err != NULL) *err = cause;
+    return status;
+  } else if (verify->value.left == 0) {
+    verify->in_value = false;
+    verify->report.extents++;
+    verify->report.value_bytes += verify->value.extent.length;
+  }
+  return KL_OK;
+}
+
+/* The tree at hand is done: the next one, or the end. */
+static void verify_next_tree(kl_verify *verify) {
+  const check_spaces *spaces = &verify->spaces;
+  if (verify->phase == VERIFY_CATALOGUE) {
+    verify->phase = VERIFY_TREES;
+    verify->at = 0;
+    for (size_t i = 0; i < spaces->count; i++) {
+      verify->report.keyspaces += spaces->list[i].name != NULL;
+      if (spaces->list[i].name != NULL || verify->incomplete) continue;
+      check_problem(&verify->problems, "'%s': the catalogue has a tree of keyspace number %" PRIu32 " and no name",
+                    verify->reader.path, spaces->list[i].id);
+    }
+  } else {
+    verify->at++;
+  }
+  while (verify->at < spaces->count && !spaces->list[verify->at].has_tree) verify->at++;
+  verify->begun = false;
+  if (verify->at < spaces->count) {
+    kl_tree_walker_start(verify->walker, &spaces->list[verify->at].tree.root, true);
+    return;
+  }
+  verify_compare_map(verify);
+  verify->phase = VERIFY_FINISHED;
+  kl_txn_release(verify->txn); /* nothing is held up any longer than needed */
+  verify->txn = NULL;
+}
+
+static kl_status verify_advance(kl_verify *verify, kl_error *err) {
+  if (verify->in_value) return verify_value_part(verify, err);
+  if (verify->row_waits) return verify_row(verify, err);
+  kl_status status = kl_tree_walker_next(verify->walker, &verify->item, err);
+  if (status == KL_E_NOT_FOUND) {
+    verify_next_tree(verify);
+    return KL_OK;
+  }
+  if (status != KL_OK) return status;
+  if (verify->item.kind == KL_TREE_ITEM_PAGE) {
+    verify_page(verify);
+  } else if (verify->item.kind == KL_TREE_ITEM_DAMAGE) {
+    verify_damage(verify);
+  } else {
+    status = verify_row(verify, err);
+  }
+  return status;
+}
+
+kl_status kl_verify_step(kl_verify *verify, uint64_t bytes, kl_error *err) {
+  uint64_t begin = verify->reader.bytes;
+  kl_status status = KL_OK;
+  do {
+    if (verify->phase == VERIFY_FINISHED) return KL_OK;
+    status = verify_advance(verify, err);
+  } while (status == KL_OK && verify->reader.bytes - begin < bytes);
+  return status;
+}
+
+/* -------- what was found -------- */
+
+void kl_verify_report(const kl_verify *verify, kl_check_report *out_report) {
+  *out_report = verify->report;
+  out_report->finished = verify->phase == VERIFY_FINISHED;
+  out_report->problems = verify->problems.count;
+  out_report->done_bytes = verify->reader.bytes;
+  if (out_report->finished || out_report->total_bytes < out_report->done_bytes) {
+    out_report->total_bytes = out_report->done_bytes;
+  }
+}
+
+const char *kl_verify_problem(const kl_verify *verify, uint64_t index) {
+  return check_problem_text(&verify->problems, index);
+}
+
 /* ---- capi/batch.c ---- */
 /* capi/batch.c: batches: columns of rows that belong to no database. */
 
@@ -23135,6 +24999,7 @@ enum {
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
   CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, file_held) + sizeof(((keel_stats *)0)->file_held)),
+  CAPI_CHECK_REPORT_FIRST_SIZE = (int)(offsetof(keel_check_report, log_commits) + sizeof(((keel_check_report *)0)->log_commits)),
   CAPI_BATCH_VIEW_FIRST_SIZE = (int)(offsetof(keel_batch_view, found) + sizeof(((keel_batch_view *)0)->found))
 };
 
@@ -23284,6 +25149,21 @@ _Static_assert(offsetof(keel_stats, file_bytes) == offsetof(keel_stats, cache_ev
 _Static_assert(offsetof(keel_stats, file_used) == offsetof(keel_stats, file_bytes) + sizeof(((keel_stats *)0)->file_bytes), "stats.file_used");
 _Static_assert(offsetof(keel_stats, file_free) == offsetof(keel_stats, file_used) + sizeof(((keel_stats *)0)->file_used), "stats.file_free");
 _Static_assert(offsetof(keel_stats, file_held) == offsetof(keel_stats, file_free) + sizeof(((keel_stats *)0)->file_free), "stats.file_held");
+_Static_assert(offsetof(keel_check_report, finished) == offsetof(keel_check_report, struct_size) + sizeof(((keel_check_report *)0)->struct_size), "check_report.finished");
+_Static_assert(offsetof(keel_check_report, problems) == offsetof(keel_check_report, finished) + sizeof(((keel_check_report *)0)->finished), "check_report.problems");
+_Static_assert(offsetof(keel_check_report, done_bytes) == offsetof(keel_check_report, problems) + sizeof(((keel_check_report *)0)->problems), "check_report.done_bytes");
+_Static_assert(offsetof(keel_check_report, total_bytes) == offsetof(keel_check_report, done_bytes) + sizeof(((keel_check_report *)0)->done_bytes), "check_report.total_bytes");
+_Static_assert(offsetof(keel_check_report, checkpoint) == offsetof(keel_check_report, total_bytes) + sizeof(((keel_check_report *)0)->total_bytes), "check_report.checkpoint");
+_Static_assert(offsetof(keel_check_report, keyspaces) == offsetof(keel_check_report, checkpoint) + sizeof(((keel_check_report *)0)->checkpoint), "check_report.keyspaces");
+_Static_assert(offsetof(keel_check_report, pages) == offsetof(keel_check_report, keyspaces) + sizeof(((keel_check_report *)0)->keyspaces), "check_report.pages");
+_Static_assert(offsetof(keel_check_report, extents) == offsetof(keel_check_report, pages) + sizeof(((keel_check_report *)0)->pages), "check_report.extents");
+_Static_assert(offsetof(keel_check_report, rows) == offsetof(keel_check_report, extents) + sizeof(((keel_check_report *)0)->extents), "check_report.rows");
+_Static_assert(offsetof(keel_check_report, value_bytes) == offsetof(keel_check_report, rows) + sizeof(((keel_check_report *)0)->rows), "check_report.value_bytes");
+_Static_assert(offsetof(keel_check_report, lost_pages) == offsetof(keel_check_report, value_bytes) + sizeof(((keel_check_report *)0)->value_bytes), "check_report.lost_pages");
+_Static_assert(offsetof(keel_check_report, lost_extents) == offsetof(keel_check_report, lost_pages) + sizeof(((keel_check_report *)0)->lost_pages), "check_report.lost_extents");
+_Static_assert(offsetof(keel_check_report, lost_rows) == offsetof(keel_check_report, lost_extents) + sizeof(((keel_check_report *)0)->lost_extents), "check_report.lost_rows");
+_Static_assert(offsetof(keel_check_report, unreached_bytes) == offsetof(keel_check_report, lost_rows) + sizeof(((keel_check_report *)0)->lost_rows), "check_report.unreached_bytes");
+_Static_assert(offsetof(keel_check_report, log_commits) == offsetof(keel_check_report, unreached_bytes) + sizeof(((keel_check_report *)0)->unreached_bytes), "check_report.log_commits");
 _Static_assert(offsetof(keel_batch_view, flags) == offsetof(keel_batch_view, struct_size) + sizeof(((keel_batch_view *)0)->struct_size), "batch_view.flags");
 _Static_assert(offsetof(keel_batch_view, count) == offsetof(keel_batch_view, flags) + sizeof(((keel_batch_view *)0)->flags), "batch_view.count");
 _Static_assert(offsetof(keel_batch_view, keys) == offsetof(keel_batch_view, count) + sizeof(((keel_batch_view *)0)->count), "batch_view.keys");
@@ -23363,6 +25243,9 @@ kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *
 /* A value: at most KEEL_MAX_VALUE_SIZE bytes, NULL only with size 0. */
 kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err);
 
+/* A buffer of the caller: NULL only with capacity 0. */
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err);
+
 /* A name of 1 ... max bytes of UTF-8 without a zero byte. */
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err);
 /* Terminated text of min ... max bytes; *out_size is its length. Never reads behind max + 1 bytes. */
@@ -23385,7 +25268,7 @@ bool capi_is_utf8(const char *data, size_t size);
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -23398,11 +25281,12 @@ typedef enum capi_kind {
   CAPI_TXN = 3,
   CAPI_CURSOR = 4,
   CAPI_VIEW = 5,
-  CAPI_BATCH = 6
+  CAPI_BATCH = 6,
+  CAPI_CHECK = 7
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 6,
+  CAPI_KINDS = 7,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */
@@ -23590,6 +25474,14 @@ typedef struct capi_batch {
   kl_batch batch;
 } capi_batch;
 
+/* One of the two is not NULL. */
+typedef struct capi_check {
+  capi_object object;
+  kl_db *engine; /* of a verification */
+  kl_verify *verify;
+  kl_salvage *salvage;
+} capi_check;
+
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
 void capi_object_free(void *object, size_t size);
@@ -23658,6 +25550,147 @@ keel_status keel_batch_data(keel_batch batch, keel_batch_view *out_view, keel_er
   capi_leave_exclusive(slot);
   capi_write_struct(out_view, &result, sizeof result);
   return KEEL_OK;
+}
+
+/* ---- capi/check.c ---- */
+/* capi/check.c: verification and salvage. */
+
+_Static_assert((int)KEEL_CHECK_PROBLEMS == KL_CHECK_PROBLEMS && (int)KEEL_CHECK_TEXT_SIZE == KL_CHECK_TEXT,
+               "the limits that are told are those in force");
+
+static kl_status capi_check_destroy(capi_object *self, kl_error *err) {
+  capi_check *object = (capi_check *)self;
+  kl_status status = KL_OK;
+  kl_verify_end(object->verify);
+  kl_salvage_end(object->salvage);
+  if (object->engine != NULL) status = kl_db_release(object->engine, err);
+  capi_object_free(object, sizeof *object);
+  return status;
+}
+
+static kl_status capi_check_verify(const capi_db *db, keel_check *out_check, kl_error *err) {
+  capi_check *object = capi_object_new(sizeof *object, capi_check_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  kl_status status = kl_verify_begin(db->engine, &object->verify, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  kl_db_ref(db->engine);
+  object->engine = db->engine;
+  return capi_publish(CAPI_CHECK, &object->object, out_check, err);
+}
+
+keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  if (out_check == NULL) return capi_report(capi_null("out_check", capi_detail(err, &detail)), &detail, err);
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    status = capi_check_verify(capi_slot_object(slot), out_check, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
+static kl_status capi_check_salvage(const char *path, const char *new_path, keel_check *out_check, kl_error *err) {
+  size_t size;
+  kl_status status = capi_text("path", path, 1, KEEL_MAX_PATH_SIZE, &size, err);
+  if (status == KL_OK) status = capi_text("new_path", new_path, 1, KEEL_MAX_PATH_SIZE, &size, err);
+  if (status != KL_OK) return status;
+  if (out_check == NULL) return capi_null("out_check", err);
+  capi_check *object = capi_object_new(sizeof *object, capi_check_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  status = kl_salvage_begin(kl_os_posix(), path, new_path, &object->salvage, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  return capi_publish(CAPI_CHECK, &object->object, out_check, err);
+}
+
+keel_status keel_salvage_begin(const char *path, const char *new_path, keel_check *out_check, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_check_salvage(path, new_path, out_check, capi_detail(err, &detail)), &detail, err);
+}
+
+static void capi_check_convert(const kl_check_report *in, keel_check_report *out) {
+  out->finished = in->finished;
+  out->problems = in->problems;
+  out->done_bytes = in->done_bytes;
+  out->total_bytes = in->total_bytes;
+  out->checkpoint = in->checkpoint;
+  out->keyspaces = in->keyspaces;
+  out->pages = in->pages;
+  out->extents = in->extents;
+  out->rows = in->rows;
+  out->value_bytes = in->value_bytes;
+  out->lost_pages = in->lost_pages;
+  out->lost_extents = in->lost_extents;
+  out->lost_rows = in->lost_rows;
+  out->unreached_bytes = in->unreached_bytes;
+  out->log_commits = in->log_commits;
+}
+
+keel_status keel_check_step(keel_check check, uint64_t max_bytes, keel_check_report *out_report, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status =
+      capi_check_struct("out_report", out_report, CAPI_CHECK_REPORT_FIRST_SIZE, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_CHECK, check, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_check *object = capi_slot_object(slot);
+  kl_check_report report;
+  if (object->verify != NULL) {
+    status = kl_verify_step(object->verify, max_bytes, capi_detail(err, &detail));
+    kl_verify_report(object->verify, &report);
+  } else {
+    status = kl_salvage_step(object->salvage, max_bytes, capi_detail(err, &detail));
+    kl_salvage_report(object->salvage, &report);
+  }
+  capi_leave_exclusive(slot);
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  keel_check_report result = KEEL_CHECK_REPORT_INIT;
+  capi_check_convert(&report, &result);
+  capi_write_struct(out_report, &result, sizeof result);
+  return KEEL_OK;
+}
+
+/* The text of a problem, or as much of it as fits. */
+static kl_status capi_check_copy_text(const char *text, char *buffer, size_t capacity, size_t *out_size,
+                                      kl_error *err) {
+  if (text == NULL) return kl_fail(err, KL_E_NOT_FOUND, "there is no such problem, or its text was not kept");
+  size_t size = strlen(text);
+  *out_size = size;
+  if (capacity > 0) {
+    size_t fits = size < capacity ? size : capacity - 1;
+    memcpy(buffer, text, fits);
+    buffer[fits] = '\0';
+  }
+  if (size < capacity) return KL_OK;
+  return kl_fail(err, KL_E_BUFFER_SIZE, "the text has %zu bytes and a terminator; the buffer has %zu", size, capacity);
+}
+
+keel_status keel_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity, size_t *out_value_size,
+                               keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = KL_OK;
+  if (out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_CHECK, check, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_check *object = capi_slot_object(slot);
+  const char *text =
+      object->verify != NULL ? kl_verify_problem(object->verify, index) : kl_salvage_problem(object->salvage, index);
+  status = capi_check_copy_text(text, buffer, capacity, out_value_size, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_check_close(keel_check check, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_close_exclusive(CAPI_CHECK, check, capi_detail(err, &detail)), &detail, err);
 }
 
 /* ---- capi/convert.c ---- */
@@ -23800,6 +25833,12 @@ bool capi_is_utf8(const char *data, size_t size) {
     size -= length;
   }
   return true;
+}
+
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err) {
+  if ((buffer != NULL || capacity == 0) && capacity <= PTRDIFF_MAX) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
+                 buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
 }
 
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err) {
@@ -24223,7 +26262,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch"};
+    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check"};
 
 /* ---- Why a handle is refused ---- */
 
@@ -24662,10 +26701,7 @@ keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key,
   kl_slice name;
   kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
   if (status == KL_OK && out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
-  if (status == KL_OK && ((buffer == NULL && capacity != 0) || capacity > PTRDIFF_MAX)) {
-    status = kl_fail(capi_detail(err, &detail), KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
-                     buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
-  }
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
   if (status == KL_OK) {
     status = capi_read_get_copy(txn, keyspace, name, buffer, capacity, out_value_size, capi_detail(err, &detail));
   }

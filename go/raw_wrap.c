@@ -200,6 +200,15 @@ typedef struct { void* array; intgo len; intgo cap; } _goslice_;
 
 
 
+static _gostring_ Swig_AllocateString(const char *p, size_t l) {
+  _gostring_ ret;
+  ret.p = (char*)malloc(l);
+  memcpy(ret.p, p, l);
+  ret.n = l;
+  return ret;
+}
+
+
 static void Swig_free(void* p) {
   free(p);
 }
@@ -282,6 +291,22 @@ static void* Swig_malloc(int c) {
   X(record, file_used), \
   X(record, file_free), \
   X(record, file_held)
+#define KEEL_CHECK_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, problems), \
+  X(record, done_bytes), \
+  X(record, total_bytes), \
+  X(record, checkpoint), \
+  X(record, keyspaces), \
+  X(record, pages), \
+  X(record, extents), \
+  X(record, rows), \
+  X(record, value_bytes), \
+  X(record, lost_pages), \
+  X(record, lost_extents), \
+  X(record, lost_rows), \
+  X(record, unreached_bytes), \
+  X(record, log_commits)
 
 
 /* keel_get_many with the offsets as plain bytes: SWIG would name their type in a way that C compilers take for another. */
@@ -353,9 +378,17 @@ static keel_status keelgo_cursor_copy(keel_cursor cursor, void *buffer, size_t c
 }
 
 
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+
+
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, keel_db *out_db, keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
+                                  keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -366,6 +399,8 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.file_mode = file_mode;
   options.log_segment_size = log_segment_size;
   options.memory_limit = memory_limit;
+  options.cache_size = cache_size;
+  options.delta_size = delta_size;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -403,6 +438,15 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 
 #ifdef __cplusplus
@@ -698,6 +742,92 @@ int _wrap_get_stats_keel(long long _swig_go_0, _goslice_ _swig_go_1, keel_error 
       memcpy(_swig_go_1.array, values, wanted < sizeof values ? wanted : sizeof values);
     }
   }
+  return _swig_go_result;
+}
+
+
+int _wrap_verify_begin_keel(long long _swig_go_0, long long *_swig_go_1, keel_error *_swig_go_2) {
+  keel_db arg1 ;
+  keel_check *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_db)_swig_go_0;
+  arg2 = (uint64_t *)_swig_go_1;
+  arg3 = (keel_error *)_swig_go_2;
+
+  result = (keel_status)keel_verify_begin(arg1,arg2,arg3);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_salvage_begin_keel(_goslice_ _swig_go_0, _goslice_ _swig_go_1, long long *_swig_go_2, keel_error *_swig_go_3) {
+  char *arg1 = 0 ;
+  char *arg2 = 0 ;
+  keel_check *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (char *)_swig_go_0.array;
+  arg2 = (char *)_swig_go_1.array;
+  arg3 = (uint64_t *)_swig_go_2;
+  arg4 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_salvage_begin((char const *)arg1,(char const *)arg2,arg3,arg4);
+  _swig_go_result = (int)result;
+
+
+  return _swig_go_result;
+}
+
+
+int _wrap_check_step_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, keel_error *_swig_go_3) {
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  keel_check_report *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  keel_check_report record3 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+  {
+    memset(&record3, 0, sizeof record3);
+    record3.struct_size = (uint32_t)sizeof record3;
+    arg3 = &record3;
+  }
+  arg4 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_check_step(arg1,arg2,arg3,arg4);
+  _swig_go_result = (int)result;
+  {
+    if (result == KEEL_OK) {
+      const uint64_t values[] = {
+        KEEL_CHECK_REPORT_FIELDS(KEEL_FIELD_VALUE, arg3)
+      };
+      size_t wanted = (size_t)_swig_go_2.len * sizeof values[0];
+      memcpy(_swig_go_2.array, values, wanted < sizeof values ? wanted : sizeof values);
+    }
+  }
+  return _swig_go_result;
+}
+
+
+int _wrap_check_close_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_check arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_check_close(arg1,arg2);
+  _swig_go_result = (int)result;
   return _swig_go_result;
 }
 
@@ -1160,7 +1290,7 @@ int _wrap_batch_free_keel(long long _swig_go_0, keel_error *_swig_go_1) {
 }
 
 
-int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long *_swig_go_8, keel_error *_swig_go_9) {
+int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, long long *_swig_go_10, keel_error *_swig_go_11) {
   char *arg1 = 0 ;
   uint32_t arg2 ;
   uint32_t arg3 ;
@@ -1169,8 +1299,10 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   uint32_t arg6 ;
   uint64_t arg7 ;
   uint64_t arg8 ;
-  keel_db *arg9 = 0 ;
-  keel_error *arg10 = 0 ;
+  uint64_t arg9 ;
+  uint64_t arg10 ;
+  keel_db *arg11 = 0 ;
+  keel_error *arg12 = 0 ;
   keel_status result;
   int _swig_go_result;
 
@@ -1182,10 +1314,12 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   arg6 = (uint32_t)_swig_go_5;
   arg7 = (uint64_t)_swig_go_6;
   arg8 = (uint64_t)_swig_go_7;
-  arg9 = (uint64_t *)_swig_go_8;
-  arg10 = (keel_error *)_swig_go_9;
+  arg9 = (uint64_t)_swig_go_8;
+  arg10 = (uint64_t)_swig_go_9;
+  arg11 = (uint64_t *)_swig_go_10;
+  arg12 = (keel_error *)_swig_go_11;
 
-  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10);
+  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
   _swig_go_result = (int)result;
 
   return _swig_go_result;
@@ -1276,6 +1410,21 @@ int _wrap_cursor_open_keel(long long _swig_go_0, long long _swig_go_1, _goslice_
 
   result = (keel_status)keel_flat_cursor_open(arg1,arg2,(void const *)arg3,arg4,(void const *)arg5,arg6,(void const *)arg7,arg8,arg9,arg10);
   _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+_gostring_ _wrap_check_problem_keel(long long _swig_go_0, long long _swig_go_1) {
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  char *result = 0 ;
+  _gostring_ _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+
+  result = (char *)keel_flat_check_problem(arg1,arg2);
+  _swig_go_result = Swig_AllocateString((char*)result, result ? strlen((char*)result) : 0);
   return _swig_go_result;
 }
 

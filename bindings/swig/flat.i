@@ -7,11 +7,21 @@
 %rename("keyspace_open") keel_flat_keyspace_open;
 %rename("begin") keel_flat_begin;
 %rename("cursor_open") keel_flat_cursor_open;
+%rename("check_problem") keel_flat_check_problem;
+
+%{
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+%}
 
 %inline %{
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, keel_db *out_db, keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
+                                  keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -22,6 +32,8 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.file_mode = file_mode;
   options.log_segment_size = log_segment_size;
   options.memory_limit = memory_limit;
+  options.cache_size = cache_size;
+  options.delta_size = delta_size;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -59,5 +71,14 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 %}

@@ -7,7 +7,7 @@
 
 #define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
 
-/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds. Larger deltas make drains
+/* Without options, of memory_limit: a delta is a thirty-second part, within these bounds, and at most a quarter. Larger deltas make drains
  * rarer, and each of them touches pages once for more rows. */
 #define DB_DELTA_SHARE 32
 #define DB_DELTA_MIN ((uint64_t)4 << 20)
@@ -45,7 +45,10 @@ static uint64_t db_clamp_cache(uint64_t size) {
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   if (options->memory_limit == 0) options->memory_limit = physical / 2;
   uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
-  if (options->delta_size == 0) options->delta_size = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  uint64_t quarter = options->memory_limit / 4; /* of a small limit: several deltas must fit */
+  share = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
+  if (options->memory_limit != 0 && share > quarter) share = quarter + 1;
+  if (options->delta_size == 0) options->delta_size = share;
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }
 

@@ -34,6 +34,11 @@ static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   if (status != KL_OK) return status;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
+  if (kl_store_is_memory(db->store)) {
+    kl_store_space space;
+    kl_store_get_space(db->store, &space);
+    kl_txn_manager_set_tree_bytes(db->manager, space.file_bytes);
+  }
   /* What fails here fails again, and is told, when the log is written next. */
   if (db->wal != NULL) (void)kl_wal_release(db->wal, kl_store_log_release_point(db->store), NULL);
   return KL_OK;

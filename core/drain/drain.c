@@ -115,38 +115,48 @@ static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer 
   return KL_OK;
 }
 
-static kl_status drain_drop_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
-  drain_run *run = context;
-  (void)level;
-  kl_status status = run->io.freed.page(&run->io, pointer, err);
-  if (status == KL_OK) run->stats.pages_freed++;
-  return status;
-}
-
-static kl_status drain_drop_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
-  drain_run *run = context;
-  (void)key;
-  kl_status status = run->io.freed.extent(&run->io, extent, err);
-  if (status == KL_OK) run->stats.extents_freed++;
+/* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
+static kl_status drain_drop_item(drain_run *run, const kl_tree_item *item, bool *out_leaked, kl_error *err) {
+  kl_tree_extent extent;
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (item->kind == KL_TREE_ITEM_DAMAGE) {
+    *out_leaked = true;
+  } else if (item->kind == KL_TREE_ITEM_PAGE) {
+    status = run->io.freed.page(&run->io, &item->pointer, &cause);
+    run->stats.pages_freed += status == KL_OK;
+  } else if (item->value.is_extent) {
+    kl_tree_value_extent(&item->value, &extent);
+    status = run->io.freed.extent(&run->io, &extent, &cause);
+    run->stats.extents_freed += status == KL_OK;
+  }
+  if (status == KL_E_CORRUPT) { /* the space map does not have it as used, or cannot be read there */
+    *out_leaked = true;
+    return KL_OK;
+  }
+  if (status != KL_OK && err != NULL) *err = cause;
   return status;
 }
 
 /* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
  * it stays allocated, reached by nothing (DRAIN-9). */
 static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
-  kl_tree_visitor visitor = {drain_drop_page, drain_drop_extent, run};
-  kl_error cause;
-  kl_status status =
-      kl_tree_walk(run->input->allocator, &run->io.source, run->io.pages->page_size, root, &visitor, &cause);
-  run->io.source.pause(&run->io);
-  run->stats.trees_dropped++;
-  if (status == KL_OK) return status;
-  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
-    run->stats.leaked_trees++;
-    return KL_OK;
+  kl_tree_walker *walker = NULL;
+  kl_tree_item item;
+  bool leaked = false;
+  kl_status status = kl_tree_walker_new(run->input->allocator, &run->io.source, run->io.pages->page_size, &walker, err);
+  if (status != KL_OK) return status;
+  kl_tree_walker_start(walker, root, true);
+  while ((status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
+    status = drain_drop_item(run, &item, &leaked, err);
+    if (status != KL_OK) break;
   }
-  if (err != NULL) *err = cause;
-  return status;
+  kl_tree_walker_free(walker);
+  run->io.source.pause(&run->io);
+  if (status != KL_E_NOT_FOUND) return status;
+  run->stats.trees_dropped++;
+  run->stats.leaked_trees += leaked;
+  return KL_OK;
 }
 
 /* -------- keyspaces -------- */

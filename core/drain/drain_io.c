@@ -57,7 +57,7 @@ static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) 
 static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
   uint32_t slot = io->ring_next;
   uint8_t *page = io->ring + (size_t)slot * io->pages->page_size;
-  kl_status status = pages_check_pointer(io->store, pointer, io->pages->page_size, err);
+  kl_status status = kl_stored_check_pointer(kl_store_path(io->store), pointer, io->pages->page_size, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = (kl_tree_pointer){0};
   if (drain_in_buffer(io, pointer)) {
@@ -66,7 +66,7 @@ static kl_status drain_read(drain_io *io, const kl_tree_pointer *pointer, const 
     status = kl_store_read(io->store, pointer->address, page, pointer->length, err);
     io->stats->pages_read++;
   }
-  if (status == KL_OK) status = pages_check_page(io->store, pointer, page, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(io->store), pointer, page, err);
   if (status != KL_OK) return status;
   io->ring_of[slot] = *pointer;
   io->ring_next = (slot + 1) % DRAIN_RING;

@@ -11,30 +11,6 @@ static kl_status pages_closed(kl_error *err) {
   return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
 }
 
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err) {
-  if (pointer->address % KL_BLOCK_SIZE == 0 && pointer->length != 0 && pointer->length <= page_size) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a pointer names a page of %" PRIu32 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 kl_store_path(store), pointer->length, pointer->address);
-}
-
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err) {
-  kl_error cause;
-  uint32_t found = kl_crc32c(0, bytes, pointer->length);
-  uint64_t block = pointer->address / KL_BLOCK_SIZE;
-  if (found != pointer->checksum) {
-    return kl_fail(err, KL_E_CORRUPT,
-                   "'%s' is damaged at block %" PRIu64 ": checksum %08" PRIx32 ", expected %08" PRIx32
-                   "; restore from a backup",
-                   kl_store_path(store), block, found, pointer->checksum);
-  }
-  kl_status status = kl_tree_page_check(bytes, pointer->length, pointer, &cause);
-  if (status == KL_OK) return KL_OK;
-  return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", kl_store_path(store), block, cause.message);
-}
-
 /* The cache keeps a reference's address and checksum apart as pages_private.h says. */
 static kl_tree_pointer pages_pointer_of_ref(const kl_cache_ref *ref) {
   return (kl_tree_pointer){.address = (ref->address & ~PAGES_EXTENT_KEY) * KL_CACHE_BLOCK,
@@ -62,7 +38,7 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) == 0) return pages_check_page(store, &pointer, frame, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
   uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
   if (found == pointer.checksum) return KL_OK;
   return kl_fail(err, KL_E_CORRUPT,
@@ -94,7 +70,7 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
   aside->size = size;
   op->asides = aside;
   kl_status status = kl_store_read(store, pointer->address, aside->bytes, pointer->length, err);
-  if (status == KL_OK) status = pages_check_page(store, pointer, aside->bytes, err);
+  if (status == KL_OK) status = kl_stored_check_page(kl_store_path(store), pointer, aside->bytes, err);
   if (status == KL_OK) *out_page = aside->bytes;
   return status;
 }
@@ -108,7 +84,8 @@ static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const
   kl_status status = KL_E_LIMIT;
   if (pointer->address % KL_CACHE_BLOCK != 0 || pointer->length - 1 >= pages->page_size) {
     kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-    return store == NULL ? pages_closed(err) : pages_check_pointer(store, pointer, pages->page_size, err);
+    return store == NULL ? pages_closed(err)
+                         : kl_stored_check_pointer(kl_store_path(store), pointer, pages->page_size, err);
   }
   if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_OK) {

@@ -12,6 +12,7 @@
 
 #include "../base/epoch.h"
 #include "pages.h"
+#include "stored.h"
 
 struct kl_pages {
   kl_cache *cache; /* NULL: a memory store */
@@ -81,10 +82,6 @@ __attribute__((always_inline)) static inline void pages_prefetch_part(const page
   __builtin_prefetch(at);
   __builtin_prefetch(at + 64);
 }
-
-/* KL_OK when `bytes` are the page that `pointer` names: checksum, and all that a reader relies on. */
-kl_status pages_check_page(kl_store *store, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
-kl_status pages_check_pointer(kl_store *store, const kl_tree_pointer *pointer, uint32_t page_size, kl_error *err);
 
 /* -------- values -------- */
 

@@ -11,25 +11,14 @@
 
 /* -------- extents -------- */
 
-static kl_status pages_extent_wrong(const kl_store *store, const kl_tree_extent *extent, kl_error *err) {
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 store != NULL ? kl_store_path(store) : "", extent->length, extent->address);
+/* For messages, also when the store is gone. */
+static const char *pages_value_path(const kl_pages *pages) {
+  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  return store != NULL ? kl_store_path(store) : "";
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  const kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
-  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
-    return pages_extent_wrong(store, extent, err);
-  }
-  if (extent->length != extent->stored) {
-    return kl_fail(err, KL_E_VERSION,
-                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
-                   store != NULL ? kl_store_path(store) : "", extent->length, extent->stored);
-  }
-  return KL_OK;
+  return kl_stored_check_extent(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -71,7 +60,7 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return pages_extent_wrong(atomic_load_explicit(&pages->store, memory_order_acquire), extent, err);
+    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
@@ -83,10 +72,8 @@ kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void 
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
   kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
   if (status != KL_OK) return status;
-  if (kl_crc32c(0, buffer, (size_t)extent->length) == extent->checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), extent->length, extent->address / KL_BLOCK_SIZE);
+  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
+  return kl_stored_check_value(kl_store_path(store), extent, found, err);
 }
 
 /* -------- held values -------- */

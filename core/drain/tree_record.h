@@ -1,5 +1,5 @@
 /* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
- * docs/format.md, "Catalogue". Private to core/drain. */
+ * docs/format.md, "Catalogue". For core/drain, and for core/db, which verifies and salvages them. */
 #ifndef KL_DRAIN_TREE_RECORD_H
 #define KL_DRAIN_TREE_RECORD_H
 

@@ -6,7 +6,7 @@
  *   'm'        -> the id that the next keyspace gets
  *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
- * Private to core/keyspace. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
+ * For core/keyspace, and for core/db, which verifies and salvages them. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
  * wrote. */
 #ifndef KL_KEYSPACE_RECORD_H
 #define KL_KEYSPACE_RECORD_H

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/assert.h"
+
 enum { STORE_LIMBO_FIRST = 64 };
 
 void store_limbo_close(store_limbo *limbo) {
@@ -26,6 +28,7 @@ kl_status store_limbo_reserve(store_limbo *limbo, size_t more, kl_error *err) {
 }
 
 void store_limbo_add(store_limbo *limbo, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death) {
+  KL_ASSERT(limbo->entries != NULL && limbo->count < limbo->capacity);
   limbo->blocks += blocks;
   store_limbo_entry *last = limbo->count > 0 ? &limbo->entries[limbo->count - 1] : NULL;
   if (last != NULL && last->birth == birth && last->death == death) { /* pages of one drain often die together */

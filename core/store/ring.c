@@ -29,13 +29,12 @@ typedef struct store_ring {
 } store_ring;
 
 static void store_ring_add(store_ring *ring, const store_superblock *superblock) {
-  size_t at = ring->count++;
+  size_t at = ring->count++, size = sizeof superblock->database_id;
+  if (at > 0) ring->mixed |= memcmp(ring->intact[0].database_id, superblock->database_id, size) != 0;
   for (; at > 0 && ring->intact[at - 1].checkpoint.sequence < superblock->checkpoint.sequence; at--) {
     ring->intact[at] = ring->intact[at - 1];
   }
   ring->intact[at] = *superblock;
-  size_t size = sizeof superblock->database_id;
-  ring->mixed |= memcmp(ring->intact[0].database_id, ring->intact[ring->count - 1].database_id, size) != 0;
 }
 
 static kl_status store_ring_read(kl_store *store, store_ring *ring, kl_error *err) {
@@ -101,6 +100,33 @@ static bool store_ring_lost_newer(const store_ring *ring) {
   for (uint64_t back = 1; back <= 2; back++)
     full = full && ring->sequence[(newest - back) % KL_SUPERBLOCKS] == newest - back;
   return full;
+}
+
+/* The slots whose superblock is lost, as bits. One of zeros was mostly never written; but a ring whose other three
+ * follow each other has been all the way round, for the first slots were written first. */
+static uint32_t store_ring_damage(const store_ring *ring) {
+  uint32_t lost = 0;
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    if (ring->state[slot] == STORE_RING_DAMAGED) lost |= 1U << slot;
+    if (ring->state[slot] != STORE_RING_EMPTY || ring->count != KL_SUPERBLOCKS - 1) continue;
+    uint64_t next = ring->sequence[(slot + 1) % KL_SUPERBLOCKS], newest = ring->intact[0].checkpoint.sequence;
+    bool follow = newest >= KL_SUPERBLOCKS;
+    for (uint64_t i = 1; i < KL_SUPERBLOCKS; i++) {
+      uint64_t sequence = ring->sequence[(slot + i) % KL_SUPERBLOCKS];
+      follow = follow && (sequence == next + i - 1 || sequence == next + i - 1 - KL_SUPERBLOCKS);
+    }
+    if (follow) lost |= 1U << slot;
+  }
+  return lost;
+}
+
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err) {
+  store_ring ring = {0};
+  *out_lost = 0;
+  if (kl_store_is_memory(store)) return KL_OK;
+  kl_status status = store_ring_read(store, &ring, err);
+  if (status == KL_OK) *out_lost = store_ring_damage(&ring);
+  return status;
 }
 
 /* -------- choosing -------- */

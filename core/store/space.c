@@ -163,7 +163,7 @@ static kl_status store_space_find_one(store_space *space, uint64_t *out_block, k
       space->rove = (number + 1) * STORE_MAP_BITS;
     }
     space->rove = space->frontier;
-    if (space->threshold < 2 * STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
+    if (space->threshold / 2 < STORE_SPACE_THRESHOLD_LEAST) return KL_OK;
     space->threshold /= 2;
     space->rove = 0;
   }

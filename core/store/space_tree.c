@@ -250,7 +250,7 @@ kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *er
 kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err) {
   if (chunk->node.dirty) return KL_OK;
   /* Room for the path, and for the levels that store_space_cover may add above it. */
-  if (space->dirty_capacity - space->dirty_count < 2 * STORE_MAP_LEVELS) {
+  if (space->dirty_capacity - space->dirty_count < (size_t)2 * STORE_MAP_LEVELS) {
     size_t capacity = space->dirty_capacity == 0 ? 64 : space->dirty_capacity * 2;
     size_t size = sizeof *space->dirty;
     void *grown = kl_realloc(space->limbo.allocator, space->dirty, space->dirty_capacity * size, capacity * size);

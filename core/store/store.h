@@ -162,6 +162,10 @@ typedef struct kl_store_space {
 /* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
+/* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.
+ * KL_E_IO. 0 for a memory store. */
+kl_status kl_store_check_ring(kl_store *store, uint32_t *out_lost, kl_error *err);
+
 /* The runs of blocks that the space map of the newest checkpoint has as used, ascending, from the file itself;
  * `is_map`: a block of the map's own (each reported alone), otherwise what trees and extents should reach, in runs as
  * long as possible. A failure of `visit` ends the walk with that status. KL_E_CORRUPT: the map is damaged, or has a

@@ -1,4 +1,4 @@
-/* core/store/superblock.h: the bytes of a superblock. Private to core/store; the table of offsets is in docs/format.md,
+/* core/store/superblock.h: the bytes of a superblock. For core/store, and for salvage (core/db); the table of offsets is in docs/format.md,
  * and a test checks it against what these functions write. */
 #ifndef KL_STORE_SUPERBLOCK_H
 #define KL_STORE_SUPERBLOCK_H

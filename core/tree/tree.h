@@ -250,6 +250,40 @@ kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_chan
 
 /* -------- walking -------- */
 
+typedef enum kl_tree_item_kind {
+  KL_TREE_ITEM_PAGE = 1,  /* a page that is sound, before what is in it or below it */
+  KL_TREE_ITEM_ROW = 2,   /* a row of the leaf that came last */
+  KL_TREE_ITEM_DAMAGE = 3 /* a page that cannot be loaded (KL_E_CORRUPT, KL_E_IO, KL_E_VERSION), or is not what its
+                             parent says; what lies below it is passed over */
+} kl_tree_item_kind;
+
+/* What a walk has come to. Slices are valid until the next call. */
+typedef struct kl_tree_item {
+  kl_tree_item_kind kind;
+  kl_tree_pointer pointer; /* of the page; of a row's leaf */
+  uint32_t level;          /* of the page; of a damaged root it is not known: KL_TREE_LEVELS */
+  kl_slice low, high;      /* of a page, by its parents: low <= key, and key < high where it has one */
+  bool has_high;
+  uint64_t rows; /* of a page: rows below it; of a damaged one by its parent, 0 for a root */
+  kl_slice key;  /* of a row, as the value */
+  kl_tree_value value;
+  kl_error cause; /* of damage */
+} kl_tree_item;
+
+/* Visits every page and row of a tree, in order, and checks what kl_tree_page_check cannot see in one page: that all
+ * keys of a child lie between the separators around it, and that the counts are right. It goes on behind damage. It
+ * works on copies of pages, one for each level, so that it may rest between two calls; one walker serves any number of
+ * walks, one after the other. Some 50 KiB and a page for each level. `page_size` as in kl_tree_merge_options. */
+typedef struct kl_tree_walker kl_tree_walker;
+kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
+                             kl_tree_walker **out_walker, kl_error *err); /* KL_E_NO_MEMORY; `source` outlives it */
+void kl_tree_walker_free(kl_tree_walker *walker);                         /* NULL is allowed */
+/* Begins at a root, null allowed. `leaves` false: leaves below inner pages are passed over. */
+void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves);
+/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the next
+ * call tries the same page again. */
+kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err);
+
 typedef struct kl_tree_visitor {
   /* Each may be NULL; a failure ends the walk with that status. */
   kl_status (*page)(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err);
@@ -257,9 +291,8 @@ typedef struct kl_tree_visitor {
   void *context;
 } kl_tree_visitor;
 
-/* Visits every page and extent of a tree, and checks what kl_tree_page_check cannot see in one page: that all keys of a
- * child lie between the separators around it, and that the counts are right. KL_E_CORRUPT, KL_E_NO_MEMORY, and whatever
- * the callbacks answer. `page_size` as in kl_tree_merge_options. */
+/* The same by callbacks, up to the first damage, which is the result: KL_E_CORRUPT, KL_E_IO, KL_E_VERSION. Also
+ * KL_E_NO_MEMORY, and whatever the callbacks answer. */
 kl_status kl_tree_walk(kl_allocator *allocator, const kl_tree_source *source, uint32_t page_size,
                        const kl_tree_pointer *root, const kl_tree_visitor *visitor, kl_error *err);
 

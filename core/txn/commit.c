@@ -18,6 +18,7 @@ enum {
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
   COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
+  COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
 };
@@ -463,11 +464,10 @@ static bool commit_join_queue(kl_commit_pipeline *pipeline, kl_commit_request *r
   return newest == NULL;
 }
 
-kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+static kl_status commit_once(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_commit_request request = {.txn = txn, .park = kl_thread_hint() & (KL_COMMIT_PARKS - 1)};
-  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
-  if (status == KL_OK) status = commit_prepare(manager, &request, err);
+  kl_status status = commit_prepare(manager, &request, err);
   if (status == KL_OK) {
     if (commit_join_queue(&manager->pipeline, &request)) {
       commit_lead(manager, &request);
@@ -479,6 +479,27 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
     if (status != KL_OK && err != NULL) *err = request.error;
   }
   commit_free_reserve(manager, &request);
+  return status;
+}
+
+/* memory_limit is reached: the deltas' memory is more than the bytes that the throttle goes by. Drains make room; true
+ * when one has ended since there were `seen` of them, and it is worth trying again. */
+static bool commit_make_room(kl_txn_manager *manager, uint64_t seen) {
+  const kl_txn_manager_options *options = &manager->options;
+  if (options->delta_size == 0) return false;
+  options->drain_wanted(options->drain_context);
+  return kl_throttle_wait_drain(&manager->throttle, seen);
+}
+
+kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  for (int try = 0; status == KL_OK; try++) {
+    uint64_t drains = manager->options.memory_limit != 0 ? kl_throttle_drains(&manager->throttle) : 0;
+    status = commit_once(txn, out_ts, err);
+    if (status != KL_E_LIMIT || try == COMMIT_ROOM_TRIES || !commit_make_room(manager, drains)) break;
+    status = KL_OK;
+  }
   if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
   return status;
 }

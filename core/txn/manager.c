@@ -150,8 +150,10 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
   status = manager_freeze(manager, &fresh, out, err);
   kl_mutex_unlock(&manager->pipeline.turn);
   kl_delta_unref(fresh); /* not needed */
-  if (status == KL_OK && out->delta != NULL) status = manager_wait_published(manager, out->ts, err);
-  return status;
+  if (status != KL_OK) return status;
+  if (out->delta != NULL) return manager_wait_published(manager, out->ts, err);
+  kl_throttle_idle(&manager->throttle);
+  return KL_OK;
 }
 
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err) {
@@ -170,6 +172,13 @@ size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t 
   size_t count = kl_layers_live_roots(&manager->layers, out, capacity);
   kl_mutex_unlock(&manager->pipeline.turn);
   return count;
+}
+
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  manager->tree_bytes = bytes;
+  manager->pipeline.memory_bound = 0;
+  kl_mutex_unlock(&manager->pipeline.turn);
 }
 
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason) {

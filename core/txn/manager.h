@@ -58,6 +58,10 @@ void kl_txn_manager_start(kl_txn_manager *manager, kl_wal *wal, uint64_t last_ts
  * Snapshots that are being read go on. The log is not touched any more when it returns. */
 void kl_txn_manager_close(kl_txn_manager *manager);
 
+/* The trees that the transaction's snapshot reads, not referenced: their blocks stay as they are as long as it lives.
+ * NULL: there are none. */
+kl_roots *kl_txn_roots(kl_txn *txn);
+
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {
@@ -76,6 +80,8 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* How much memory the trees take: what a database in memory counts against memory_limit, too. */
+void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
 void kl_txn_manager_drain_failed(kl_txn_manager *manager, const kl_error *reason);
 

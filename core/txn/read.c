@@ -29,6 +29,10 @@ void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_rec
   out->value = version.value;
 }
 
+kl_roots *kl_txn_roots(kl_txn *txn) {
+  return txn->snapshot.layers->roots;
+}
+
 kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
   kl_roots *roots = txn->snapshot.layers->roots;
   *out_pages = NULL;

@@ -124,3 +124,30 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
   kl_cond_broadcast(&throttle->changed);
   kl_mutex_unlock(&throttle->mutex);
 }
+
+void kl_throttle_idle(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  throttle->drains++;
+  throttle->failing = false;
+  kl_cond_broadcast(&throttle->changed);
+  kl_mutex_unlock(&throttle->mutex);
+}
+
+uint64_t kl_throttle_drains(kl_throttle *throttle) {
+  kl_mutex_lock(&throttle->mutex);
+  uint64_t drains = throttle->drains;
+  kl_mutex_unlock(&throttle->mutex);
+  return drains;
+}
+
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen) {
+  uint64_t start = kl_os_monotonic_ns(throttle->os);
+  kl_mutex_lock(&throttle->mutex);
+  while (throttle->drains == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
+  bool good = !throttle->failing;
+  kl_mutex_unlock(&throttle->mutex);
+  uint64_t now = kl_os_monotonic_ns(throttle->os);
+  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
+  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
+  return good;
+}

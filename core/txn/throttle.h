@@ -49,6 +49,12 @@ void kl_throttle_add(kl_throttle *throttle, uint64_t bytes);
 bool kl_throttle_wants_drain(kl_throttle *throttle);
 /* Under the turn: what was active is frozen. */
 void kl_throttle_freeze(kl_throttle *throttle);
+/* There was nothing to drain; counts as a drain that went well, for those who wait. */
+void kl_throttle_idle(kl_throttle *throttle);
+/* How many drains have ended, well or not. */
+uint64_t kl_throttle_drains(kl_throttle *throttle);
+/* Waits until one more has ended than `seen`. False: it has failed. */
+bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen);
 /* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
 void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 

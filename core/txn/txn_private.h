@@ -52,6 +52,7 @@ struct kl_txn_manager {
   kl_snapshot_registry snapshots;
   kl_layers_book layers;
   kl_throttle throttle;
+  uint64_t tree_bytes;   /* under the turn: that count against memory_limit, too */
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];

@@ -168,6 +168,7 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
   const kl_layers *current = kl_layers_current(&manager->layers);
   kl_delta_get_stats(current->active, &stats);
   uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  bytes += manager->tree_bytes;
   if (current->frozen != NULL) {
     kl_delta_get_stats(current->frozen, &stats);
     bytes += stats.bytes;

@@ -60,7 +60,7 @@ static keel_status del(keel_txn txn, keel_keyspace keyspace, void *context) {
 
 static keel_status get(keel_txn txn, keel_keyspace keyspace, void *context) {
   const row *r = context;
-  const void *value; /* borrowed: valid until the transaction ends */
+  const void *value; /* borrowed: valid until the next call with this transaction */
   size_t size;
   keel_status status = keel_get(txn, keyspace, r->key, strlen(r->key), &value, &size, &error);
   if (status != KEEL_OK) return status;
@@ -138,8 +138,10 @@ static int keyspaces(keel_db db) {
 static int stats(keel_db db) {
   keel_stats s = KEEL_STATS_INIT;
   if (keel_get_stats(db, &s, &error) != KEEL_OK) return failed("stats");
-  printf("keyspaces %" PRIu64 ", commits %" PRIu64 ", keys in memory %" PRIu64 ", log %" PRIu64 " bytes\n", s.keyspaces,
-         s.commits, s.delta_keys, s.log_file_bytes);
+  printf("keyspaces %" PRIu64 ", file %" PRIu64 " bytes (%" PRIu64 " free), cache %" PRIu64 " bytes\n", s.keyspaces,
+         s.file_bytes, s.file_free, s.cache_resident);
+  printf("not in the file's trees yet: keys %" PRIu64 ", log %" PRIu64 " bytes\n", s.delta_keys,
+         s.log_tail - s.log_start);
   return 0;
 }
 

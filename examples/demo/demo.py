@@ -77,8 +77,13 @@ def verify(path: Path, acknowledged: dict[int, int]) -> tuple[int, int]:
     return sum(counts.values()), sum(n - acknowledged.get(t, 0) for t, n in counts.items())
 
 
+def sizes(folder: Path) -> str:
+    return ", ".join(f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in sorted(folder.iterdir()))
+
+
 def kill_loop(path: Path, rounds: int) -> None:
     total: dict[int, int] = {}
+    killed = ""
     columns = (TextColumn("killing "), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=rounds)
@@ -86,12 +91,16 @@ def kill_loop(path: Path, rounds: int) -> None:
             # Acknowledged in this round continues from what the database had, so the maximum is what it has promised.
             for thread, number in kill_once(path, 1 + round_number % 4).items():
                 total[thread] = max(total.get(thread, 0), number)
+            killed = sizes(path.parent)
             journeys, untold = verify(path, total)
             progress.update(task, advance=1, description=f"{journeys:,} journeys kept, {untold} more than were acknowledged")
     console.print(
         f"{rounds} times SIGKILL: {sum(total.values()):,} acknowledged commits, all there; the travellers still add up to "
         f"{travel.CITIES * travel.TRAVELLERS:,}: nothing is half-done."
     )
+    console.print(f"after the last SIGKILL: {killed}", soft_wrap=True, highlight=False)
+    console.print(f"opened and closed:      {sizes(path.parent)}", soft_wrap=True, highlight=False)
+    console.print("NAME-wal is the log: what is not in NAME's trees yet. Opening replays it, closing removes it.", soft_wrap=True)
 
 
 def main() -> None:
@@ -115,8 +124,6 @@ def main() -> None:
         run(arguments.build / "near", database, "48.2082", "16.3738", "30")
         heading("SIGKILL, again and again")
         kill_loop(folder / "travel.keel", arguments.rounds)
-        for file in sorted(folder.iterdir()):
-            console.print(f"  {file.name:<20} {file.stat().st_size / 1e6:9.1f} MB")
     console.print(f"[green]done[/green] in {time.monotonic() - begin:.0f} s")
 
 

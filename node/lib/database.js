@@ -176,6 +176,14 @@ class Database {
     await withStack(native.flush_async(this.#shared.use()), Database.prototype.flush);
   }
 
+  makeCheckpointSync() {
+    native.make_checkpoint(this.#shared.use());
+  }
+
+  async makeCheckpoint() {
+    await withStack(native.make_checkpoint_async(this.#shared.use()), Database.prototype.makeCheckpoint);
+  }
+
   // --- the end ---
 
   closeSync() {

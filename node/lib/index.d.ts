@@ -51,8 +51,14 @@ export interface OpenOptions {
   fileMode?: number;
   /** Bytes, a power of two. Fixed when the log is made. */
   logSegmentSize?: number;
-  /** Most memory for recent commits, in bytes (default: half of the machine's). */
+  /** Most memory for commits that are not in the file's trees yet, in bytes (default: half of the machine's). Commits
+   * are slowed as it fills. */
   memoryLimit?: number;
+  /** Most memory for pages of the file, in bytes (default: a quarter of the machine's; at least 8 MiB). */
+  cacheSize?: number;
+  /** How much is committed before it is drained into the trees, in bytes (default: a 32nd of `memoryLimit`, from 4 to
+   * 256 MiB). */
+  deltaSize?: number;
 }
 
 export interface KeyspaceOptions {
@@ -148,8 +154,14 @@ export declare class Database {
   /** Settles when everything that was acknowledged so far is on stable storage, whatever its durability. */
   flush(): Promise<void>;
   flushSync(): void;
+  /** Drains what has been committed into the trees of the file, and settles when a checkpoint holds it. The engine does
+   * so by itself, in the background and when the database is closed; this is for measurements, before the file is
+   * copied, and before a long idle time. Others go on reading and writing meanwhile. */
+  makeCheckpoint(): Promise<void>;
+  makeCheckpointSync(): void;
   /** Ends what is open on the database (transactions are rolled back; views stay valid) and closes it. Twice is
-   * harmless. */
+   * harmless. When nothing else in the process uses the database (a view, another opening), all commits are drained
+   * into its file and the log beside it is removed: what remains is one file. */
   close(): Promise<void>;
   closeSync(): void;
   [Symbol.dispose](): void;
@@ -310,6 +322,35 @@ export interface Stats {
   recoveryNs: number;
   memoryBytes: number;
   memoryLimit: number;
+  /** Drains that ended with a checkpoint. */
+  checkpoints: number;
+  /** Drains that failed, and were or will be tried again. */
+  drainFailures: number;
+  drainNs: number;
+  drainPagesWritten: number;
+  drainPagesRead: number;
+  drainBytesWritten: number;
+  /** Time that commits were held up because drains were behind. */
+  throttledNs: number;
+  /** Commits that waited because `memoryLimit` was reached. */
+  throttleWaits: number;
+  cacheLimit: number;
+  cacheResident: number;
+  cachePages: number;
+  /** Memory of pages that views pin. */
+  cachePinned: number;
+  /** Pages read from the file: misses. */
+  cacheLoads: number;
+  /** Pages that made room for others. */
+  cacheEvictions: number;
+  /** Size of the database file. */
+  fileBytes: number;
+  /** What the newest checkpoint uses of it. */
+  fileUsed: number;
+  /** What can be written anew. */
+  fileFree: number;
+  /** What only old snapshots or the checkpoint before the newest still need. */
+  fileHeld: number;
 }
 
 export interface Checkpoint {

@@ -1,8 +1,8 @@
 /* node/src/async.c: the calls that wait for a disk, as promises.
  *
- * open_async, close_async, flush_async, commit_async, keyspace_open_async and keyspace_drop_async run the same ABI
- * functions as their synchronous namesakes on a thread of Node's pool, and settle a promise on the environment's
- * thread. SWIG wraps calls that return; these are written by hand.
+ * open_async, close_async, flush_async, make_checkpoint_async, commit_async, keyspace_open_async and
+ * keyspace_drop_async run the same ABI functions as their synchronous namesakes on a thread of Node's pool, and settle
+ * a promise on the environment's thread. SWIG wraps calls that return; these are written by hand.
  *
  * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands
  * it over and back. The pool thread touches the job's own fields and the ABI only, never JavaScript. When an
@@ -18,6 +18,7 @@ typedef enum kn_job_kind {
   KN_JOB_OPEN,
   KN_JOB_CLOSE,
   KN_JOB_FLUSH,
+  KN_JOB_CHECKPOINT,
   KN_JOB_COMMIT,
   KN_JOB_KEYSPACE_OPEN,
   KN_JOB_KEYSPACE_DROP
@@ -56,6 +57,9 @@ static void kn_job_run(napi_env env, void *data) {
       break;
     case KN_JOB_FLUSH:
       job->status = keel_flush(job->handle, &job->error);
+      break;
+    case KN_JOB_CHECKPOINT:
+      job->status = keel_make_checkpoint(job->handle, &job->error);
       break;
     case KN_JOB_COMMIT:
       job->status = keel_commit(job->handle, &job->result, &job->error);
@@ -137,12 +141,12 @@ static napi_value kn_job_start(napi_env env, kn_job *job) {
   return promise;
 }
 
-/* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit): promise of a
- * database, with the arguments of the raw open. */
+/* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit, cacheSize,
+ * deltaSize): promise of a database, with the arguments of the raw open. */
 static napi_value kn_open_async(napi_env env, napi_callback_info info) {
-  static const char *const names[] = {"flags",    "durability",     "pageSize",   "groupIntervalMs",
-                                      "fileMode", "logSegmentSize", "memoryLimit"};
-  enum { NUMBERS = 7, NARROW = 5 };
+  static const char *const names[] = {"flags",          "durability",  "pageSize",  "groupIntervalMs", "fileMode",
+                                      "logSegmentSize", "memoryLimit", "cacheSize", "deltaSize"};
+  enum { NUMBERS = 9, NARROW = 5 };
   napi_value arguments[1 + NUMBERS];
   uint64_t numbers[NUMBERS];
   size_t given = 1 + NUMBERS;
@@ -164,6 +168,8 @@ static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   job->options.file_mode = (uint32_t)numbers[4];
   job->options.log_segment_size = numbers[5];
   job->options.memory_limit = numbers[6];
+  job->options.cache_size = numbers[7];
+  job->options.delta_size = numbers[8];
   return kn_job_start(env, job);
 }
 
@@ -177,13 +183,17 @@ static napi_value kn_handle_async(napi_env env, napi_callback_info info, kn_job_
   return kn_job_start(env, job);
 }
 
-/* close_async(db), flush_async(db): promises of nothing. */
+/* close_async(db), flush_async(db), make_checkpoint_async(db): promises of nothing. */
 static napi_value kn_close_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_CLOSE);
 }
 
 static napi_value kn_flush_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_FLUSH);
+}
+
+static napi_value kn_make_checkpoint_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_CHECKPOINT);
 }
 
 /* commit_async(txn): promise of the commit's timestamp. */
@@ -225,6 +235,7 @@ bool kn_async_register(napi_env env, napi_value exports) {
       {"open_async", NULL, kn_open_async, NULL, NULL, NULL, napi_default, NULL},
       {"close_async", NULL, kn_close_async, NULL, NULL, NULL, napi_default, NULL},
       {"flush_async", NULL, kn_flush_async, NULL, NULL, NULL, napi_default, NULL},
+      {"make_checkpoint_async", NULL, kn_make_checkpoint_async, NULL, NULL, NULL, napi_default, NULL},
       {"commit_async", NULL, kn_commit_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_open_async", NULL, kn_keyspace_open_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_drop_async", NULL, kn_keyspace_drop_async, NULL, NULL, NULL, napi_default, NULL},

@@ -5,11 +5,12 @@ import { test } from 'node:test';
 import { KeelError, open } from 'keel';
 
 import native from '../lib/native.js';
+import { openArguments } from '../lib/options.js';
 import { collect, openHandles } from './support.js';
 
 /** Real handles of each kind, and closed ones. */
 function handles() {
-  const db = native.open(':memory:', 0, 0, 0, 0, 0, 0, 0);
+  const db = native.open(...openArguments(':memory:'));
   const keyspace = native.keyspace_open(db, 'rows', 0);
   const txn = native.begin(db, 0, 0, 0, undefined);
   native.put(txn, keyspace, 'k', 'v');
@@ -17,7 +18,7 @@ function handles() {
   const view = native.get_view(txn, keyspace, 'k');
   const finished = native.begin(db, 0, 0, 0, undefined);
   native.rollback(finished);
-  const gone = native.open(':memory:', 0, 0, 0, 0, 0, 0, 0);
+  const gone = native.open(...openArguments(':memory:'));
   native.close(gone);
   return { live: { db, keyspace, txn, cursor, view }, stale: [finished, gone] };
 }

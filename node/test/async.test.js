@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { KeelError, openAsync } from 'keel';
 
 import native from '../lib/native.js';
+import { openArguments } from '../lib/options.js';
 import { asyncCode, code, file, openHandles, text } from './support.js';
 
 /** Counts the turns of the event loop until `stop()`. */
@@ -167,7 +168,7 @@ test('keyspaces are made, opened and dropped without blocking', async (t) => {
 });
 
 test('the raw layer stands calls on a transaction while it is being committed', async () => {
-  const raw = native.open(':memory:', 0, 0, 0, 0, 0, 0, 0);
+  const raw = native.open(...openArguments(':memory:'));
   const keyspace = native.keyspace_open(raw, 'rows', 0);
   const value = Buffer.alloc(20_000, 'v');
   const allowed = new Set(['KEEL_E_CONCURRENT_USE', 'KEEL_E_FINISHED', 'KEEL_E_HANDLE']);

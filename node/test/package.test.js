@@ -48,6 +48,18 @@ test('the types declare every method and property of every class', () => {
   }
 });
 
+test('the types declare every option of open', () => {
+  const [, body] = read(root, 'lib', 'index.d.ts').match(/^export interface OpenOptions \{\n([^]*?)^\}/m);
+  const declared = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
+  assert.throws(
+    () => esm.open(':memory:', { nonsense: 1 }),
+    ({ message }) => {
+      assert.deepEqual(message.match(/known are (.*)/)[1].split(', ').sort(), declared.sort());
+      return true;
+    },
+  );
+});
+
 test('every function of the C API can be called', () => {
   const header = read(tree, 'capi', 'include', 'keel', 'keel.h');
   const functions = [...header.matchAll(/^KEEL_API [^;(]*?keel_(\w+)\(/gm)].map(([, name]) => name);

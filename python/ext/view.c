@@ -4,7 +4,10 @@
  * transaction and the database, so the address is asked for once and kept. The handle is released by release(), at
  * the end of a `with` block, or when the object goes. While a memoryview (or numpy array ...) still looks at it,
  * release() refuses with BufferError, as bytearray and mmap do; and such an exporter keeps the View alive, so
- * collection cannot pull the memory away. */
+ * collection cannot pull the memory away.
+ *
+ * A view that is the last user of its engine closes it when it is released, which drains what is left into the file. So
+ * the interpreter lock is let go meanwhile. */
 #include <string.h>
 
 #include "keelpy.h"
@@ -15,6 +18,12 @@ typedef struct keelpy_view {
   size_t size;
   Py_ssize_t exports; /* buffers given out and not returned yet */
 } keelpy_view;
+
+static void keelpy_view_let_go(keel_view handle) {
+  Py_BEGIN_ALLOW_THREADS;
+  (void)keel_view_release(handle, NULL);
+  Py_END_ALLOW_THREADS;
+}
 
 PyObject *keelpy_view_new(PyObject *module, keel_view handle) {
   keel_error err;
@@ -45,7 +54,7 @@ static void keelpy_view_dealloc(PyObject *self) {
   keelpy_view *view = (keelpy_view *)self;
   PyTypeObject *type = Py_TYPE(self);
   /* In a forked child this fails and touches nothing of the parent's, which is what we want. */
-  if (view->handle != 0) (void)keel_view_release(view->handle, NULL);
+  if (view->handle != 0) keelpy_view_let_go(view->handle);
   PyObject_Free(self);
   Py_DECREF((PyObject *)type);
 }
@@ -67,7 +76,7 @@ static PyObject *keelpy_view_release(PyObject *self, PyObject *Py_UNUSED(args)) 
   view->handle = 0;
   view->data = "";
   view->size = 0;
-  if (handle != 0) (void)keel_view_release(handle, NULL);
+  if (handle != 0) keelpy_view_let_go(handle);
   Py_RETURN_NONE;
 }
 

@@ -98,6 +98,9 @@ class Database:
     ) -> None:
         """Close it; twice is harmless. What was acknowledged with durability "group" is on stable storage afterwards.
 
+        When nothing else in the process uses the database (a view, another opening), all commits are drained into its
+        file and the log beside it is removed: what remains is one file.
+
         In a forked child it does nothing: the database is the parent's.
         """
         handle, self._handle = self._handle, 0
@@ -137,6 +140,14 @@ class Database:
     def flush(self) -> None:
         """Return when everything acknowledged so far is on stable storage, whatever its durability."""
         _raw.flush(self._open_handle())
+
+    def make_checkpoint(self) -> None:
+        """Drain what has been committed into the trees of the database file; return when a checkpoint holds it.
+
+        The engine does so by itself, in the background and when the database is closed. This is for measurements, before
+        the file is copied, and before a long idle time. Others go on reading and writing meanwhile.
+        """
+        _raw.make_checkpoint(self._open_handle())
 
     def stats(self) -> Stats:
         """Counters since the database was opened."""
@@ -279,6 +290,8 @@ def open(
     file_mode: int | None = None,
     log_segment_size: int | None = None,
     memory_limit: int | None = None,
+    cache_size: int | None = None,
+    delta_size: int | None = None,
 ) -> Database:
     """Open the database at `path`, or ":memory:" for one without files.
 
@@ -290,7 +303,11 @@ def open(
     page_size          4096 ... 65536, a power of two; fixed when the database is made
     file_mode          permissions of new files (0o600)
     log_segment_size   bytes, a power of two; fixed when the log is made
-    memory_limit       most memory for recent commits, in bytes (half of the machine's)
+    memory_limit       most memory for commits that are not in the file's trees yet, in bytes (half of the machine's);
+                       commits are slowed as it fills
+    cache_size         most memory for pages of the file, in bytes (a quarter of the machine's; at least 8 MiB)
+    delta_size         how much is committed before it is drained into the trees, in bytes (a 32nd of memory_limit, from
+                       4 to 256 MiB)
 
     A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine; options
     of the second that are given must be those of the first.
@@ -308,6 +325,8 @@ def open(
         file_mode or 0,
         log_segment_size or 0,
         memory_limit or 0,
+        cache_size or 0,
+        delta_size or 0,
     )
     return Database(handle, os.fsdecode(path), read_only)
 

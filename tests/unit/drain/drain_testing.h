@@ -283,7 +283,7 @@ static inline kl_slice model_key(const model_row *row) {
 }
 
 static inline void check_cursor(kl_pages_cursor *cursor, const model_row *row) {
-  kl_slice value;
+  kl_slice value = {NULL, 0};
   assert_true(cursor->valid);
   check_key(row, cursor->key);
   assert_int_equal(cursor->value.size, row->value_size);

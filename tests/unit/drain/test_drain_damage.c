@@ -8,12 +8,19 @@ static kl_slice damage_key(uint64_t i, char out[32]) {
   return kl_slice_make(out, (size_t)snprintf(out, 32, "key-%05u", (unsigned)i));
 }
 
+/* In leaves, and in extents: read ahead by cursors, on demand through the cache, and past it. */
+static size_t damage_size(uint64_t i) {
+  if (i == 1500) return 1100000;
+  if (i % 100 == 0) return 3000;
+  return i % 1000 == 1 ? 90000 : 60;
+}
+
 static void damage_prepare(drain_db *db) {
   char bytes[32];
   kl_drain_stats stats;
   drain_db_open(db, 5, 4096, false, KL_CACHE_LIMIT_MIN);
   for (uint64_t i = 0; i < DAMAGE_KEYS; i++) {
-    drain_db_write(db, 1, damage_key(i, bytes), true, i, i % 100 == 0 ? 3000 : i % 1000 == 1 ? 90000 : 60);
+    drain_db_write(db, 1, damage_key(i, bytes), true, i, damage_size(i));
   }
   drain_db_drain(db, &stats);
 }
@@ -205,6 +212,7 @@ static void test_drop_of_a_damaged_tree(void **state) {
   drain_db_write(&db, 2, kl_slice_make("k", 1), true, 3, 10);
   drain_db_drain(&db, &stats);
   assert_int_equal(stats.leaked_trees, 1);
+  assert_true(stats.pages_freed > 50); /* all but that page */
   assert_int_equal(stats.trees_dropped, 1);
   drain_db_write(&db, 2, kl_slice_make("l", 1), true, 4, 10);
   drain_db_drain(&db, &stats);

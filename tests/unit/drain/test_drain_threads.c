@@ -5,7 +5,7 @@
 #include "core/os/thread.h"
 #include "drain_testing.h"
 
-enum { RACE_READERS = 3, RACE_ROUNDS = 40, RACE_KEYS = 4000, RACE_CHANGES = 300, RACE_HELD = 8 };
+enum { RACE_READERS = 3, RACE_ROUNDS = 40, RACE_KEYS = 4000, RACE_CHANGES = 300, RACE_HELD = 8, RACE_WORDS = 3030 };
 
 typedef struct race {
   drain_db db;
@@ -28,7 +28,7 @@ static kl_slice race_key(uint64_t i, char out[32]) {
 
 /* A value of the round that wrote it: the round, the key, and bytes that follow from both; some are in extents. */
 static size_t race_value(uint64_t key, uint64_t round, uint64_t *out) {
-  size_t words = key % 50 == 0 ? 700 + key % 30 : 4 + key % 20;
+  size_t words = key % 50 == 0 ? 3000 + key % 30 : 4 + key % 20;
   out[0] = round;
   out[1] = key;
   for (size_t i = 2; i < words; i++) out[i] = kl_mix64(round * 1000003 + key + i);
@@ -36,7 +36,7 @@ static size_t race_value(uint64_t key, uint64_t round, uint64_t *out) {
 }
 
 static void race_check(uint64_t key, uint64_t newest_round, kl_slice value) {
-  uint64_t expected[800], round = 0;
+  uint64_t expected[RACE_WORDS], round = 0;
   if (value.size < 16) fail_msg("a value of %zu bytes", value.size);
   memcpy(&round, value.data, sizeof round);
   size_t size = race_value(key, round, expected);
@@ -66,6 +66,7 @@ static void race_read(kl_roots *roots, kl_rng *rng, kl_held *held) {
   DRAIN_MUST(kl_roots_find(roots, 1, &root, &must));
   for (int i = 0; i < 40; i++) {
     uint64_t key = kl_rng_below(rng, RACE_KEYS);
+    if (i % 2 == 0) key -= key % 50; /* in an extent */
     kl_held *to = &held[kl_rng_below(rng, RACE_HELD)];
     DRAIN_MUST(kl_pages_hold(pages, &root, race_key(key, bytes), to, &must));
     race_check(key, round, to->value);
@@ -124,7 +125,7 @@ static void race_drain(race *r, uint64_t round) {
   kl_delta *delta = NULL;
   kl_roots *roots = NULL;
   kl_rng rng;
-  uint64_t words[800], live[RACE_READERS + 1];
+  uint64_t words[RACE_WORDS], live[RACE_READERS + 1];
   char bytes[32];
   size_t count = 0;
   kl_rng_init(&rng, round);

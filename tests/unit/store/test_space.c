@@ -44,7 +44,7 @@ static void blocks_hold_what_versions_need(void **state) {
     assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
     model_open(&m, sim, seed);
     m.target_runs = run % 2 == 0 ? 60 : 300;
-    space_churn(&m, 80, run % 3 == 0 ? 10 : 200);
+    space_churn(&m, 60, run % 3 == 0 ? 10 : 200);
     model_close(&m);
     assert_int_equal(kl_sim_live_bytes(sim), 0);
     kl_sim_free(sim);
@@ -59,7 +59,7 @@ static void memory_stores_do_the_same(void **state) {
     model m;
     model_open(&m, NULL, seed);
     assert_true(kl_store_is_memory(m.store));
-    space_churn(&m, 80, 100);
+    space_churn(&m, 50, 100);
     model_close(&m);
   }
 }
@@ -77,7 +77,7 @@ static void files_of_many_chunks(void **state) {
     m.written_sparsely = true;
     m.most_blocks = 45000;
     m.target_runs = 25;
-    space_churn(&m, 60, 12);
+    space_churn(&m, 40, 12);
     model_close(&m);
     kl_sim_free(sim);
   }
