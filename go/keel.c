@@ -1765,6 +1765,10 @@ struct kl_os {
   kl_status (*read)(kl_os *, kl_file *, void *buffer, size_t size, uint64_t offset, size_t *out_read, kl_error *);
   /* Writes all of the parts, in order, from offset on, or fails. A failed write may have written any part. */
   kl_status (*write)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
+  /* As write, for bytes inside the file whose space is reserved already. Small parts may be copied into a shared
+   * mapping of the file instead of being handed over by a system call (OS-10). Either way they are the system's when it
+   * returns: a process that is killed loses none of them, reads see them and sync covers them. */
+  kl_status (*overwrite)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
   /* When it returns KL_OK, every write to the file that was finished before the call is on stable storage, from
    * whatever kl_file of it. data_only (fdatasync): and with them what is needed to read them back, such as the size; a
    * truncation or allocation after the last write may stay behind. The name of a new file needs sync_directory.
@@ -1790,7 +1794,8 @@ struct kl_os {
   kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
 
   uint64_t (*monotonic_ns)(kl_os *);
-  uint64_t (*wall_ns)(kl_os *); /* since 1970-01-01 UTC */
+  uint64_t (*monotonic_coarse_ns)(kl_os *); /* the same clock, up to 10 ms behind, at a fraction of the cost */
+  uint64_t (*wall_ns)(kl_os *);             /* since 1970-01-01 UTC */
   void (*sleep_ns)(kl_os *, uint64_t ns);
   /* For identities and seeds, not for keys: it cannot fail, so it falls back to weaker sources. Seeded in the
    * simulation. */
@@ -1831,6 +1836,10 @@ static inline kl_status kl_os_write(kl_os *os, kl_file *file, const kl_slice *pa
                                     kl_error *err) {
   return os->write(os, file, parts, count, offset, err);
 }
+static inline kl_status kl_os_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                                        kl_error *err) {
+  return os->overwrite(os, file, parts, count, offset, err);
+}
 static inline kl_status kl_os_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err) {
   return os->sync(os, file, data_only, err);
 }
@@ -1860,6 +1869,9 @@ static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_err
 }
 static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
   return os->monotonic_ns(os);
+}
+static inline uint64_t kl_os_monotonic_coarse_ns(kl_os *os) {
+  return os->monotonic_coarse_ns(os);
 }
 static inline uint64_t kl_os_wall_ns(kl_os *os) {
   return os->wall_ns(os);
@@ -2090,6 +2102,14 @@ kl_status kl_thread_start(kl_os *os, const char *name, void (*run)(void *context
  * allowed. */
 void kl_thread_join(kl_thread *thread);
 void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
+/* Between two looks at what another thread is about to change: tens of nanoseconds in which this CPU does nothing. */
+static inline void kl_thread_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  __asm__ volatile("yield" ::: "memory");
+#endif
+}
 
 /* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
  * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.
@@ -2102,9 +2122,18 @@ uint64_t kl_fork_count(void);
 
 typedef struct kl_posix_watch kl_posix_watch; /* a descriptor that a forked child must close (fork.c) */
 
+/* The part of a file that is mapped for overwriting, or that was found unfit for it (overwrite.c). */
+typedef struct kl_posix_window {
+  _Atomic bool busy;     /* whoever sets it owns the fields below until it clears it */
+  bool refused;          /* this file is never mapped */
+  unsigned char *memory; /* NULL: no mapping, [start, end) is written by system calls */
+  uint64_t start, end;
+} kl_posix_window;
+
 struct kl_file {
   int fd;
   bool writable;
+  kl_posix_window window;
   uint64_t fork_count;   /* of the process that opened it */
   kl_posix_watch *watch; /* not NULL once a lock was asked for */
   size_t struct_size;    /* as allocated, with the path */
@@ -2129,6 +2158,12 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err);
 kl_status kl_posix_lock(kl_os *os, kl_file *file, kl_lock_mode mode, kl_error *err);
 
+/* overwrite.c */
+kl_status kl_posix_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                             kl_error *err);
+/* Unmaps: before the file is cut or closed. Not in a forked child, which has no copy of the mapping. */
+void kl_posix_window_forget(kl_file *file);
+
 /* directory.c */
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err);
 kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err);
@@ -2137,6 +2172,7 @@ kl_status kl_posix_sync_directory(kl_os *os, const char *path, kl_error *err);
 
 /* clock.c */
 uint64_t kl_posix_monotonic_ns(kl_os *os);
+uint64_t kl_posix_monotonic_coarse_ns(kl_os *os);
 uint64_t kl_posix_wall_ns(kl_os *os);
 void kl_posix_sleep_ns(kl_os *os, uint64_t ns);
 
@@ -2165,6 +2201,15 @@ static uint64_t posix_clock_ns(clockid_t clock) {
 uint64_t kl_posix_monotonic_ns(kl_os *os) {
   (void)os;
   return posix_clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t kl_posix_monotonic_coarse_ns(kl_os *os) {
+  (void)os;
+#ifdef CLOCK_MONOTONIC_COARSE
+  return posix_clock_ns(CLOCK_MONOTONIC_COARSE); /* the time of the last tick: read without asking the hardware */
+#else
+  return posix_clock_ns(CLOCK_MONOTONIC);
+#endif
 }
 
 uint64_t kl_posix_wall_ns(kl_os *os) {
@@ -2335,6 +2380,7 @@ kl_status kl_posix_open(kl_os *os, const char *path, uint32_t flags, uint32_t mo
   }
   file->fd = fd;
   file->writable = (flags & KL_OPEN_WRITE) != 0;
+  file->window.refused = (flags & KL_OPEN_DSYNC) != 0; /* a store into a mapping promises nothing */
   file->fork_count = kl_fork_count();
   file->struct_size = struct_size;
   memcpy(file->path, path, path_size);
@@ -2371,6 +2417,7 @@ static int posix_file_set_lock(int fd, short type) {
 void kl_posix_close(kl_os *os, kl_file *file) {
   if (file == NULL) return;
   bool ours = file->fork_count == kl_fork_count();
+  if (ours) kl_posix_window_forget(file);
   if (file->watch != NULL && ours) {
     /* In this order, see fork.c. The unlock is for copies that a child may have made a moment ago. */
     (void)posix_file_set_lock(file->fd, F_UNLCK);
@@ -2469,7 +2516,9 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
   (void)os;
   kl_status status = posix_file_check_writable(file, err);
   if (status == KL_OK) status = kl_check_range(file->path, 0, size, err);
-  return status == KL_OK ? posix_file_resize(file, size, err) : status;
+  if (status != KL_OK) return status;
+  kl_posix_window_forget(file); /* what is cut off and comes again may be a hole */
+  return posix_file_resize(file, size, err);
 }
 
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err) {
@@ -2719,6 +2768,125 @@ void kl_posix_release(kl_os *os, void *memory, uint64_t size) {
   for (uint64_t i = 0; i < size; i++) bytes[i] = 0;
 }
 
+/* ---- core/os/posix/overwrite.c ---- */
+/* core/os/posix/overwrite.c: bytes into a file that has them, without a system call for each. See os.h.
+ *
+ * A window of the file is mapped, shared, and small parts are copied into it. The mapping is the page cache itself, so
+ * what is copied is in the file for everybody, at once, and stays when the process is killed.
+ *
+ * A store into a mapping has no way to fail but a signal, so the window is made where it need not (OS-10): on file
+ * systems that overwrite in place, with every page loaded, given its space and made writable beforehand by a call that
+ * says so when it cannot. Wherever one of these does not hold, the bytes are written as any others. */
+
+#ifdef __linux__
+#include <sys/vfs.h>
+#endif
+
+enum {
+  POSIX_WINDOW_SIZE = 1 << 20,
+  POSIX_WINDOW_MOST = 64 << 10 /* bytes of one call: of more, a system call's share is small */
+};
+
+/* Where storing into a written block changes that block: no new space is needed, now or when it is written back. Not
+ * so on btrfs and ZFS, on XFS once a file was cloned, and who knows where across a network. */
+static bool posix_overwrite_in_place(int fd) {
+#ifdef __linux__
+  struct statfs info;
+  if (fstatfs(fd, &info) != 0) return false;
+  return info.f_type == 0xEF53 /* ext2, ext3, ext4 */ || info.f_type == 0x01021994 /* tmpfs */;
+#else
+  (void)fd;
+  return false;
+#endif
+}
+
+/* Loads all pages, reserves space for those that have none, and makes them writable, or says that it cannot. */
+static bool posix_overwrite_populate(void *memory, size_t size) {
+#ifdef __linux__
+  const int populate_write = 23; /* MADV_POPULATE_WRITE, which headers before Linux 5.14 lack */
+  int result;
+  do {
+    result = madvise(memory, size, populate_write);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+#else
+  (void)memory;
+  (void)size;
+  return false;
+#endif
+}
+
+/* A mapping of [start, end), or NULL. */
+static unsigned char *posix_overwrite_map(int fd, uint64_t start, uint64_t end) {
+  size_t size = (size_t)(end - start);
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)start);
+  if (memory == MAP_FAILED) return NULL;
+  /* A forked child has no business in it. */
+  if (madvise(memory, size, MADV_DONTFORK) == 0 && posix_overwrite_populate(memory, size)) return memory;
+  (void)munmap(memory, size);
+  return NULL;
+}
+
+static void posix_window_drop(kl_posix_window *window) {
+  if (window->memory != NULL) (void)munmap(window->memory, (size_t)(window->end - window->start));
+  window->memory = NULL;
+  window->start = window->end = 0;
+}
+
+/* Moves the window to where `offset` lies. What cannot be mapped is remembered as a window without memory, a small one:
+ * a file that grows soon has whole pages there. */
+static void posix_window_move(kl_file *file, uint64_t offset) {
+  kl_posix_window *window = &file->window;
+  struct stat info;
+  posix_window_drop(window);
+  if (!posix_overwrite_in_place(file->fd) || fstat(file->fd, &info) != 0) {
+    window->refused = true;
+    return;
+  }
+  uint64_t start = offset / KL_MEMORY_PAGE * KL_MEMORY_PAGE, end = start + POSIX_WINDOW_SIZE;
+  uint64_t whole = (uint64_t)info.st_size / KL_MEMORY_PAGE * KL_MEMORY_PAGE;
+  if (end > whole) end = whole;
+  if (end > offset) window->memory = posix_overwrite_map(file->fd, start, end);
+  if (window->memory == NULL) end = start + POSIX_WINDOW_MOST;
+  window->start = start;
+  window->end = end;
+}
+
+/* True when all is stored. The window is ours. */
+static bool posix_window_store(kl_file *file, const kl_slice *parts, size_t count, uint64_t offset, uint64_t size) {
+  kl_posix_window *window = &file->window;
+  if (window->refused) return false;
+  if (offset < window->start || offset >= window->end) posix_window_move(file, offset);
+  if (window->memory == NULL || size > window->end - offset) return false;
+  unsigned char *out = window->memory + (offset - window->start);
+  for (size_t i = 0; i < count; i++) {
+    if (parts[i].size != 0) memcpy(out, parts[i].data, parts[i].size);
+    out += parts[i].size;
+  }
+  return true;
+}
+
+kl_status kl_posix_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                             kl_error *err) {
+  uint64_t size = 0;
+  for (size_t i = 0; i < count && size <= POSIX_WINDOW_MOST; i++) size += parts[i].size;
+  bool stored = false;
+  if (size <= POSIX_WINDOW_MOST && file->writable && file->fork_count == kl_fork_count() &&
+      /* Acquire: the fields as their last owner left them. Whoever comes second does not wait: it writes. */
+      !atomic_exchange_explicit(&file->window.busy, true, memory_order_acquire)) {
+    stored = posix_window_store(file, parts, count, offset, size);
+    atomic_store_explicit(&file->window.busy, false, memory_order_release);
+  }
+  return stored ? KL_OK : kl_posix_write(os, file, parts, count, offset, err);
+}
+
+void kl_posix_window_forget(kl_file *file) {
+  /* Copies into it are short, and rare when a file is cut. */
+  while (atomic_exchange_explicit(&file->window.busy, true, memory_order_acquire)) kl_thread_yield();
+  posix_window_drop(&file->window);
+  atomic_store_explicit(&file->window.busy, false, memory_order_release);
+}
+
 /* ---- core/os/posix/posix.c ---- */
 /* core/os/posix/posix.c: the object that names the parts of the POSIX implementation. */
 
@@ -2729,6 +2897,7 @@ static kl_os posix_os = {
     .close = kl_posix_close,
     .read = kl_posix_read,
     .write = kl_posix_write,
+    .overwrite = kl_posix_overwrite,
     .sync = kl_posix_sync,
     .size = kl_posix_size,
     .truncate = kl_posix_truncate,
@@ -2739,6 +2908,7 @@ static kl_os posix_os = {
     .rename = kl_posix_rename,
     .sync_directory = kl_posix_sync_directory,
     .monotonic_ns = kl_posix_monotonic_ns,
+    .monotonic_coarse_ns = kl_posix_monotonic_coarse_ns,
     .wall_ns = kl_posix_wall_ns,
     .sleep_ns = kl_posix_sleep_ns,
     .random = kl_posix_random,
@@ -2792,7 +2962,15 @@ static void posix_must_be_zero(int result) {
 }
 
 kl_status kl_mutex_init(kl_mutex *mutex, kl_error *err) {
-  int failed = pthread_mutex_init(posix_mutex(mutex), NULL);
+  pthread_mutexattr_t *kind = NULL;
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+  /* Looks again for a moment before it sleeps: our critical sections are shorter than a sleep and a wake-up. */
+  pthread_mutexattr_t adaptive;
+  if (pthread_mutexattr_init(&adaptive) == 0) kind = &adaptive;
+  if (kind != NULL) (void)pthread_mutexattr_settype(kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+  int failed = pthread_mutex_init(posix_mutex(mutex), kind);
+  if (kind != NULL) (void)pthread_mutexattr_destroy(kind);
   if (failed == 0) return KL_OK;
   return kl_fail_errno(err, KL_E_NO_MEMORY, failed, "a mutex cannot be initialised (free some memory)");
 }
@@ -5932,7 +6110,7 @@ typedef struct kl_wal_options {
                               database, the checkpoint's position when a log is made anew, so that LSNs only grow */
   uint32_t file_mode;      /* permission bits for creation, 0: 0600 */
   bool read_only;          /* no write at all: for read-only databases; appends give KL_E_READ_ONLY */
-  bool prewrite;           /* zero ahead of the tail and sync it; off for databases that never sync */
+  bool prewrite;           /* zero ahead of the tail and sync it; off: only reserved, for databases that never sync */
 } kl_wal_options;
 
 /* Creates NAME-wal, durable when it returns (file and directory entry), ready for appending. KL_E_EXISTS when there is
@@ -6259,30 +6437,41 @@ static kl_status wal_append_retract(kl_wal *wal, kl_lsn lsn, kl_error *err) {
   return status == KL_OK ? kl_os_sync(wal->os, wal->file, true, err) : status;
 }
 
+/* Hands a batch to the file; `place` is where all of it lies in there, when it lies in one segment. The lock is not
+ * held; the role is. */
+static kl_status wal_append_write(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint64_t *place, const uint8_t *header,
+                                  const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t payload = 0;
+  for (size_t i = 0; i < count; i++) payload += parts[i].size;
+  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
+  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
+  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  if (count < WAL_PARTS_MAX - 2) {
+    kl_slice all[WAL_PARTS_MAX];
+    all[0] = head;
+    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
+    all[count + 1] = pad;
+    if (place != NULL) return kl_os_overwrite(wal->os, wal->file, all, count + 2, *place, err);
+    return wal_space_write(wal, wal->file, lsn, all, count + 2, err);
+  }
+  kl_status status = wal_space_write(wal, wal->file, lsn, &head, 1, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, err);
+  return status;
+}
+
 /* The lock is held (let go meanwhile). */
 static kl_status wal_append_direct(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint8_t *header, const kl_slice *parts,
                                    size_t count, kl_error *err) {
   kl_error cause = {0};
   kl_status status = wal_append_hand_over(wal, err);
   if (status != KL_OK) return status;
-  uint64_t payload = 0;
-  for (size_t i = 0; i < count; i++) payload += parts[i].size;
-  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
-  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
-  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  uint64_t place, run;
+  /* The file has these bytes already (WAL-6). */
+  bool exists = wal_space_locate(wal, lsn, &place, &run) && end - lsn <= run && place + (end - lsn) <= wal->file_bytes;
   wal_append_take_role(wal, lsn, end);
   kl_mutex_unlock(&wal->lock);
-  if (count < WAL_PARTS_MAX - 2) {
-    kl_slice all[WAL_PARTS_MAX];
-    all[0] = head;
-    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
-    all[count + 1] = pad;
-    status = wal_space_write(wal, wal->file, lsn, all, count + 2, &cause);
-  } else {
-    status = wal_space_write(wal, wal->file, lsn, &head, 1, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, &cause);
-  }
+  status = wal_append_write(wal, lsn, end, exists ? &place : NULL, header, parts, count, &cause);
   bool harmless = status == KL_E_DISK_FULL && wal_append_retract(wal, lsn, NULL) == KL_OK;
   kl_mutex_lock(&wal->lock);
   wal_append_give_role(wal);
@@ -7269,7 +7458,7 @@ void wal_space_settle(kl_wal *wal) {
     uint64_t inside = wal_space_slot_offset(wal, slot) + WAL_SEGMENT_HEADER + wal->tail % wal->data_size;
     wal->prepared_bytes = wal_align_up(inside, WAL_PAGE);
   }
-  kl_lsn prepared = wal->prewrite ? wal_space_prepared(wal, i) : (sequence + 1) * wal->data_size;
+  kl_lsn prepared = wal_space_prepared(wal, i);
   if (prepared > wal->ready) wal->ready = prepared;
 }
 
@@ -7413,7 +7602,7 @@ static kl_status wal_space_extend_to(kl_wal *wal, kl_lsn need, bool large, kl_er
     uint64_t sequence = at / wal->data_size;
     kl_lsn upto = (sequence + 1) * wal->data_size;
     kl_status status = wal_space_open_segment(wal, sequence, err);
-    if (status == KL_OK && wal->prewrite) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
+    if (status == KL_OK) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
     if (status != KL_OK) return status;
     KL_ASSERT(upto > at);
     at = upto;
@@ -13214,6 +13403,18 @@ void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys,
 /* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key);
 
+/* Where a key was looked for, as a start for inserting it later into the same delta, without a second way down. A hint:
+ * it stays right, whatever is inserted meanwhile, and lives as long as the delta. NULL: no hint. */
+typedef const struct delta_node *kl_delta_place;
+/* kl_delta_newest_ts for `count` keys of one keyspace, side by side as in kl_delta_get_many, and their places. */
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places);
+/* kl_delta_insert from a place that this delta gave for the key. */
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err);
+/* Asks for the memory that an insertion there reads first, so that it need not wait. */
+void kl_delta_prefetch(kl_delta_place place);
+
 /* Cursor over the keys of one keyspace as of read_ts, DELETE versions included (the caller merges sources and must
  * see them). Keys with no version at or below read_ts are skipped. Sees a consistent past: inserts with ts > read_ts
  * that happen meanwhile never show. Plain storage, no allocation, nothing to close; it borrows the delta's
@@ -13595,13 +13796,17 @@ delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe
 /* The key's entry, or NULL. */
 delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key);
 
-/* The same for `count` keys at once, with their cache misses side by side. */
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries);
+/* The same for `count` keys at once, with their cache misses side by side. *out_leaves (nullable): the leaves that they
+ * came down to. */
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves);
 
-/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
+/* Adds a version, and the key when it is new. `place`: a leaf of this tree that a look-up of the key came down to, or NULL.
+ * It may have been split or replaced since: what replaced it is found from there, and its parent from the root, as
+ * after any change on the way down (DELTA-5). *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
  * leaves the tree as it was. The arguments are checked already. */
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err);
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err);
 
 /* The keyspace's tree; NULL while nothing was ever inserted into it. */
 const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace);
@@ -13986,18 +14191,27 @@ size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity)
 /* --- versions
  * ------------------------------------------------------------------------------------------------------- */
 
-kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err) {
   kl_status status = kl_delta_version_check(key, version, err);
   if (status != KL_OK) return status;
   delta_tree *tree = delta_find_tree(delta, keyspace);
   if (tree == NULL) tree = delta_make_tree(delta, keyspace);
   if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
   bool new_key, new_version;
-  status = kl_delta_tree_insert(tree, &delta->memory, key, version, &new_key, &new_version, err);
+  status = kl_delta_tree_insert(tree, &delta->memory, place, key, version, &new_key, &new_version, err);
   if (status != KL_OK) return status;
   if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
   if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
   return KL_OK;
+}
+
+kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+  return kl_delta_insert_at(delta, keyspace, NULL, key, version, err);
+}
+
+void kl_delta_prefetch(kl_delta_place place) {
+  if (place != NULL) delta_node_prefetch(place, true);
 }
 
 static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
@@ -14014,19 +14228,46 @@ bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t rea
   return true;
 }
 
+enum { DELTA_MANY = 64 };
+
+/* The newest versions at or below read_ts of up to DELTA_MANY keys, NULL where there is none. `places`: may be NULL. */
+static void delta_find_versions(const kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count,
+                                uint64_t read_ts, const delta_version **out, kl_delta_place *places) {
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  delta_entry *entries[DELTA_MANY];
+  if (tree != NULL) {
+    kl_delta_tree_find_many(tree, keys, count, entries, places);
+    for (size_t i = 0; i < count; i++) {
+      out[i] = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
+    }
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    out[i] = NULL;
+    if (places != NULL) places[i] = NULL;
+  }
+}
+
 void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
                        kl_version *out_versions) {
-  enum { DELTA_MANY = 64 };
-  const delta_tree *tree = delta_find_tree(delta, keyspace);
   for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
     size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
-    delta_entry *entries[DELTA_MANY] = {NULL};
-    if (tree != NULL) kl_delta_tree_find_many(tree, keys + begin, n, entries);
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, read_ts, found, NULL);
     for (size_t i = 0; i < n; i++) {
-      const delta_version *version = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
       out_versions[begin + i] = (kl_version){0, KL_VERSION_PUT, {NULL, 0}};
-      if (version != NULL) delta_version_export(version, &out_versions[begin + i]);
+      if (found[i] != NULL) delta_version_export(found[i], &out_versions[begin + i]);
     }
+  }
+}
+
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places) {
+  for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
+    size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, UINT64_MAX, found, out_places + begin);
+    for (size_t i = 0; i < n; i++) out_newest[begin + i] = found[i] != NULL ? found[i]->ts : 0;
   }
 }
 
@@ -14315,7 +14556,7 @@ static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
 
 static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_probe *probe) {
   delta_node *node = plan->path[level];
-  if (node == NULL) { /* the tree has grown since we came down */
+  if (node == NULL) { /* the tree has grown since we came down, or we came by a hint */
     node = delta_tree_root(plan->tree);
     while (node->level > level) {
       delta_node *right = delta_node_beyond(node, probe, false);
@@ -14592,15 +14833,16 @@ static kl_status delta_tree_add_version(delta_entry *entry, const delta_memory *
   return KL_OK;
 }
 
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err) {
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err) {
   delta_plan plan; /* large: only what is used is initialised */
   plan.tree = tree;
   plan.memory = memory;
   plan.root = NULL;
   memset(plan.path, 0, sizeof plan.path);
   delta_probe probe = delta_probe_make(key);
-  delta_node *leaf = delta_plan_descend(&plan, &probe);
+  delta_node *leaf = (delta_node *)(uintptr_t)place; /* only readers see nodes as const */
+  if (leaf == NULL) leaf = delta_plan_descend(&plan, &probe);
   *out_new_key = false;
   delta_entry *other = kl_delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
   if (other != NULL) return delta_tree_add_version(other, memory, version, out_new_version, err);
@@ -14664,7 +14906,8 @@ static delta_entry *delta_many_finish(delta_many *m) {
   return kl_delta_leaf_find_right(m->node, &m->probe);
 }
 
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries) {
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves) {
   const delta_node *root = delta_tree_root(tree);
   for (size_t begin = 0; begin < count; begin += DELTA_GROUP) {
     size_t n = count - begin < DELTA_GROUP ? count - begin : DELTA_GROUP;
@@ -14677,6 +14920,7 @@ void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_
     for (size_t i = 0; i < n; i++) delta_many_place(&group[i]);
     for (size_t i = 0; i < n; i++) delta_many_fetch(&group[i]);
     for (size_t i = 0; i < n; i++) out_entries[begin + i] = delta_many_finish(&group[i]);
+    for (size_t i = 0; i < n && out_leaves != NULL; i++) out_leaves[begin + i] = group[i].node;
   }
 }
 
@@ -18267,11 +18511,12 @@ struct kl_commit_request {
   kl_commit_group *group;
   uint8_t *record; /* the encoded commit; NULL without a log */
   size_t record_size;
-  uint64_t *hashes;     /* of the entries, in the order of the write set */
-  uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
-  kl_delta *delta;      /* that it goes into; stays until it is published, because it is not drained before */
-  void *reserve;        /* memory held back until the inserts need it */
-  uint64_t delta_bytes; /* that the inserts will need, about */
+  uint64_t *hashes;       /* of the entries, in the order of the write set */
+  kl_delta_place *places; /* of the entries, in the delta of the snapshot, as the precheck met them */
+  uint64_t checked_ts;    /* kl_commit_precheck has looked at everything up to here */
+  kl_delta *delta;        /* that it goes into; stays until it is published, because it is not drained before */
+  void *reserve;          /* memory held back until the inserts need it */
+  uint64_t delta_bytes;   /* that the inserts will need, about */
   uint64_t ts;
   uint32_t park;
   _Atomic uint32_t state;
@@ -18292,11 +18537,12 @@ void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request);
 #endif
 
 enum {
-  COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
+  COMMIT_SPINS = 100,                    /* looks, with pauses, at the state before a committer goes to sleep */
   COMMIT_PARTS = 64,                     /* members of one log batch */
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
+  COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
   COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
@@ -18397,6 +18643,7 @@ static uint32_t commit_wait(kl_commit_pipeline *pipeline, kl_commit_request *req
   uint32_t now = state;
   for (int i = 0; i < COMMIT_SPINS && now == state; i++) {
     now = atomic_load_explicit(&request->state, memory_order_acquire);
+    if (now == state) kl_thread_relax();
   }
   if (now != state) return now;
   kl_commit_park *park = &pipeline->parks[request->park];
@@ -18447,7 +18694,9 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (writes->count > SIZE_MAX / sizeof(uint64_t) || writes->encoded_bytes > SIZE_MAX - KL_COMMIT_HEADER_SIZE) {
     return kl_fail(err, KL_E_LIMIT, "the transaction does not fit into memory as one log record");
   }
-  request->hashes = kl_arena_alloc(&writes->arena, (size_t)writes->count * sizeof(uint64_t), _Alignof(uint64_t));
+  size_t count = (size_t)writes->count;
+  request->hashes = kl_arena_alloc(&writes->arena, count * sizeof(uint64_t), _Alignof(uint64_t));
+  request->places = kl_arena_alloc(&writes->arena, count * sizeof *request->places, _Alignof(kl_delta_place));
   if (manager->wal != NULL) {
     request->record_size = KL_COMMIT_HEADER_SIZE + (size_t)writes->encoded_bytes;
     request->record = kl_arena_alloc(&writes->arena, request->record_size, _Alignof(uint64_t));
@@ -18458,7 +18707,7 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (request->delta_bytes >= COMMIT_RESERVE_FROM) {
     request->reserve = kl_alloc(&manager->allocator, (size_t)request->delta_bytes);
   }
-  if (request->hashes == NULL || (manager->wal != NULL && request->record == NULL) ||
+  if (request->hashes == NULL || request->places == NULL || (manager->wal != NULL && request->record == NULL) ||
       (request->delta_bytes >= COMMIT_RESERVE_FROM && request->reserve == NULL)) {
     return kl_fail(err, KL_E_NO_MEMORY, "no memory to commit a transaction of %" PRIu64 " bytes; nothing was written",
                    writes->payload_bytes);
@@ -18640,14 +18889,14 @@ static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) 
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
 }
 
-static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, uint32_t keyspace,
-                                     const kl_write_entry *entry, uint64_t ts, kl_error *err) {
-  kl_version version = {ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
+static kl_status commit_insert_entry(kl_txn_manager *manager, const kl_commit_request *request, uint32_t keyspace,
+                                     const kl_write_entry *entry, kl_delta_place place, kl_error *err) {
+  kl_version version = {request->ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
   kl_status status = KL_E_NO_MEMORY;
   /* The commit is on the log: want of memory may pass, a database that has to be opened again is worse than a pause. */
   for (unsigned try = 0; try < COMMIT_INSERT_TRIES && status == KL_E_NO_MEMORY; try++) {
     if (try != 0) kl_os_sleep_ns(manager->os, (uint64_t)1000000 << (try - 1));
-    status = kl_delta_insert(delta, keyspace, kl_write_entry_key(entry), &version, err);
+    status = kl_delta_insert_at(request->delta, keyspace, place, kl_write_entry_key(entry), &version, err);
   }
   return status;
 }
@@ -18655,13 +18904,18 @@ static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, u
 static void commit_insert(kl_txn_manager *manager, kl_commit_request *request) {
   const kl_write_set *writes = &request->txn->writes;
   commit_free_reserve(manager, request);
+  /* The precheck has been at all these places, but in another delta if ours was frozen since. */
+  bool placed = request->delta == request->txn->snapshot.layers->active;
+  uint64_t n = 0;
   kl_error error;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
     kl_write_position at;
     kl_write_tree_first(writes->trees[i], &at);
-    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at)) {
-      status = commit_insert_entry(manager, request->delta, writes->trees[i]->keyspace, at.entry, request->ts, &error);
+    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at), n++) {
+      if (placed && n + COMMIT_PREFETCH < writes->count) kl_delta_prefetch(request->places[n + COMMIT_PREFETCH]);
+      kl_delta_place place = placed ? request->places[n] : NULL;
+      status = commit_insert_entry(manager, request, writes->trees[i]->keyspace, at.entry, place, &error);
     }
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
@@ -20615,8 +20869,10 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
     kl_snapshot_table *table = newest;
     KL_ASSERT(newest != NULL); /* the first is made with the registry */
     for (; table != NULL && slot == NULL; table = table->older) {
-      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. */
-      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(start ^ now_ns);
+      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. No two
+       * live snapshots lie at one address. */
+      uint64_t own = (uint64_t)(uintptr_t)out;
+      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(own);
       slot = snapshot_search(table, from, SNAPSHOT_PROBES);
     }
     if (slot == NULL && !snapshot_grow(registry, newest)) {
@@ -21049,7 +21305,9 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   kl_txn *txn = txn_take_spare(manager);
   if (txn == NULL) txn = txn_new(manager);
   if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
-  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
+  /* Of the time nothing is asked but how old the oldest snapshot is. */
+  uint64_t now_ns = kl_os_monotonic_coarse_ns(manager->os);
+  status = kl_snapshot_begin(&manager->snapshots, now_ns, options->label, &txn->snapshot, err);
   if (status != KL_OK) {
     txn_keep_or_free(txn);
     return status;
@@ -21238,7 +21496,10 @@ kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_
 /* ---- core/txn/validate.c ---- */
 /* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
 
-enum { VALIDATE_KEY_SHOWN = 40 };
+enum {
+  VALIDATE_KEY_SHOWN = 40,
+  VALIDATE_GROUP = 64 /* keys that are looked for side by side */
+};
 
 /* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
 static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
@@ -21291,32 +21552,66 @@ static kl_status validate_too_old(uint64_t snapshot_ts, kl_error *err) {
                  snapshot_ts);
 }
 
-static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snapshot *snapshot,
-                               const kl_write_tree *tree, const uint64_t *hashes, kl_error *err) {
-  uint64_t snapshot_ts = snapshot->ts;
-  if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
-    uint8_t bytes[KL_DROP_MARKER_SIZE];
-    kl_drop_marker_encode(tree->keyspace, bytes);
-    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
-    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
-    if (dropped == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (dropped > snapshot_ts) {
-      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
-    }
-  }
+/* TXN-9: a write to a keyspace reads its drop marker. */
+static kl_status validate_keyspace(kl_txn_manager *manager, int where, const kl_snapshot *snapshot, uint32_t keyspace,
+                                   kl_error *err) {
+  if (keyspace == 0) return KL_OK;
+  uint8_t bytes[KL_DROP_MARKER_SIZE];
+  kl_drop_marker_encode(keyspace, bytes);
+  kl_slice marker = kl_slice_make(bytes, sizeof bytes);
+  uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
+  uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
+  if (dropped == UINT64_MAX) return validate_too_old(snapshot->ts, err);
+  if (dropped <= snapshot->ts) return KL_OK;
+  return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", keyspace);
+}
+
+static kl_status validate_key(uint64_t newest, uint64_t snapshot_ts, uint32_t keyspace, kl_slice key, kl_error *err) {
+  if (newest <= snapshot_ts) return KL_OK;
+  if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
+  char shown[VALIDATE_KEY_SHOWN];
+  return kl_fail(err, KL_E_CONFLICT,
+                 "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                 "; run the transaction again",
+                 validate_show_key(key, shown), keyspace, newest, snapshot_ts);
+}
+
+/* The keys of one tree among those in flight, and where asked for in the deltas. `first`: the number of the tree's
+ * first entry in the write set. */
+static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_commit_request *request,
+                               const kl_write_tree *tree, uint64_t first, kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  const uint64_t *hashes = request->hashes + first;
   kl_write_position at;
   kl_write_tree_first(tree, &at);
   for (; at.entry != NULL; kl_write_position_next(&at)) {
     kl_slice key = kl_write_entry_key(at.entry);
     uint64_t newest = validate_newest(manager, where, snapshot->layers, tree->keyspace, key, *hashes++);
-    if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (newest > snapshot_ts) {
-      char shown[VALIDATE_KEY_SHOWN];
-      return kl_fail(err, KL_E_CONFLICT,
-                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
-                     "; run the transaction again",
-                     validate_show_key(key, shown), tree->keyspace, newest, snapshot_ts);
+    kl_status status = validate_key(newest, snapshot->ts, tree->keyspace, key, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* The keys of one tree in the delta of the snapshot; their places there are kept for the inserts. */
+static kl_status validate_tree_own(const kl_commit_request *request, const kl_write_tree *tree, uint64_t first,
+                                   kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  kl_delta_place *places = request->places + first;
+  kl_write_position at;
+  kl_write_tree_first(tree, &at);
+  while (at.entry != NULL) {
+    kl_slice keys[VALIDATE_GROUP];
+    uint64_t newest[VALIDATE_GROUP];
+    size_t count = 0;
+    for (; at.entry != NULL && count < VALIDATE_GROUP; kl_write_position_next(&at)) {
+      keys[count++] = kl_write_entry_key(at.entry);
+    }
+    kl_delta_look_many(snapshot->layers->active, tree->keyspace, keys, count, newest, places);
+    places += count;
+    for (size_t i = 0; i < count; i++) {
+      kl_status status = validate_key(newest[i], snapshot->ts, tree->keyspace, keys[i], err);
+      if (status != KL_OK) return status;
     }
   }
   return KL_OK;
@@ -21324,11 +21619,15 @@ static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snap
 
 static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_commit_request *request, kl_error *err) {
   const kl_write_set *writes = &request->txn->writes;
-  const uint64_t *hashes = request->hashes;
+  uint64_t first = 0;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
-    status = validate_tree(manager, where, &request->txn->snapshot, writes->trees[i], hashes, err);
-    hashes += writes->trees[i]->count;
+    const kl_write_tree *tree = writes->trees[i];
+    status = validate_keyspace(manager, where, &request->txn->snapshot, tree->keyspace, err);
+    if (status != KL_OK) break;
+    status = where == VALIDATE_OWN ? validate_tree_own(request, tree, first, err)
+                                   : validate_tree(manager, where, request, tree, first, err);
+    first += tree->count;
   }
   return status;
 }

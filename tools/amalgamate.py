@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC_HEADER = ROOT / "capi/include/keel/keel.h"
-LEFT_OUT = (ROOT / "core/os/sim",)
+LEFT_OUT = (ROOT / "core/os/sim", ROOT / "capi/tool")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?P<what>"[^"]+"|<[^>]+>)')
 CONDITION = re.compile(r"^[ \t]*#[ \t]*(?P<word>if|ifdef|ifndef|endif)\b")
 

@@ -41,7 +41,7 @@ static inline uint32_t check_version(uint32_t space, uint32_t row, uint32_t roun
   return round >= 1 ? 1 : 0;
 }
 
-static inline kl_slice check_value(uint32_t space, uint32_t row, uint32_t version, uint8_t *out) {
+static inline kl_slice check_bytes(uint32_t space, uint32_t row, uint32_t version, uint8_t *out) {
   size_t size = space == 1 ? 300 : 40 + row % 23;
   if (space == 2) size = row == 7 ? 70000 : 1000 + row * 211;
   uint32_t state = space * 7919 + row * 104729 + version * 1299709 + 1;
@@ -67,7 +67,7 @@ static inline void check_write_round(kl_db *db, uint32_t round) {
       if (version == check_version(space, row, round - 1)) continue;
       kl_status status = version == 0 ? kl_txn_delete(txn, kl_keyspace_id(keyspace), check_key(space, row, key), &err)
                                       : kl_txn_put(txn, kl_keyspace_id(keyspace), check_key(space, row, key),
-                                                   check_value(space, row, version, value), &err);
+                                                   check_bytes(space, row, version, value), &err);
       assert_ok(status, &err);
     }
     assert_ok(kl_txn_commit(txn, NULL, &err), &err);
