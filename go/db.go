@@ -134,6 +134,14 @@ func (db *DB) MakeCheckpoint() error {
 	return c.done(rawMakeCheckpoint(db.handle, &c.err))
 }
 
+// Compact gives space back: it moves data towards the front of the file and cuts it, until it is hardly longer than its data.
+// What old snapshots hold is not waited for. Others go on reading and writing meanwhile; an error loses nothing, and calling it
+// again goes on. A file that is mostly free becomes shorter by itself, slowly.
+func (db *DB) Compact() error {
+	c := newCall()
+	return c.done(rawCompact(db.handle, &c.err))
+}
+
 // Stats are counters and gauges of the engine.
 func (db *DB) Stats() (Stats, error) {
 	var stats Stats

@@ -3252,7 +3252,8 @@ void store_limbo_settle(store_limbo *limbo, const uint64_t *durable, size_t dura
                         void (*gone)(void *context, uint64_t block, uint64_t blocks), void *context);
 /* The checkpoint `death` did not happen: forgets what died in it. */
 void store_limbo_undo(store_limbo *limbo, uint64_t death);
-uint64_t store_limbo_end(const store_limbo *limbo); /* first block behind all entries */
+uint64_t store_limbo_end(const store_limbo *limbo);                    /* first block behind all entries */
+uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block); /* blocks of entries that lie before it */
 
 #endif
 
@@ -3394,6 +3395,16 @@ uint64_t kl_store_birth(const kl_store *store);
  * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
  * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* For a checkpoint that is to move data towards the front of the file: after begin, before anything is allocated.
+ * Until it ends, the first free blocks are handed out, however scattered; at its end the file is cut to what is needed.
+ * *out_end: whatever the newest checkpoint uses has room before it, with about a thirty-second to spare and beside the
+ * blocks there that are in limbo; blocks of the space map behind it move by themselves. A checkpoint that does nothing
+ * else has other roots all the same: what the one before the last needed for a fall-back is free after it (STORE-13).
+ * Errors as of kl_store_allocate; abort then. */
+kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err);
+/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such run,
+ * and nothing has changed; the file never grows. */
+kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address, kl_error *err);
 /* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
  */
 kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
@@ -3577,6 +3588,8 @@ typedef struct store_space_chunk {
   uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
 } store_space_chunk;
 
+#define STORE_SPACE_NONE UINT64_MAX /* no block, no chunk */
+
 enum { STORE_SPACE_RUN_CLASSES = 52 /* 2^50 blocks are the most */ };
 
 typedef struct store_space {
@@ -3600,6 +3613,7 @@ typedef struct store_space {
   store_map_bounds older_bounds;
 
   /* Where to look for free blocks; anew for each checkpoint. */
+  bool compacting;                            /* the first ones that are free, however scattered */
   uint64_t rove;                              /* single blocks: the next one to look at */
   uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
   uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
@@ -3612,8 +3626,12 @@ void store_space_close(store_space *space);
 
 /* Begins to search anew; and remembers where to go back to. */
 void store_space_start(store_space *space);
-/* A run of blocks that are not busy. Grows the file when it must. */
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are used
+ * have room before it, beside those in limbo there. What of the map lies behind it will move. */
+kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
+/* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
+ * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block, kl_error *err);
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
@@ -3636,8 +3654,6 @@ uint64_t store_space_memory(const store_space *space);
 
 /* -------- space_tree.c: the nodes in memory -------- */
 
-#define STORE_SPACE_NONE UINT64_MAX
-
 static inline store_space_child *store_space_child_of(store_space *space, const store_space_node *node) {
   return node->parent == NULL ? &space->root : &((store_space_index *)node->parent)->child[node->slot];
 }
@@ -3648,6 +3664,8 @@ store_space_chunk *store_space_loaded(const store_space *space, uint64_t number)
 kl_status store_space_next_chunk(store_space *space, uint64_t number, uint64_t need, uint64_t *out, kl_error *err);
 /* The last block that is used, for there is always one: the superblocks are. */
 kl_status store_space_last_used(store_space *space, uint64_t *out_block, kl_error *err);
+/* The checkpoint in progress writes each node anew that lies at or behind `end_block`. */
+kl_status store_space_touch_behind(store_space *space, uint64_t end_block, kl_error *err);
 kl_status store_space_cover(store_space *space, uint64_t end_block, kl_error *err);       /* more levels, if need be */
 kl_status store_space_touch(store_space *space, store_space_chunk *chunk, kl_error *err); /* it and its path: dirty */
 /* Adds to the counts of a chunk and of all above it; numbers below zero as their complement. */
@@ -3825,7 +3843,12 @@ static uint64_t store_blocks_needed(const kl_store *store, uint64_t bytes) {
 
 void store_blocks_shrink(kl_store *store) {
   uint64_t needed = store_blocks_needed(store, store->space.frontier * KL_BLOCK_SIZE), step = store_blocks_step(needed);
-  if (store->file_bytes <= needed || store->file_bytes - needed <= 2 * step) return;
+  if (store->file_bytes <= needed) return;
+  if (store->space.compacting) {
+    step = 0; /* whoever compacts wants the space, not room to grow */
+  } else if (store->file_bytes - needed <= 2 * step) {
+    return;
+  }
   if (store->memory.base != NULL) {
     store_memory_shrink(store, needed + step);
     return;
@@ -3921,8 +3944,31 @@ kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_addre
   if (status != KL_OK) return status;
   if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
   uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), &block, err);
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
+                                   kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0;
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
+  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
+  return status;
+}
+
+kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  uint64_t block = 0, end = 0;
+  status = store_space_compact(&store->space, &end, err);
+  /* One block more and one less: the map, which describes itself, gets a new root in any case. */
+  if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
+  if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
+  if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
 
@@ -4148,6 +4194,16 @@ void store_limbo_undo(store_limbo *limbo, uint64_t death) {
     }
   }
   limbo->count = kept;
+}
+
+uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block) {
+  uint64_t before = 0;
+  for (size_t i = 0; i < limbo->count; i++) {
+    const store_limbo_entry *entry = &limbo->entries[i];
+    if (entry->block >= block) continue;
+    before += entry->blocks < block - entry->block ? entry->blocks : block - entry->block;
+  }
+  return before;
 }
 
 uint64_t store_limbo_end(const store_limbo *limbo) {
@@ -4460,6 +4516,9 @@ kl_status store_ring_confirm(kl_store *store, kl_error *err) {
 enum {
   STORE_SPACE_THRESHOLD_MOST = 16, /* single blocks: a quarter of a word of the bitmap is good enough ... */
   STORE_SPACE_THRESHOLD_LEAST = 4, /* ... and below a sixteenth, a longer file is better than scattered writes */
+  STORE_SPACE_SPARE = 32,          /* compaction: a thirty-second more than is used, ... */
+  STORE_SPACE_SPARE_LEAST = 16,    /* ... and so many blocks: paths are written anew before the old ones are free */
+  STORE_SPACE_ROUNDS = 16,         /* of making room for limbo; then all of it gets room */
   STORE_SPACE_CHUNKS_KEPT = 1024   /* chunks that stay in memory between checkpoints: 12 MiB, 127 GiB of file */
 };
 
@@ -4520,6 +4579,27 @@ void store_space_start(store_space *space) {
   space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
   memset(space->run_rove, 0, sizeof space->run_rove);
   space->first_frontier = space->frontier;
+  space->compacting = false;
+}
+
+/* What is in limbo cannot move, so room is needed beside it; where the room ends depends on how much of that lies
+ * before the end. */
+static uint64_t store_space_compact_end(const store_space *space) {
+  uint64_t wanted = space->root.used + space->root.used / STORE_SPACE_SPARE + STORE_SPACE_SPARE_LEAST, end = wanted;
+  for (int i = 0; i < STORE_SPACE_ROUNDS; i++) {
+    uint64_t next = wanted + store_limbo_before(&space->limbo, end);
+    if (next == end) return end;
+    end = next;
+  }
+  return wanted + space->limbo.blocks;
+}
+
+kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err) {
+  space->compacting = true;
+  space->threshold = 1;
+  space->rove = 0;
+  *out_end = store_space_compact_end(space);
+  return kl_store_is_memory(space->store) ? KL_OK : store_space_touch_behind(space, *out_end, err);
 }
 
 /* -------- bits -------- */
@@ -4698,7 +4778,8 @@ static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint6
   return KL_OK;
 }
 
-static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block,
+                                  kl_error *err) {
   kl_status status;
   if (blocks == 1) {
     status = store_space_find_one(space, out_block, err);
@@ -4709,7 +4790,12 @@ static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t 
     status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
                                       : store_space_find_chunks(space, blocks, rove, out_block, err);
   }
-  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  if (status != KL_OK) return status;
+  if (end != STORE_SPACE_NONE && (*out_block == STORE_SPACE_NONE || *out_block >= end || blocks > end - *out_block)) {
+    if (blocks == 1 && *out_block != STORE_SPACE_NONE) space->rove = *out_block; /* it is still to be had */
+    return KL_E_NOT_FOUND;
+  }
+  if (*out_block != STORE_SPACE_NONE) return KL_OK;
   return store_space_find_end(space, blocks, out_block, err);
 }
 
@@ -4727,13 +4813,14 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
   return KL_OK;
 }
 
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
+                               kl_error *err) {
   uint64_t block = 0;
   if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
     return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
                    kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
   }
-  kl_status status = store_space_find(space, blocks, &block, err);
+  kl_status status = store_space_find(space, blocks, limit, &block, err);
   uint64_t end = block + blocks;
   if (status == KL_OK && end > space->frontier) {
     status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
@@ -5274,6 +5361,29 @@ void store_space_account(store_space *space, const store_space_chunk *chunk, uin
   }
 }
 
+kl_status store_space_touch_behind(store_space *space, uint64_t end_block, kl_error *err) {
+  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
+    const store_space_child *child = &space->root;
+    uint32_t level = space->level;
+    /* Down to the first node that lies behind and is not to be written yet. */
+    while (child->stored.address < end_block * KL_BLOCK_SIZE || (child->node != NULL && child->node->dirty)) {
+      if (level == 0) break;
+      store_space_node *node = child->node;
+      kl_status status = node == NULL ? store_space_descend(space, level, number, &node, err) : KL_OK;
+      if (status != KL_OK) return status;
+      level--;
+      child = &((store_space_index *)node)->child[number / store_map_span(level) % STORE_MAP_FANOUT];
+    }
+    bool behind = child->stored.address >= end_block * KL_BLOCK_SIZE;
+    if (!behind || (child->node != NULL && child->node->dirty)) continue;
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, number, &chunk, err);
+    if (status == KL_OK) status = store_space_touch(space, chunk, err); /* and with it all above it */
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
 /* -------- forgetting -------- */
 
 void store_space_forget_chunks(store_space *space, size_t keep) {
@@ -5499,7 +5609,7 @@ static kl_status store_space_place(store_space *space, uint32_t level, uint64_t 
     store_space_node *node = space->dirty[i];
     if (node->level != level || node->placed || store_space_child_of(space, node)->used == 0) continue;
     uint64_t block = 0;
-    kl_status status = store_space_allocate(space, 1, &block, err);
+    kl_status status = store_space_allocate(space, 1, STORE_SPACE_NONE, &block, err);
     if (status != KL_OK) return status;
     node->placed = true;
     node->next = (kl_store_pointer){block * KL_BLOCK_SIZE, KL_BLOCK_SIZE, 0, birth};
@@ -11255,6 +11365,23 @@ typedef struct kl_tree_changes {
   void *context;
 } kl_tree_changes;
 
+/* Moving what changes nothing: what a merge would keep where it is can be placed anew instead, so that it comes to lie
+ * elsewhere. Neighbours that move are packed together. Inner pages are read to find what hangs below them, and with
+ * `extent` leaves, too; each some times over, at most once for each level. `page` and `extent` may be asked more than
+ * once about the same thing, and may answer otherwise then: the tree is right all the same. */
+typedef struct kl_tree_move {
+  /* This page shall not stay where it is. */
+  bool (*page)(void *context, const kl_tree_pointer *pointer);
+  /* The same for an extent. NULL: extents stay, and leaves that stay are not read. */
+  bool (*extent)(void *context, const kl_tree_extent *extent);
+  /* Copies an extent for which `extent` was true; *out_moved false: it stays after all. */
+  kl_status (*copy)(void *context, const kl_tree_extent *extent, kl_tree_extent *out_extent, bool *out_moved,
+                    kl_error *err);
+  /* NULL, or: true from some time on: nothing moves any more, and nothing is read to find what could. */
+  bool (*over)(void *context);
+  void *context;
+} kl_tree_move;
+
 typedef struct kl_tree_merge_options {
   kl_allocator *allocator;
   uint32_t page_size;           /* KL_TREE_PAGE_MIN ... KL_TREE_PAGE_MAX, a power of two; one size for all of a tree */
@@ -11262,6 +11389,7 @@ typedef struct kl_tree_merge_options {
   const kl_tree_source *source; /* of the old tree, and of what the sink placed; not needed for kl_tree_build */
   const kl_tree_sink *sink;
   const kl_tree_freed *freed; /* may be NULL */
+  const kl_tree_move *move;   /* NULL: what does not change stays where it is */
 } kl_tree_merge_options;
 
 typedef struct kl_tree_merge_stats {
@@ -11273,7 +11401,8 @@ typedef struct kl_tree_merge_stats {
 } kl_tree_merge_stats;
 
 /* Old tree + changes -> new tree. Rewrites the paths to what changes, and neighbours of pages that would be left less
- * than a third full. The old tree stays as it is. No effective change: *out_root is `root`, and nothing was written.
+ * than a third full. The old tree stays as it is. No effective change, and nothing to move: *out_root is `root`, and
+ * nothing was written.
  * Memory: for each level a copy of a page and the rows of about two pages, whatever the size of the trees or of the
  * run. `out_stats` may be NULL. On failure *out_root is untouched. KL_E_INVALID (options, or changes out of order),
  * KL_E_KEY_SIZE, KL_E_VALUE_SIZE (see kl_tree_sink), KL_E_NO_MEMORY, KL_E_CORRUPT, KL_E_LIMIT (too many levels), and
@@ -12318,6 +12447,67 @@ static kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err
   return tree_merge_advance(merge, err);
 }
 
+/* -------- moving -------- */
+
+static bool tree_merge_moves_extent(const tree_merge *merge, const kl_tree_value *value, kl_tree_extent *out_extent) {
+  const kl_tree_move *move = merge->options->move;
+  if (move == NULL || move->extent == NULL || !value->is_extent) return false;
+  kl_tree_value_extent(value, out_extent);
+  return move->extent(move->context, out_extent);
+}
+
+/* Whether a page, or anything below it, shall not stay where it is. Reads into the frames of `level` and below, which
+ * nobody is using. The recursion goes down one level at a time. */
+static kl_status tree_merge_moves(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, bool *out_moves,
+                                  kl_error *err) {
+  const kl_tree_move *move = merge->options->move;
+  const uint8_t *page = NULL;
+  kl_tree_extent extent;
+  *out_moves = false;
+  if (move == NULL || (move->over != NULL && move->over(move->context))) return KL_OK;
+  *out_moves = move->page(move->context, pointer);
+  if (*out_moves || (level == 0 && move->extent == NULL)) return KL_OK;
+  kl_status status = tree_frames_load(&merge->frames, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  if (level == 0) {
+    tree_keys keys = tree_leaf_keys(page);
+    for (uint32_t i = 0; i < keys.count && !*out_moves; i++) {
+      kl_tree_value value;
+      tree_leaf_value(&keys, i, &value);
+      *out_moves = tree_merge_moves_extent(merge, &value, &extent);
+    }
+    return KL_OK;
+  }
+  for (uint32_t i = 0; i < tree_page_count(page) && status == KL_OK && !*out_moves; i++) {
+    kl_tree_pointer child;
+    tree_inner_child(page, i, &child);
+    status = tree_merge_moves(merge, &child, level - 1, out_moves, err);
+  }
+  return status;
+}
+
+/* Adds a row of the old tree that stays, with its extent moved where that is wanted. */
+static kl_status tree_merge_row(tree_merge *merge, kl_slice low, kl_slice key, const kl_tree_value *value,
+                                kl_error *err) {
+  const kl_tree_move *move = merge->options->move;
+  uint8_t reference[KL_TREE_EXTENT_SIZE];
+  kl_tree_extent extent, copy;
+  kl_slice bytes = value->bytes;
+  if (tree_merge_moves_extent(merge, value, &extent)) {
+    bool moved = false;
+    kl_status status = move->copy(move->context, &extent, &copy, &moved, err);
+    if (status == KL_OK && moved) {
+      merge->stats.extents_written++;
+      tree_extent_encode(&copy, reference);
+      bytes = kl_slice_make(reference, sizeof reference);
+      status = tree_merge_free_value(merge, value, err);
+    }
+    if (status != KL_OK) return status;
+  }
+  return tree_builder_row(&merge->builder, low, key, bytes, value->is_extent, err);
+}
+
 /* Rows of a leaf and the changes in its range, in one order. */
 static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range, kl_error *err) {
   tree_keys keys = tree_leaf_keys(page);
@@ -12338,7 +12528,7 @@ static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const t
       status = tree_merge_free_value(merge, &value, err);
       if (status == KL_OK) status = tree_merge_apply(merge, range->low, err);
     } else {
-      status = tree_builder_row(&merge->builder, range->low, key, value.bytes, value.is_extent, err);
+      status = tree_merge_row(merge, range->low, key, &value, err);
     }
   }
   while (status == KL_OK && tree_merge_change_within(merge, range)) status = tree_merge_apply(merge, range->low, err);
@@ -12352,12 +12542,15 @@ static kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_lo
   return tree_keys_copy(&keys, i - 1, out);
 }
 
-/* A subtree without changes: taken whole, or as much of it as the builder takes. */
+/* A subtree without changes: taken whole, or as much of it as the builder takes and as is to stay where it is. */
 static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
                                  uint64_t rows, kl_error *err) {
-  bool taken = false;
+  bool taken = false, moves = false;
   const uint8_t *page = NULL;
-  kl_status status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
+  if (status == KL_OK && !moves) {
+    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  }
   if (status != KL_OK || taken) return status;
   status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
@@ -12367,7 +12560,7 @@ static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *point
       kl_tree_value value;
       tree_leaf_value(&keys, i, &value);
       kl_slice key = tree_keys_copy(&keys, i, merge->key);
-      status = tree_builder_row(&merge->builder, low, key, value.bytes, value.is_extent, err);
+      status = tree_merge_row(merge, low, key, &value, err);
     }
     return status;
   }
@@ -12459,8 +12652,14 @@ static kl_status tree_merge_run(tree_merge *merge, kl_tree_pointer *out_root, kl
   kl_status status = tree_merge_advance(merge, err);
   if (status != KL_OK) return status;
   if (!merge->has_change) {
-    *out_root = merge->root;
-    return KL_OK;
+    bool moves = false;
+    if (!kl_tree_pointer_is_null(&merge->root)) {
+      status = tree_merge_moves(merge, &merge->root, TREE_LEVEL_ANY, &moves, err);
+    }
+    if (status != KL_OK || !moves) {
+      *out_root = merge->root;
+      return status;
+    }
   }
   if (!kl_tree_pointer_is_null(&merge->root)) {
     status = tree_merge_page(merge, &merge->root, TREE_LEVEL_ANY, &all, err);
@@ -15046,8 +15245,23 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
   return next == NULL || next->ts != version->ts;
 }
 
-/* ---- core/drain/drain.c ---- */
-/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
+/* ---- core/drain/compact.c ---- */
+/* core/drain/compact.c: the run of a compaction: each tree is merged with nothing, and what lies behind the boundary
+ * moves. See drain.h.
+ *
+ * The store hands out the first free blocks there are. As soon as a page does not find one before the boundary, nothing
+ * more moves: the blocks behind would only change places. What is left is the next round's, for which the blocks are
+ * free that this one leaves. An extent that does not fit stays, and others are tried. */
+
+/* ---- core/drain/drain_private.h ---- */
+/* core/drain/drain_private.h: what the files of a drain share.
+ *
+ *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
+ *   drain_io.c    pages in and out: source, sink and freed of core/tree
+ *   roots.c       the roots of a checkpoint */
+#ifndef KL_DRAIN_DRAIN_PRIVATE_H
+#define KL_DRAIN_DRAIN_PRIVATE_H
 
 /* ---- core/drain/drain.h ---- */
 /* core/drain/drain.h: a frozen delta is merged into the trees, and becomes a checkpoint.
@@ -15317,16 +15531,35 @@ typedef struct kl_drain_stats {
  * KL_E_CLOSED. After any of them no checkpoint is in progress and `base` is what it was. */
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
-#endif
+/* -------- compaction -------- */
 
-/* ---- core/drain/drain_private.h ---- */
-/* core/drain/drain_private.h: what the files of a drain share.
- *
- *   drain.c       the run: keyspaces, the catalogue, the checkpoint
- *   drain_io.c    pages in and out: source, sink and freed of core/tree
- *   roots.c       the roots of a checkpoint */
-#ifndef KL_DRAIN_DRAIN_PRIVATE_H
-#define KL_DRAIN_DRAIN_PRIVATE_H
+enum { KL_COMPACT_YIELD = 16 << 20 };
+
+typedef struct kl_compact_limits {
+  uint64_t max_bytes; /* after so many bytes placed nothing more is moved; 0: no bound */
+  bool extents;       /* large values, too: reads every leaf. Without, only pages move */
+  /* NULL, or: when it becomes true and this round has placed KL_COMPACT_YIELD bytes, or read sixteen times as many,
+   * nothing more is moved; what has moved is published. */
+  const _Atomic bool *yield;
+} kl_compact_limits;
+
+typedef struct kl_compact_stats {
+  uint64_t boundary;     /* bytes of the file that would do: what ended behind was to move */
+  uint64_t pages, bytes; /* pages and extents that were placed anew, and their bytes in whole blocks */
+  uint64_t extents;      /* of them */
+  bool complete;         /* nothing was left where it was for want of time, of max_bytes or of free blocks */
+} kl_compact_stats;
+
+/* Moves pages, extents and parts of the space map that lie behind a boundary to free blocks before it, and publishes a
+ * checkpoint with the same rows: the same timestamp, and the same place in the log. `input`: as for a drain, but
+ * `delta` is NULL, and ts, log_lsn, known_durable and log_needed are those of the newest checkpoint, which is `base`'s.
+ * The boundary follows from what is used and what is in limbo (kl_store_compact), so that what snapshots hold is not
+ * waited for. The blocks that become free are cut off, or used, after the next checkpoint: one round more, which finds
+ * nothing to move, still makes the file shorter. Errors and the state after one of them: as kl_drain_run. */
+kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
+                           kl_compact_stats *out_stats, kl_error *err);
+
+#endif
 
 /* ---- core/drain/pages_private.h ---- */
 /* core/drain/pages_private.h: what the files of kl_pages share.
@@ -15465,6 +15698,26 @@ kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl
 
 #endif
 
+/* ---- core/drain/tree_record.h ---- */
+/* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
+ * docs/format.md, "Catalogue". For core/drain, and for core/db, which verifies and salvages them. */
+#ifndef KL_DRAIN_TREE_RECORD_H
+#define KL_DRAIN_TREE_RECORD_H
+
+enum { KL_TREE_RECORD_KEY = 5, KL_TREE_RECORD_SIZE = 40, KL_TREE_RECORD_PREFIX = 'r' };
+
+typedef struct kl_tree_record {
+  kl_tree_pointer root; /* not null: a keyspace without rows has no record */
+  uint64_t rows;
+} kl_tree_record;
+
+void kl_tree_record_key(uint32_t keyspace, uint8_t out[KL_TREE_RECORD_KEY]);
+void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_RECORD_SIZE]);
+/* KL_E_CORRUPT, KL_E_VERSION. */
+kl_status kl_tree_record_decode(kl_slice bytes, uint32_t keyspace, kl_tree_record *out, kl_error *err);
+
+#endif
+
 enum {
   DRAIN_BUFFER = 512 << 10,         /* bytes that are written at once, when they lie one behind the other */
   DRAIN_EXTENT_BUFFERED = 64 << 10, /* values up to this go through the buffer */
@@ -15495,7 +15748,23 @@ typedef struct drain_io {
   uint8_t *ring;
   kl_tree_pointer ring_of[DRAIN_RING];
   uint32_t ring_next;
+  /* Of a compaction. */
+  uint64_t boundary; /* what ends behind it is to move */
+  bool full;         /* something did not find room before it: nothing more moves */
 } drain_io;
+
+/* What becomes of a keyspace's tree record. */
+typedef struct drain_root {
+  uint32_t keyspace;
+  bool gone;
+  kl_tree_record record;
+} drain_root;
+
+/* The roots that a run changes, ascending by keyspace. */
+typedef struct drain_root_list {
+  drain_root *items;
+  size_t count, capacity;
+} drain_root_list;
 
 /* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
 kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
@@ -15504,6 +15773,24 @@ void kl_drain_io_close(drain_io *io);
 kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
+
+/* Moves a value to a place before the one that it has. *out_moved false: there is none. KL_E_CORRUPT: it is damaged. */
+kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                           kl_error *err);
+
+/* -------- drain.c -------- */
+
+kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err);
+void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
+/* The change that a root makes in the catalogue; `key` and `value` have room for it. */
+void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
+/* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
+kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
+                              const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+/* Ends the progress, whatever comes of it. */
+kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *catalogue, kl_roots *roots,
+                           kl_error *err);
+bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
 
 /* -------- roots.c -------- */
 
@@ -15514,34 +15801,175 @@ void kl_roots_remember(kl_roots *roots, uint32_t keyspace, const kl_tree_pointer
 
 #endif
 
-/* ---- core/drain/tree_record.h ---- */
-/* core/drain/tree_record.h: the rows of the catalogue that the drain writes, and those that it reads. Byte tables:
- * docs/format.md, "Catalogue". For core/drain, and for core/db, which verifies and salvages them. */
-#ifndef KL_DRAIN_TREE_RECORD_H
-#define KL_DRAIN_TREE_RECORD_H
+typedef struct compact_run {
+  const kl_drain_input *input;
+  const kl_compact_limits *limits;
+  drain_io io;
+  kl_drain_stats written;
+  kl_compact_stats stats;
+  kl_tree_pointer catalogue;
+  drain_root_list roots;
+  size_t next; /* of `roots`: the next change of the catalogue */
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+} compact_run;
 
-enum { KL_TREE_RECORD_KEY = 5, KL_TREE_RECORD_SIZE = 40, KL_TREE_RECORD_PREFIX = 'r' };
+/* -------- what moves -------- */
 
-typedef struct kl_tree_record {
-  kl_tree_pointer root; /* not null: a keyspace without rows has no record */
-  uint64_t rows;
-} kl_tree_record;
+static bool compact_over(void *context) {
+  compact_run *run = context;
+  const kl_compact_limits *limits = run->limits;
+  bool over = run->io.full || (limits->max_bytes != 0 && run->written.bytes_written >= limits->max_bytes);
+  uint64_t read = run->written.pages_read * run->io.pages->page_size;
+  bool may_yield = run->written.bytes_written >= KL_COMPACT_YIELD || read / 16 >= KL_COMPACT_YIELD;
+  /* Relaxed: a hint; nothing is read by it. */
+  if (may_yield && limits->yield != NULL) over |= atomic_load_explicit(limits->yield, memory_order_relaxed);
+  if (over) run->stats.complete = false;
+  return over;
+}
 
-void kl_tree_record_key(uint32_t keyspace, uint8_t out[KL_TREE_RECORD_KEY]);
-void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_RECORD_SIZE]);
-/* KL_E_CORRUPT, KL_E_VERSION. */
-kl_status kl_tree_record_decode(kl_slice bytes, uint32_t keyspace, kl_tree_record *out, kl_error *err);
+static bool compact_moves(compact_run *run, uint64_t address, uint64_t bytes) {
+  uint64_t blocks = (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  return address + blocks * KL_BLOCK_SIZE > run->io.boundary && !compact_over(run);
+}
 
-#endif
+static bool compact_page(void *context, const kl_tree_pointer *pointer) {
+  return compact_moves(context, pointer->address, pointer->length);
+}
+
+static bool compact_extent(void *context, const kl_tree_extent *extent) {
+  return compact_moves(context, extent->address, extent->stored);
+}
+
+static kl_status compact_copy(void *context, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                              kl_error *err) {
+  compact_run *run = context;
+  kl_status status = kl_drain_io_copy(&run->io, extent, out, out_moved, err);
+  if (status == KL_OK && !*out_moved) run->stats.complete = false;
+  return status;
+}
+
+/* -------- trees -------- */
+
+static kl_status compact_no_change(void *context, kl_tree_change *out, kl_error *err) {
+  (void)context;
+  (void)out;
+  (void)err;
+  return KL_E_NOT_FOUND;
+}
+
+/* The new places of the trees' roots. */
+static kl_status compact_next_root(void *context, kl_tree_change *out, kl_error *err) {
+  compact_run *run = context;
+  (void)err;
+  if (run->next == run->roots.count) return KL_E_NOT_FOUND;
+  kl_drain_record(&run->roots.items[run->next++], run->key, run->value, out);
+  return KL_OK;
+}
+
+static kl_status compact_tree(compact_run *run, const kl_tree_changes *changes, kl_tree_pointer *root, kl_error *err) {
+  kl_tree_merge_stats merged = {0};
+  kl_tree_move move = {.page = compact_page,
+                       .extent = run->limits->extents ? compact_extent : NULL,
+                       .copy = compact_copy,
+                       .over = compact_over,
+                       .context = run};
+  kl_tree_merge_options options = {.allocator = run->input->allocator,
+                                   .page_size = run->io.pages->page_size,
+                                   .source = &run->io.source,
+                                   .sink = &run->io.sink,
+                                   .freed = &run->io.freed,
+                                   .move = &move};
+  run->io.warm = false;
+  kl_status status = kl_tree_merge(&options, root, changes, root, &merged, err);
+  run->io.source.pause(&run->io);
+  if (status != KL_OK) return status;
+  run->stats.pages += merged.pages_written;
+  run->stats.extents += merged.extents_written;
+  return KL_OK;
+}
+
+/* The tree record behind `after` in the catalogue of `base`. KL_E_NOT_FOUND: there is none. Between two calls no page is
+ * held, and each looks for its place anew: trees are merged in between, with the same source. */
+static kl_status compact_next_keyspace(compact_run *run, bool first, uint32_t after, drain_root *out, kl_error *err) {
+  uint8_t key[KL_TREE_RECORD_KEY];
+  kl_tree_cursor *cursor = kl_alloc(run->input->allocator, sizeof *cursor); /* with a key: large for a stack */
+  kl_tree_row row;
+  if (cursor == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to go through the keyspaces; free some");
+  kl_tree_cursor_init(cursor, &run->io.source, &run->catalogue);
+  kl_tree_record_key(first ? 0 : after + 1, key);
+  kl_status status = !first && after == UINT32_MAX
+                         ? KL_E_NOT_FOUND
+                         : kl_tree_cursor_seek_ge(cursor, kl_slice_make(key, sizeof key), err);
+  if (status == KL_OK) status = kl_tree_cursor_row(cursor, &row, err);
+  if (status == KL_OK && (row.key.size != sizeof key || memcmp(row.key.data, key, 1) != 0)) status = KL_E_NOT_FOUND;
+  if (status == KL_OK) {
+    memset(out, 0, sizeof *out);
+    out->keyspace = kl_load_u32_be((const uint8_t *)row.key.data + 1);
+    status = kl_tree_record_decode(row.value.bytes, out->keyspace, &out->record, err);
+  }
+  run->io.source.pause(&run->io);
+  kl_free(run->input->allocator, cursor, sizeof *cursor);
+  return status;
+}
+
+/* Between begin and publish. */
+static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error *err) {
+  const kl_drain_input *input = run->input;
+  const kl_tree_changes nothing = {compact_no_change, NULL}, moved = {compact_next_root, run};
+  drain_root root = {0};
+  run->io.birth = kl_store_birth(input->store);
+  kl_status status = kl_store_compact(input->store, &run->io.boundary, err);
+  if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
+  for (bool first = true; status == KL_OK; first = false) {
+    status = compact_next_keyspace(run, first, root.keyspace, &root, err);
+    if (status != KL_OK) break;
+    kl_tree_pointer old = root.record.root;
+    status = compact_tree(run, &nothing, &root.record.root, err);
+    if (status != KL_OK || kl_drain_same_pointer(&old, &root.record.root)) continue;
+    status = kl_drain_add_root(&run->roots, input->allocator, &root, err);
+  }
+  if (status == KL_E_NOT_FOUND) status = compact_tree(run, &moved, &run->catalogue, err);
+  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
+  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
+  if (status != KL_OK) return status;
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
+}
+
+kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
+                           kl_compact_stats *out_stats, kl_error *err) {
+  compact_run run = {.input = input, .limits = limits, .stats = {.complete = true}};
+  kl_roots *roots = NULL;
+  if (input->ts != kl_roots_ts(input->base)) {
+    return KL_BROKEN(err, "DRAIN-11: a compaction to timestamp %llu of trees of %llu", (unsigned long long)input->ts,
+                     (unsigned long long)kl_roots_ts(input->base));
+  }
+  kl_status status = kl_drain_io_open(&run.io, input, &run.written, err);
+  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  if (status == KL_OK) {
+    status = compact_trees(&run, &roots, err);
+    if (status == KL_OK) {
+      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress */
+    } else {
+      kl_store_abort(input->store);
+    }
+  }
+  kl_drain_io_close(&run.io);
+  kl_drain_free_roots(&run.roots, input->allocator);
+  if (status != KL_OK) {
+    kl_roots_unref(roots);
+    return status;
+  }
+  run.stats.boundary = run.io.boundary;
+  run.stats.bytes = run.written.bytes_written;
+  if (out_stats != NULL) *out_stats = run.stats;
+  *out_roots = roots;
+  return KL_OK;
+}
+
+/* ---- core/drain/drain.c ---- */
+/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
 
 enum { DRAIN_CANCEL_EVERY = 1024 }; /* changes between two looks at `cancel` */
-
-/* What becomes of a keyspace's tree record. */
-typedef struct drain_root {
-  uint32_t keyspace;
-  bool gone;
-  kl_tree_record record;
-} drain_root;
 
 typedef struct drain_run {
   const kl_drain_input *input;
@@ -15550,8 +15978,7 @@ typedef struct drain_run {
   kl_tree_pointer catalogue; /* of `base`, and at the end the new one */
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
-  drain_root *roots; /* that changed; ascending */
-  size_t root_count, root_capacity;
+  drain_root_list roots; /* that changed */
 } drain_run;
 
 /* -------- changes -------- */
@@ -15570,18 +15997,18 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->run = run;
   changes->taken = false;
   changes->count = 0;
-  changes->root = keyspace == 0 ? 0 : run->root_count;
+  changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
   kl_delta_cursor_first(&changes->cursor);
 }
 
-static void drain_changes_record(drain_changes *changes, kl_tree_change *out) {
-  const drain_root *root = &changes->run->roots[changes->root++];
+void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
+  kl_tree_record_key(root->keyspace, key);
   out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
-  out->key = kl_slice_make(changes->key, sizeof changes->key);
+  out->key = kl_slice_make(key, KL_TREE_RECORD_KEY);
   if (root->gone) return;
-  kl_tree_record_encode(&root->record, changes->value);
-  out->value = kl_slice_make(changes->value, sizeof changes->value);
+  kl_tree_record_encode(&root->record, value);
+  out->value = kl_slice_make(value, KL_TREE_RECORD_SIZE);
 }
 
 static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
@@ -15593,12 +16020,14 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
   }
   if (changes->taken) kl_delta_cursor_next(cursor);
   changes->taken = false;
-  if (changes->root < changes->run->root_count) {
-    kl_tree_record_key(changes->run->roots[changes->root].keyspace, changes->key);
+  if (changes->root < changes->run->roots.count) {
+    const drain_root *root = &changes->run->roots.items[changes->root];
+    kl_tree_record_key(root->keyspace, changes->key);
     int order = cursor->valid ? kl_slice_compare(cursor->key, kl_slice_make(changes->key, sizeof changes->key)) : 1;
     if (order == 0) return KL_BROKEN(err, "DRAIN-8: a transaction wrote a tree record");
     if (order > 0) {
-      drain_changes_record(changes, out);
+      kl_drain_record(root, changes->key, changes->value, out);
+      changes->root++;
       return KL_OK;
     }
   }
@@ -15612,7 +16041,7 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
-static bool drain_same_root(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b) {
   return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
 }
 
@@ -15688,16 +16117,20 @@ static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_erro
 
 /* -------- keyspaces -------- */
 
-static kl_status drain_add_root(drain_run *run, const drain_root *root, kl_error *err) {
-  if (run->root_count == run->root_capacity) {
-    size_t capacity = run->root_capacity == 0 ? 16 : 2 * run->root_capacity, unit = sizeof(drain_root);
-    drain_root *roots = kl_realloc(run->input->allocator, run->roots, run->root_capacity * unit, capacity * unit);
-    if (roots == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
-    run->roots = roots;
-    run->root_capacity = capacity;
+kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err) {
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity, unit = sizeof(drain_root);
+    drain_root *items = kl_realloc(allocator, list->items, list->capacity * unit, capacity * unit);
+    if (items == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
+    list->items = items;
+    list->capacity = capacity;
   }
-  run->roots[run->root_count++] = *root;
+  list->items[list->count++] = *root;
   return KL_OK;
+}
+
+void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator) {
+  if (list->items != NULL) kl_free(allocator, list->items, list->capacity * sizeof *list->items);
 }
 
 static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
@@ -15722,9 +16155,9 @@ static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped,
     run->stats.keyspaces++;
     status = drain_merge(run, keyspace, &root.record.root, &root.record.rows, err);
   }
-  if (status != KL_OK || drain_same_root(&root.record.root, &old)) return status;
+  if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
   root.gone = kl_tree_pointer_is_null(&root.record.root);
-  return drain_add_root(run, &root, err);
+  return kl_drain_add_root(&run->roots, run->input->allocator, &root, err);
 }
 
 /* The next drop marker in the delta, from the cursor's row on. */
@@ -15777,7 +16210,16 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 
 /* -------- the run -------- */
 
-/* Between begin and publish. The roots are made before the checkpoint is published: afterwards nothing may fail. */
+kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
+                              const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
+  kl_status status = kl_roots_open(input->pages, catalogue, birth, input->ts, out_roots, err);
+  for (size_t i = 0; i < list->count && status == KL_OK; i++) {
+    kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
+  }
+  return status;
+}
+
+/* Between begin and publish. */
 static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
   const kl_drain_input *input = run->input;
   uint64_t rows;
@@ -15789,16 +16231,10 @@ static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  status = kl_roots_open(input->pages, &run->catalogue, run->io.birth, input->ts, out_roots, err);
-  for (size_t i = 0; i < run->root_count && status == KL_OK; i++) {
-    kl_roots_remember(*out_roots, run->roots[i].keyspace, &run->roots[i].record.root);
-  }
-  return status;
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
 }
 
-static kl_status drain_publish(drain_run *run, kl_roots *roots, kl_error *err) {
-  const kl_drain_input *input = run->input;
-  const kl_tree_pointer *root = &run->catalogue;
+kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *root, kl_roots *roots, kl_error *err) {
   kl_checkpoint checkpoint = {.ts = input->ts,
                               .log_lsn = input->log_lsn,
                               .known_durable = input->known_durable,
@@ -15822,14 +16258,14 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (status == KL_OK) {
     status = drain_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = drain_publish(&run, roots, err); /* which ends the progress, whatever comes of it */
+      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress, whatever comes of it */
     } else {
       kl_store_abort(input->store);
     }
   }
   kl_drain_io_close(&run.io);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
-  if (run.roots != NULL) kl_free(input->allocator, run.roots, run.root_capacity * sizeof *run.roots);
+  kl_drain_free_roots(&run.roots, input->allocator);
   if (status != KL_OK) {
     kl_roots_unref(roots);
     return status;
@@ -15882,10 +16318,6 @@ static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *poi
   return frame;
 }
 
-static bool drain_pointer_equal(const kl_tree_pointer *a, const kl_tree_pointer *b) {
-  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
-}
-
 static bool drain_in_buffer(const drain_io *io, const kl_tree_pointer *pointer) {
   return pointer->birth == io->birth && pointer->address >= io->buffer_at &&
          pointer->address - io->buffer_at + pointer->length <= io->buffer_used;
@@ -15923,7 +16355,7 @@ static kl_status drain_load(void *context, const kl_tree_pointer *pointer, const
     if (*out_page != NULL) return KL_OK;
   }
   for (uint32_t i = 0; i < DRAIN_RING; i++) {
-    if (!drain_pointer_equal(&io->ring_of[i], pointer)) continue;
+    if (!kl_drain_same_pointer(&io->ring_of[i], pointer)) continue;
     *out_page = io->ring + (size_t)i * io->pages->page_size;
     return KL_OK;
   }
@@ -15941,15 +16373,20 @@ kl_status kl_drain_io_flush(drain_io *io, kl_error *err) {
   return status;
 }
 
+/* DRAIN-5. */
+static void drain_placed(drain_io *io, uint64_t address, uint64_t bytes) {
+  io->stats->bytes_written += drain_blocks(bytes);
+  if (address + drain_blocks(bytes) > io->boundary) io->full = true;
+  if (io->pages->cache == NULL) return;
+  uint64_t block = address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  kl_cache_drop(io->pages->cache, keys, 2);
+}
+
 static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
   kl_status status = kl_drain_check_cancel(io->cancel, err);
   if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
-  if (status != KL_OK) return status;
-  io->stats->bytes_written += drain_blocks(bytes);
-  if (io->pages->cache == NULL) return KL_OK;
-  uint64_t block = *out_address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
-  kl_cache_drop(io->pages->cache, keys, 2);
-  return KL_OK;
+  if (status == KL_OK) drain_placed(io, *out_address, bytes);
+  return status;
 }
 
 /* Collects bytes that fit the buffer. */
@@ -16030,6 +16467,53 @@ static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_exten
   return KL_OK;
 }
 
+/* Copies a value through the write buffer, which is empty. */
+static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
+  uint32_t crc = 0;
+  kl_status status = KL_OK;
+  for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
+    uint64_t left = extent->stored - at;
+    size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
+    status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
+    if (status != KL_OK) break;
+    crc = kl_crc32c(crc, io->buffer, n);
+    memset(io->buffer + n, 0, whole - n);
+    kl_slice part = kl_slice_make(io->buffer, whole);
+    status = kl_store_write(io->store, to + at, &part, 1, err);
+    if (status == KL_OK) status = kl_drain_check_cancel(io->cancel, err);
+    io->stats->writes++;
+    at += n;
+  }
+  if (status != KL_OK || crc == extent->checksum) return status;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "database '%s': the value of %" PRIu64 " bytes at %" PRIu64
+                 " is damaged, its checksum is another; it cannot be moved, copy out what is sound",
+                 kl_store_path(io->store), extent->length, extent->address);
+}
+
+kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
+                           kl_error *err) {
+  uint64_t address = 0;
+  *out_moved = false;
+  kl_status status = kl_drain_check_cancel(io->cancel, err);
+  if (status == KL_OK) {
+    status = kl_store_allocate_before(io->store, extent->stored, extent->address, &address, err);
+    if (status == KL_E_NOT_FOUND) return KL_OK; /* it stays; a smaller one may still find room */
+  }
+  if (status != KL_OK) return status;
+  bool was_full = io->full;
+  drain_placed(io, address, extent->stored);
+  io->full = was_full; /* nearer to the front is better than nothing */
+  status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = drain_copy_bytes(io, extent, address, err);
+  if (status != KL_OK) return status;
+  *out = *extent;
+  out->address = address;
+  out->birth = io->birth;
+  *out_moved = true;
+  return KL_OK;
+}
+
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
   drain_io *io = context;
   return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
@@ -16049,6 +16533,7 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->allocator = input->allocator;
   io->cancel = input->cancel;
   io->stats = stats;
+  io->boundary = UINT64_MAX;
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
   io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
   io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
@@ -18131,6 +18616,12 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
 /* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
  * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* The trees of the newest checkpoint that was installed; one reference for the caller. */
+kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
+/* `roots` hold the same rows at the same timestamp as those that kl_txn_manager_roots gives, elsewhere in the file: what
+ * begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
+ * before; try again. */
+kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
@@ -20043,6 +20534,21 @@ kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint6
   kl_layers_collect(&manager->layers);
   kl_throttle_drained(&manager->throttle, took_ns, NULL);
   return KL_OK;
+}
+
+kl_roots *kl_txn_manager_roots(kl_txn_manager *manager) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_roots *roots = kl_layers_current(&manager->layers)->roots;
+  kl_roots_ref(roots);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return roots;
+}
+
+kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_set_roots(&manager->layers, roots, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return status;
 }
 
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity) {
@@ -23058,8 +23564,13 @@ kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, 
   return KL_OK;
 }
 
-/* ---- core/db/db.c ---- */
-/* core/db/db.c: opening and closing. See db.h; the files are in files.c, the registry in registry.c. */
+/* ---- core/db/compact.c ---- */
+/* core/db/compact.c: giving space back: rounds of compaction, asked for or in idle time. See db.h and drainer.h.
+ *
+ * A round is one checkpoint (kl_drain_compact). What it leaves behind is free after the next one only, because a
+ * recovery could fall back by one; so rounds that move nothing still make the file shorter, and two of them end a
+ * compaction. Most databases have few large values, and finding those reads every leaf: rounds look for pages until
+ * that pays no more, then for large values until that does not, then once more for pages. */
 
 /* ---- core/db/db_private.h ---- */
 /* core/db/db_private.h: an open database from inside. */
@@ -23113,6 +23624,23 @@ kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so f
 kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
+typedef struct kl_db_compact_report {
+  uint64_t file_before, file_bytes; /* size of the file at the beginning, and now */
+  uint64_t used_bytes;              /* of it, by the newest checkpoint */
+  uint64_t moved_bytes;             /* all that was written to move */
+  uint64_t rounds;                  /* checkpoints that were made */
+} kl_db_compact_report;
+/* After each round. False: end here; calling again later goes on. */
+typedef bool (*kl_db_compact_progress)(void *context, const kl_db_compact_report *report);
+
+/* Drains, then moves what lies at the end of the file to free blocks further to the front, round by round, each a
+ * checkpoint, and cuts the file, until it is hardly longer than what is used, or no more can be gained: what old
+ * snapshots keep from being free is not waited for. It ends, also under writers that go on, when it has moved twice what
+ * is used. Others read and write meanwhile; drains come in between. A crash leaves what the last round left. `progress`
+ * and `out` may be NULL. Errors: those of a drain; KL_E_CORRUPT also for a damaged large value. */
+kl_status kl_db_compact(kl_db *db, kl_db_compact_progress progress, void *context, kl_db_compact_report *out,
+                        kl_error *err);
+
 typedef struct kl_db_stats {
   uint64_t commits, commits_read_only, rollbacks, conflicts,
       groups; /* groups: log batches; commits / groups = group size */
@@ -23156,6 +23684,8 @@ typedef struct kl_db kl_db;
 typedef struct db_drainer {
   kl_mutex draining; /* one drain at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
+  bool made_moved;   /* ... by a compaction: no delta goes with it */
+  _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
   kl_cond changed;
@@ -23178,6 +23708,22 @@ void kl_db_drainer_stop(kl_db *db);
 /* Drains now, on this thread. `last`: the log is not needed behind the checkpoint. KL_OK also when there was nothing to
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
+
+/* -------- for compact.c, under `draining` -------- */
+
+/* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
+ * in `made`. */
+kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err);
+/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity * sizeof(uint64_t). */
+kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err);
+/* Waits so long, or until a drain is wanted or the thread is to stop: then false. */
+bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
+
+/* -------- compact.c -------- */
+
+/* On the drainer's thread, after a drain: while nobody wants anything, moves some of what lies at the end of a file that
+ * is mostly free, a bounded amount at a time. */
+void kl_db_compact_idle(kl_db *db);
 
 #endif
 
@@ -23239,6 +23785,133 @@ kl_status kl_db_files_open(kl_db *db, bool create, kl_error *err);
 kl_status kl_db_files_close(kl_db *db, kl_error *err);
 
 #endif
+
+#define DB_COMPACT_PAGES_ROUND ((uint64_t)256 << 20) /* bytes of a round: how long a drain waits, ... */
+#define DB_COMPACT_EXTENTS_ROUND ((uint64_t)4 << 30) /* ... though it makes a round end; and what a crash costs */
+#define DB_COMPACT_IDLE_ROUND ((uint64_t)16 << 20)
+#define DB_COMPACT_IDLE_ROOM ((uint64_t)16 << 20) /* a file is let be that has less than this too much */
+#define DB_COMPACT_IDLE_NS UINT64_C(50000000)     /* of silence before each idle round */
+#define DB_COMPACT_WORTH_LEAST ((uint64_t)64 << 10)
+#define DB_COMPACT_WORTH_MOST ((uint64_t)KL_COMPACT_YIELD) /* a round that makes way has paid */
+
+enum {
+  DB_COMPACT_WORTH_SHARE = 64, /* a round pays that moves, or cuts off, this part of what is used */
+  DB_COMPACT_ROUNDS_IDLE = 2   /* idle rounds that do not pay, one after the other: let it be, until the next drain */
+};
+
+typedef struct db_compact_progress {
+  kl_store_space before; /* the last round */
+  kl_db_compact_report report;
+  uint32_t tries; /* rounds that did not pay: pages, then large values, then pages */
+  bool paid;      /* the last round did */
+} db_compact_progress;
+
+/* Under `draining`. */
+static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, kl_compact_stats *out, kl_error *err) {
+  kl_checkpoint checkpoint;
+  uint64_t *live = NULL;
+  size_t capacity = 0;
+  kl_store_checkpoint(db->store, &checkpoint);
+  kl_drain_input input = {.pages = db->pages,
+                          .store = db->store,
+                          .allocator = kl_txn_manager_allocator(db->manager),
+                          .ts = checkpoint.ts,
+                          .log_lsn = checkpoint.log_lsn,
+                          .known_durable = checkpoint.known_durable,
+                          .log_needed = checkpoint.log_needed};
+  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+  if (status != KL_OK) return status;
+  input.live = live;
+  input.base = kl_txn_manager_roots(db->manager);
+  status = kl_drain_compact(&input, limits, &db->drainer.made, out, err);
+  db->drainer.made_moved = status == KL_OK;
+  if (status != KL_OK) db->drainer.made = NULL;
+  kl_roots_unref(input.base);
+  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  return status;
+}
+
+static kl_status db_compact_round(kl_db *db, const kl_compact_limits *limits, db_compact_progress *progress,
+                                  kl_error *err) {
+  kl_compact_stats stats = {0};
+  kl_store_space after;
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  kl_store_get_space(db->store, &progress->before);
+  if (status == KL_OK) status = db_compact_publish(db, limits, &stats, err);
+  if (status == KL_OK) status = kl_db_drainer_install(db, 0, err);
+  kl_store_get_space(db->store, &after);
+  kl_mutex_unlock(&db->drainer.draining);
+  if (status != KL_OK) return status;
+  uint64_t worth = after.used_bytes / DB_COMPACT_WORTH_SHARE;
+  if (worth < DB_COMPACT_WORTH_LEAST) worth = DB_COMPACT_WORTH_LEAST;
+  if (worth > DB_COMPACT_WORTH_MOST) worth = DB_COMPACT_WORTH_MOST;
+  progress->paid = stats.bytes >= worth || after.blocks_end + worth <= progress->before.blocks_end;
+  progress->report.moved_bytes += stats.bytes;
+  progress->report.file_bytes = after.file_bytes;
+  progress->report.used_bytes = after.used_bytes;
+  progress->report.rounds++;
+  return KL_OK;
+}
+
+static kl_status db_compact_rounds(kl_db *db, db_compact_progress *progress, kl_db_compact_progress tell, void *context,
+                                   kl_error *err) {
+  kl_db_compact_report *report = &progress->report;
+  uint64_t most = 2 * report->used_bytes + DB_COMPACT_PAGES_ROUND;
+  bool go_on = true;
+  while (go_on && progress->tries < 3 && report->moved_bytes <= most) {
+    kl_compact_limits limits = {.max_bytes = DB_COMPACT_PAGES_ROUND, .yield = &db->drainer.hurry};
+    limits.extents = progress->tries == 1;
+    if (limits.extents) limits.max_bytes = DB_COMPACT_EXTENTS_ROUND;
+    kl_status status = KL_OK;
+    /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two rounds. */
+    if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) status = kl_db_drain(db, false, err);
+    if (status == KL_OK) status = db_compact_round(db, &limits, progress, err);
+    if (status != KL_OK) return status;
+    if (!progress->paid) {
+      progress->tries += report->rounds > 1; /* in the first one, what was just deleted is in limbo */
+    } else if (progress->tries == 2) {
+      progress->tries = 0;
+    }
+    go_on = tell == NULL || tell(context, report);
+  }
+  return KL_OK;
+}
+
+kl_status kl_db_compact(kl_db *db, kl_db_compact_progress tell, void *context, kl_db_compact_report *out,
+                        kl_error *err) {
+  db_compact_progress progress = {0};
+  kl_store_space space;
+  kl_status status = kl_db_make_checkpoint(db, err); /* what was deleted lies in the trees until it was drained */
+  if (status != KL_OK) return status;
+  kl_store_get_space(db->store, &space);
+  progress.report.file_before = progress.report.file_bytes = space.file_bytes;
+  progress.report.used_bytes = space.used_bytes;
+  status = db_compact_rounds(db, &progress, tell, context, err);
+  if (out != NULL) *out = progress.report;
+  return status;
+}
+
+/* -------- in idle time -------- */
+
+static bool db_compact_is_wanted(kl_db *db) {
+  kl_store_space space;
+  kl_store_get_space(db->store, &space);
+  return space.blocks_end > 2 * (space.used_bytes + space.limbo_bytes) + DB_COMPACT_IDLE_ROOM;
+}
+
+void kl_db_compact_idle(kl_db *db) {
+  db_compact_progress progress = {0};
+  kl_compact_limits limits = {.max_bytes = DB_COMPACT_IDLE_ROUND, .yield = &db->drainer.hurry};
+  for (uint32_t vain = 0; vain < DB_COMPACT_ROUNDS_IDLE && db_compact_is_wanted(db);) {
+    if (!kl_db_drainer_idle(db, DB_COMPACT_IDLE_NS)) return;
+    if (db_compact_round(db, &limits, &progress, NULL) != KL_OK) return;
+    vain = progress.paid ? 0 : vain + 1;
+  }
+}
+
+/* ---- core/db/db.c ---- */
+/* core/db/db.c: opening and closing. See db.h; the files are in files.c, the registry in registry.c. */
 
 /* ---- core/db/registry.h ---- */
 /* core/db/registry.h: the open databases of this process, so that a file that is opened twice gets one engine.
@@ -23592,10 +24265,11 @@ void kl_db_drainer_destroy(kl_db *db) {
   kl_mutex_destroy(&drainer->draining);
 }
 
-/* Gives what the drain made to the transactions, and the log's old segments back. */
-static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
+  kl_status status = db->drainer.made_moved ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
+                                            : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
   if (status != KL_OK) return status;
+  db->drainer.made_moved = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   if (kl_store_is_memory(db->store)) {
@@ -23608,8 +24282,7 @@ static kl_status drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   return KL_OK;
 }
 
-/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity. */
-static kl_status drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
   kl_allocator *allocator = db->os->allocator;
   size_t capacity = 64;
   for (;;) {
@@ -23670,7 +24343,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .base = frozen->roots};
   uint64_t *live = NULL;
   size_t capacity = 0;
-  status = drainer_live(db, &live, &input.live_count, &capacity, err);
+  status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;
   kl_drain_stats stats = {0};
@@ -23681,7 +24354,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
     db->drainer.made = NULL;
     return status;
   }
-  return drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+  return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
 /* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
@@ -23700,8 +24373,10 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_error error = {0};
   kl_txn_frozen frozen;
   kl_mutex_lock(&db->drainer.draining);
+  /* Relaxed: a hint. It was set before the lock was waited for, so that a compaction would let it go. */
+  atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
   kl_status status = KL_OK;
-  if (db->drainer.made != NULL) status = drainer_install(db, 0, &error);
+  if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
   if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
   bool drained = status == KL_OK && frozen.delta != NULL;
   if (drained) {
@@ -23734,12 +24409,22 @@ static bool drainer_wait(db_drainer *drainer, uint64_t pause_ns) {
   return stop;
 }
 
+bool kl_db_drainer_idle(kl_db *db, uint64_t ns) {
+  db_drainer *drainer = &db->drainer;
+  kl_mutex_lock(&drainer->mutex);
+  if (!drainer->stop && !drainer->wanted) (void)kl_cond_wait_ns(&drainer->changed, &drainer->mutex, ns);
+  bool idle = !drainer->stop && !drainer->wanted;
+  kl_mutex_unlock(&drainer->mutex);
+  return idle;
+}
+
 static void drainer_main(void *context) {
   kl_db *db = context;
   uint64_t pause_ns = 0;
   while (!drainer_wait(&db->drainer, pause_ns)) {
     if (kl_db_drain(db, false, NULL) == KL_OK) {
       pause_ns = 0;
+      kl_db_compact_idle(db);
     } else {
       pause_ns = pause_ns == 0 ? DRAINER_FIRST_PAUSE_NS : pause_ns * 2;
       if (pause_ns > DRAINER_LAST_PAUSE_NS) pause_ns = DRAINER_LAST_PAUSE_NS;
@@ -23751,6 +24436,7 @@ void kl_db_drain_wanted(void *context) {
   kl_db *db = context;
   db_drainer *drainer = &db->drainer;
   bool inline_drain = !db->os->has_threads;
+  atomic_store_explicit(&drainer->hurry, true, memory_order_relaxed);
   if (!inline_drain) {
     kl_mutex_lock(&drainer->mutex);
     drainer->wanted = true;
@@ -23770,6 +24456,7 @@ void kl_db_drainer_stop(kl_db *db) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
   drainer->stop = true;
+  atomic_store_explicit(&drainer->hurry, true, memory_order_relaxed);
   kl_cond_broadcast(&drainer->changed);
   kl_mutex_unlock(&drainer->mutex);
   kl_thread_join(drainer->thread);
@@ -26451,6 +27138,18 @@ keel_status keel_make_checkpoint(keel_db db, keel_error *err) {
   if (status == KL_OK) {
     const capi_db *object = capi_slot_object(slot);
     status = kl_db_make_checkpoint(object->engine, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_compact(keel_db db, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    const capi_db *object = capi_slot_object(slot);
+    status = kl_db_compact(object->engine, NULL, NULL, NULL, capi_detail(err, &detail));
     capi_leave_shared(slot);
   }
   return capi_report(status, &detail, err);

@@ -716,6 +716,28 @@ KEEL_API keel_status keel_flush(keel_db db, keel_error *err);
  *   KEEL_E_LIMIT      As KEEL_E_IO; the system allows no larger file. */
 KEEL_API keel_status keel_make_checkpoint(keel_db db, keel_error *err);
 
+/* Gives space back to the file system. Drains, then moves what lies at the end of the file to free places further to
+ * the front and cuts the file, until it is hardly longer than what is used, or no more can be gained; what old
+ * snapshots hold is not waited for. Others go on reading and writing meanwhile. It works in rounds, each a
+ * checkpoint, so that a crash or an error loses nothing, and calling it again goes on. Under writers that do not
+ * rest it ends when it has moved twice what is used. A file that is mostly free becomes shorter by itself, slowly.
+ *
+ *   db  The database.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_READ_ONLY  The database is open read-only.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_IO         Reading or writing the file failed; nothing is lost.
+ *   KEEL_E_DISK_FULL  As KEEL_E_IO.
+ *   KEEL_E_POISONED   An earlier write or sync failed.
+ *   KEEL_E_CORRUPT    A page or a large value that had to be read is damaged.
+ *   KEEL_E_VERSION    A page that had to be read was written by a newer Keel.
+ *   KEEL_E_NO_MEMORY  Out of memory; what has been moved so far stays moved.
+ *   KEEL_E_LIMIT      As KEEL_E_IO; the system allows no larger file. */
+KEEL_API keel_status keel_compact(keel_db db, keel_error *err);
+
 /* Describes the newest checkpoint.
  *
  *   db              The database.

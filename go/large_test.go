@@ -289,6 +289,35 @@ func TestMakeCheckpoint(t *testing.T) {
 	check(t, db.Close())
 }
 
+func TestCompact(t *testing.T) {
+	db, ks := openLarge(t, filepath.Join(t.TempDir(), "test.keel"))
+	check(t, db.Update(t.Context(), func(tx *Tx) error {
+		var key [8]byte
+		for i := uint64(0); i < 20000; i++ {
+			binary.BigEndian.PutUint64(key[:], i)
+			if err := tx.Put(ks, key[:], bytes.Repeat([]byte("x"), 200)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	check(t, db.MakeCheckpoint())
+	before, err := db.Stats()
+	check(t, err)
+	check(t, db.Update(t.Context(), func(tx *Tx) error {
+		_, err := tx.DeleteRange(ks, nil, binary.BigEndian.AppendUint64(nil, 19000))
+		return err
+	}))
+	check(t, db.Compact())
+	after, err := db.Stats()
+	check(t, err)
+	if after.FileBytes > before.FileBytes/2 {
+		t.Errorf("the file has %d bytes of %d", after.FileBytes, before.FileBytes)
+	}
+	closeLarge(t, db, ks)
+	wantCode(t, db.Compact(), ErrHandle)
+}
+
 // Transfers, sums over snapshots, and checkpoints, all at once, through deltas so small that they are drained all the time.
 func TestSnapshotsAmongDrains(t *testing.T) {
 	const accounts, each, writers, transfers = 2_000, 1_000, 4, 2_000

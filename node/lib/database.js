@@ -184,6 +184,14 @@ class Database {
     await withStack(native.make_checkpoint_async(this.#shared.use()), Database.prototype.makeCheckpoint);
   }
 
+  compactSync() {
+    native.compact(this.#shared.use());
+  }
+
+  async compact() {
+    await withStack(native.compact_async(this.#shared.use()), Database.prototype.compact);
+  }
+
   // --- the end ---
 
   closeSync() {

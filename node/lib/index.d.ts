@@ -159,6 +159,11 @@ export declare class Database {
    * copied, and before a long idle time. Others go on reading and writing meanwhile. */
   makeCheckpoint(): Promise<void>;
   makeCheckpointSync(): void;
+  /** Gives space back: moves data towards the front of the file and cuts it, until it is hardly longer than its data. What
+   * old snapshots hold is not waited for. Others go on reading and writing meanwhile; an error loses nothing, and calling
+   * it again goes on. A file that is mostly free becomes shorter by itself, slowly. */
+  compact(): Promise<void>;
+  compactSync(): void;
   /** Ends what is open on the database (transactions are rolled back; views stay valid) and closes it. Twice is
    * harmless. When nothing else in the process uses the database (a view, another opening), all commits are drained
    * into its file and the log beside it is removed: what remains is one file. */

@@ -1,6 +1,6 @@
 /* node/src/async.c: the calls that wait for a disk, as promises.
  *
- * open_async, close_async, flush_async, make_checkpoint_async, commit_async, keyspace_open_async and
+ * open_async, close_async, flush_async, make_checkpoint_async, compact_async, commit_async, keyspace_open_async and
  * keyspace_drop_async run the same ABI functions as their synchronous namesakes on a thread of Node's pool, and settle
  * a promise on the environment's thread. SWIG wraps calls that return; these are written by hand.
  *
@@ -19,6 +19,7 @@ typedef enum kn_job_kind {
   KN_JOB_CLOSE,
   KN_JOB_FLUSH,
   KN_JOB_CHECKPOINT,
+  KN_JOB_COMPACT,
   KN_JOB_COMMIT,
   KN_JOB_KEYSPACE_OPEN,
   KN_JOB_KEYSPACE_DROP
@@ -60,6 +61,9 @@ static void kn_job_run(napi_env env, void *data) {
       break;
     case KN_JOB_CHECKPOINT:
       job->status = keel_make_checkpoint(job->handle, &job->error);
+      break;
+    case KN_JOB_COMPACT:
+      job->status = keel_compact(job->handle, &job->error);
       break;
     case KN_JOB_COMMIT:
       job->status = keel_commit(job->handle, &job->result, &job->error);
@@ -183,7 +187,7 @@ static napi_value kn_handle_async(napi_env env, napi_callback_info info, kn_job_
   return kn_job_start(env, job);
 }
 
-/* close_async(db), flush_async(db), make_checkpoint_async(db): promises of nothing. */
+/* close_async(db), flush_async(db), make_checkpoint_async(db), compact_async(db): promises of nothing. */
 static napi_value kn_close_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_CLOSE);
 }
@@ -194,6 +198,10 @@ static napi_value kn_flush_async(napi_env env, napi_callback_info info) {
 
 static napi_value kn_make_checkpoint_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_CHECKPOINT);
+}
+
+static napi_value kn_compact_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_COMPACT);
 }
 
 /* commit_async(txn): promise of the commit's timestamp. */
@@ -236,6 +244,7 @@ bool kn_async_register(napi_env env, napi_value exports) {
       {"close_async", NULL, kn_close_async, NULL, NULL, NULL, napi_default, NULL},
       {"flush_async", NULL, kn_flush_async, NULL, NULL, NULL, napi_default, NULL},
       {"make_checkpoint_async", NULL, kn_make_checkpoint_async, NULL, NULL, NULL, napi_default, NULL},
+      {"compact_async", NULL, kn_compact_async, NULL, NULL, NULL, napi_default, NULL},
       {"commit_async", NULL, kn_commit_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_open_async", NULL, kn_keyspace_open_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_drop_async", NULL, kn_keyspace_drop_async, NULL, NULL, NULL, napi_default, NULL},

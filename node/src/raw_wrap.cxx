@@ -2135,6 +2135,40 @@ fail:
 
 
 // js_global_function
+Napi::Value _wrap_compact(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_db arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_compact.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_compact(arg1,arg2);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
 Napi::Value _wrap_last_checkpoint(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Value jsresult;
@@ -3921,6 +3955,7 @@ exports.Set("status_is_retryable", Napi::Function::New<_wrap_status_is_retryable
 exports.Set("close", Napi::Function::New<_wrap_close>(env, "close"));
 exports.Set("flush", Napi::Function::New<_wrap_flush>(env, "flush"));
 exports.Set("make_checkpoint", Napi::Function::New<_wrap_make_checkpoint>(env, "make_checkpoint"));
+exports.Set("compact", Napi::Function::New<_wrap_compact>(env, "compact"));
 exports.Set("last_checkpoint", Napi::Function::New<_wrap_last_checkpoint>(env, "last_checkpoint"));
 exports.Set("get_stats", Napi::Function::New<_wrap_get_stats>(env, "get_stats"));
 exports.Set("verify_begin", Napi::Function::New<_wrap_verify_begin>(env, "verify_begin"));

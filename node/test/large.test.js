@@ -145,6 +145,21 @@ test('deletes', async (t) => {
   check(reopen(t, name).keyspace('rows'), gone);
 });
 
+test('compacting makes the file short', async (t) => {
+  const name = copy(t);
+  const before = fs.statSync(name).size;
+  const db = reopen(t, name);
+  const rows = db.keyspace('rows');
+  await db.transact((txn) => txn.delRange(rows, key(0), key(ROWS - 1_000)));
+  await db.compact();
+  assert.ok(fs.statSync(name).size < before / 20);
+  assert.equal(text(rows.get(key(ROWS - 1_000))), value(ROWS - 1_000));
+  assert.equal(rows.get(key(0)), undefined);
+  db.compactSync();
+  await db.close();
+  assert.equal(await asyncCode(db.compact()), 'KEEL_E_CLOSED');
+});
+
 test('a checkpoint empties the log, and its promise has the right errors', async (t) => {
   const db = file(t);
   await db.keyspace('rows').put('k', 'v');

@@ -4211,6 +4211,41 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_compact(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_db arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_compact(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_last_checkpoint(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_db arg1 ;
@@ -5335,6 +5370,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "close", _wrap_close, METH_O, NULL},
 	 { "flush", _wrap_flush, METH_O, NULL},
 	 { "make_checkpoint", _wrap_make_checkpoint, METH_O, NULL},
+	 { "compact", _wrap_compact, METH_O, NULL},
 	 { "last_checkpoint", _wrap_last_checkpoint, METH_O, NULL},
 	 { "get_stats", _wrap_get_stats, METH_O, NULL},
 	 { "verify_begin", _wrap_verify_begin, METH_O, NULL},

@@ -195,6 +195,21 @@ def test_a_checkpoint_empties_the_log(path: Path) -> None:
         db.make_checkpoint()
 
 
+def test_compact_makes_the_file_short(copy: Path) -> None:
+    before = copy.stat().st_size
+    with reopen(copy) as db:
+        rows = db["rows"]
+        with db.transaction() as txn:
+            txn[rows].delete_range(key(0), key(ROWS - 1_000))
+        db.compact()
+        assert copy.stat().st_size < before / 20
+        assert [k for k, _ in rows] == [key(n) for n in range(ROWS - 1_000, ROWS)]
+    with pytest.raises(keel.ClosedError):
+        db.compact()
+    with keel.open(copy, read_only=True) as db, pytest.raises(keel.ReadOnlyError):
+        db.compact()
+
+
 def test_the_options_of_a_second_opening_must_agree(path: Path) -> None:
     with keel.open(path, delta_size=DELTA, cache_size=CACHE):
         keel.open(path).close()

@@ -60,6 +60,33 @@ static void test_put_get_del(void **state) {
   OK(keel_del(f->txn, f->keyspace, "a", 1, &error));
 }
 
+/* In a database without a file there is nothing to cut, but memory to give back. */
+static void test_compact(void **state) {
+  fixture *f = *state;
+  keel_stats before = KEEL_STATS_INIT, after = KEEL_STATS_INIT;
+  keel_txn txn;
+  char key[32];
+  for (int i = 0; i < 20000; i++) {
+    (void)snprintf(key, sizeof key, "key-%06d", i);
+    put(f, key, "a value that takes some bytes, so that there are pages to move and to cut off");
+  }
+  OK(keel_commit(f->txn, NULL, &error));
+  OK(keel_make_checkpoint(f->db, &error));
+  OK(keel_get_stats(f->db, &before, &error));
+  OK(keel_begin(f->db, NULL, &txn, &error));
+  for (int i = 0; i < 19000; i++) {
+    (void)snprintf(key, sizeof key, "key-%06d", i);
+    OK(keel_del(txn, f->keyspace, key, strlen(key), &error));
+  }
+  OK(keel_commit(txn, NULL, &error));
+  OK(keel_compact(f->db, &error));
+  OK(keel_get_stats(f->db, &after, &error));
+  assert_true(after.file_bytes < before.file_bytes / 2);
+  OK(keel_begin(f->db, NULL, &f->txn, &error)); /* the teardown's */
+  check(f, "key-019000", 10, "a value that takes some bytes, so that there are pages to move and to cut off");
+  check_absent(f, "key-018999");
+}
+
 /* The empty key and the empty value are a key and a value; NULL with size 0 is how C says them. */
 static void test_empty(void **state) {
   fixture *f = *state;
@@ -429,14 +456,23 @@ static void test_stats(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      ROW_TEST(test_put_get_del), ROW_TEST(test_empty),
-      ROW_TEST(test_longest_key), ROW_TEST(test_get_copy),
-      ROW_TEST(test_del_range),   ROW_TEST(test_del_range_empty_bound),
-      ROW_TEST(test_write_batch), ROW_TEST(test_write_batch_whole),
-      ROW_TEST(test_get_many),    ROW_TEST(test_cursor),
-      ROW_TEST(test_bounds),      ROW_TEST(test_prefix),
-      ROW_TEST(test_batches),     ROW_TEST(test_keyspaces),
-      ROW_TEST(test_conflict),    ROW_TEST(test_read_only_transaction),
+      ROW_TEST(test_put_get_del),
+      ROW_TEST(test_compact),
+      ROW_TEST(test_empty),
+      ROW_TEST(test_longest_key),
+      ROW_TEST(test_get_copy),
+      ROW_TEST(test_del_range),
+      ROW_TEST(test_del_range_empty_bound),
+      ROW_TEST(test_write_batch),
+      ROW_TEST(test_write_batch_whole),
+      ROW_TEST(test_get_many),
+      ROW_TEST(test_cursor),
+      ROW_TEST(test_bounds),
+      ROW_TEST(test_prefix),
+      ROW_TEST(test_batches),
+      ROW_TEST(test_keyspaces),
+      ROW_TEST(test_conflict),
+      ROW_TEST(test_read_only_transaction),
       ROW_TEST(test_stats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,14 @@ class Database:
         """
         _raw.make_checkpoint(self._open_handle())
 
+    def compact(self) -> None:
+        """Give space back: move data towards the front of the file and cut it, until it is hardly longer than its data.
+
+        What old snapshots hold is not waited for. Others go on reading and writing meanwhile; an error loses nothing,
+        and calling it again goes on. A file that is mostly free becomes shorter by itself, slowly.
+        """
+        _raw.compact(self._open_handle())
+
     def stats(self) -> Stats:
         """Counters since the database was opened."""
         return Stats._make(_raw.get_stats(self._open_handle()))
