@@ -146,7 +146,7 @@ test('deletes', async (t) => {
 });
 
 test('compacting makes the file short', async (t) => {
-  const name = copy(t);
+  const name = copied(t);
   const before = fs.statSync(name).size;
   const db = reopen(t, name);
   const rows = db.keyspace('rows');

@@ -66,7 +66,7 @@ static void test_compact(void **state) {
   keel_stats before = KEEL_STATS_INIT, after = KEEL_STATS_INIT;
   keel_txn txn;
   char key[32];
-  for (int i = 0; i < 20000; i++) {
+  for (int i = 0; i < 60000; i++) {
     (void)snprintf(key, sizeof key, "key-%06d", i);
     put(f, key, "a value that takes some bytes, so that there are pages to move and to cut off");
   }
@@ -74,7 +74,7 @@ static void test_compact(void **state) {
   OK(keel_make_checkpoint(f->db, &error));
   OK(keel_get_stats(f->db, &before, &error));
   OK(keel_begin(f->db, NULL, &txn, &error));
-  for (int i = 0; i < 19000; i++) {
+  for (int i = 0; i < 59000; i++) {
     (void)snprintf(key, sizeof key, "key-%06d", i);
     OK(keel_del(txn, f->keyspace, key, strlen(key), &error));
   }
@@ -83,8 +83,8 @@ static void test_compact(void **state) {
   OK(keel_get_stats(f->db, &after, &error));
   assert_true(after.file_bytes < before.file_bytes / 2);
   OK(keel_begin(f->db, NULL, &f->txn, &error)); /* the teardown's */
-  check(f, "key-019000", 10, "a value that takes some bytes, so that there are pages to move and to cut off");
-  check_absent(f, "key-018999");
+  check(f, "key-059000", 10, "a value that takes some bytes, so that there are pages to move and to cut off");
+  check_absent(f, "key-058999");
 }
 
 /* The empty key and the empty value are a key and a value; NULL with size 0 is how C says them. */
