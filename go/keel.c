@@ -552,11 +552,29 @@ static inline void kl_store_u64_be(void *to, uint64_t value) {
 #endif
 
 #if defined(__x86_64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #elif defined(__aarch64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <arm_acle.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #if defined(__linux__) && !defined(__ARM_FEATURE_CRC32)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <sys/auxv.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #endif
 #endif
 
@@ -2779,7 +2797,13 @@ void kl_posix_release(kl_os *os, void *memory, uint64_t size) {
  * says so when it cannot. Wherever one of these does not hold, the bytes are written as any others. */
 
 #ifdef __linux__
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <sys/vfs.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #endif
 
 enum {
@@ -12526,9 +12550,21 @@ kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_chan
 #define KL_TREE_PROBE_H
 
 #if defined(__SSE2__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <emmintrin.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #elif defined(__ARM_NEON) && defined(__aarch64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <arm_neon.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #endif
 
 /* Up to seven bytes as a little-endian number, without a loop and without reading beside them. */

@@ -200,15 +200,6 @@ typedef struct { void* array; intgo len; intgo cap; } _goslice_;
 
 
 
-static _gostring_ Swig_AllocateString(const char *p, size_t l) {
-  _gostring_ ret;
-  ret.p = (char*)malloc(l);
-  memcpy(ret.p, p, l);
-  ret.n = l;
-  return ret;
-}
-
-
 static void Swig_free(void* p) {
   free(p);
 }
@@ -322,6 +313,12 @@ static int32_t keelgo_version(void *buffer, size_t capacity) {
   if (size > capacity) size = capacity;
   memcpy(buffer, text, size);
   return (int32_t)size;
+}
+
+/* Copies the text of a problem into KEEL_CHECK_TEXT_SIZE bytes; returns its size, 0 when there is none of that number. */
+static int32_t keelgo_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity) {
+  size_t size = 0;
+  return keel_check_problem(check, index, buffer, capacity, &size, NULL) == KEEL_OK ? (int32_t)size : 0;
 }
 
 /* The size of a batch: rows, bytes of all keys, bytes of all values. */
@@ -515,6 +512,27 @@ int _wrap_keelgo_version_keel(_goslice_ _swig_go_0) {
   }
 
   result = (int32_t)keelgo_version(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_keelgo_check_problem_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2) {
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  int32_t result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+  {
+    arg3 = (void *)_swig_go_2.array;
+    arg4 = (size_t)_swig_go_2.len;
+  }
+
+  result = (int32_t)keelgo_check_problem(arg1,arg2,arg3,arg4);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }
@@ -1410,21 +1428,6 @@ int _wrap_cursor_open_keel(long long _swig_go_0, long long _swig_go_1, _goslice_
 
   result = (keel_status)keel_flat_cursor_open(arg1,arg2,(void const *)arg3,arg4,(void const *)arg5,arg6,(void const *)arg7,arg8,arg9,arg10);
   _swig_go_result = (int)result;
-  return _swig_go_result;
-}
-
-
-_gostring_ _wrap_check_problem_keel(long long _swig_go_0, long long _swig_go_1) {
-  keel_check arg1 ;
-  uint64_t arg2 ;
-  char *result = 0 ;
-  _gostring_ _swig_go_result;
-
-  arg1 = (keel_check)_swig_go_0;
-  arg2 = (uint64_t)_swig_go_1;
-
-  result = (char *)keel_flat_check_problem(arg1,arg2);
-  _swig_go_result = Swig_AllocateString((char*)result, result ? strlen((char*)result) : 0);
   return _swig_go_result;
 }
 

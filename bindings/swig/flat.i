@@ -7,7 +7,9 @@
 %rename("keyspace_open") keel_flat_keyspace_open;
 %rename("begin") keel_flat_begin;
 %rename("cursor_open") keel_flat_cursor_open;
+#ifndef SWIGGO /* go.i has its own */
 %rename("check_problem") keel_flat_check_problem;
+#endif
 
 %{
 #ifdef __cplusplus

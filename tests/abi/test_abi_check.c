@@ -1,5 +1,7 @@
 /* tests/abi/test_abi_check.c: verification and salvage as a program sees them, and the program keel-check. */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +121,68 @@ static void test_damaged(void **state) {
   folder_remove(&f);
 }
 
+typedef struct writer {
+  keel_db db;
+  _Atomic int stop, ended;
+  keel_status status; /* of the first call that failed */
+  uint64_t commits;
+} writer;
+
+/* Random rows, drained in the background all the time. */
+static void *write_on(void *argument) {
+  writer *self = argument;
+  keel_keyspace keyspace;
+  char value[200];
+  memset(value, 'w', sizeof value);
+  self->status = keel_keyspace_open(self->db, "rows", 4, NULL, &keyspace, NULL);
+  for (uint32_t i = 1; self->status == KEEL_OK && atomic_load(&self->stop) == 0; i++) {
+    keel_txn txn;
+    self->status = keel_begin(self->db, NULL, &txn, NULL);
+    for (uint32_t j = 0; self->status == KEEL_OK && j < 50; j++) {
+      char key[32];
+      int size = snprintf(key, sizeof key, "key-%06u", (i * 2654435761U + j * 40503U) % 20000U);
+      self->status = keel_put(txn, keyspace, key, (size_t)size, value, sizeof value, NULL);
+    }
+    if (self->status == KEEL_OK) self->status = keel_commit(txn, NULL, NULL);
+    self->commits++;
+    if (i % 20 == 0 && self->status == KEEL_OK) self->status = keel_make_checkpoint(self->db, NULL);
+  }
+  atomic_store(&self->ended, 1);
+  return NULL;
+}
+
+static void test_beside_writers(void **state) {
+  (void)state;
+  folder f;
+  keel_options options = KEEL_OPTIONS_INIT;
+  keel_check check;
+  writer self = {0};
+  pthread_t thread;
+  folder_make(&f);
+  options.durability = KEEL_DURABILITY_NONE;
+  const char *path = folder_file(&f, "busy.keel");
+  write_database(path);
+  OK(keel_open(path, &options, &self.db, &error));
+  assert_int_equal(pthread_create(&thread, NULL, write_on, &self), 0);
+  /* Until five checkpoints have come and gone between them. */
+  uint64_t seen = 0, newest = 0;
+  for (int i = 0; (i < 12 || seen < 5) && atomic_load(&self.ended) == 0; i++) {
+    OK(keel_verify_begin(self.db, &check, &error));
+    keel_check_report report = run_to_end(check);
+    assert_int_equal(report.problems, 0);
+    assert_true(report.rows >= ROWS);
+    seen += report.checkpoint != newest;
+    newest = report.checkpoint;
+    OK(keel_check_close(check, &error));
+  }
+  atomic_store(&self.stop, 1);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_int_equal(self.status, KEEL_OK);
+  assert_true(self.commits > 0);
+  OK(keel_close(self.db, &error));
+  folder_remove(&f);
+}
+
 /* Runs keel-check with the words, its output in `out`. Returns its exit status. */
 static int run_program(char *out, size_t capacity, const char *words) {
   char command[1200];
@@ -171,6 +235,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sound),
       cmocka_unit_test(test_damaged),
+      cmocka_unit_test(test_beside_writers),
       cmocka_unit_test(test_program),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
