@@ -95,8 +95,8 @@ static kl_status compact_tree(compact_run *run, const kl_tree_changes *changes, 
   return KL_OK;
 }
 
-/* The tree record behind `after` in the catalogue of `base`. KL_E_NOT_FOUND: there is none. Between two calls no page is
- * held, and each looks for its place anew: trees are merged in between, with the same source. */
+/* The tree record behind `after` in the catalogue of `base`. KL_E_NOT_FOUND: there is none. Between two calls no page
+ * is held, and each looks for its place anew: trees are merged in between, with the same source. */
 static kl_status compact_next_keyspace(compact_run *run, bool first, uint32_t after, drain_root *out, kl_error *err) {
   uint8_t key[KL_TREE_RECORD_KEY];
   kl_tree_cursor *cursor = kl_alloc(run->input->allocator, sizeof *cursor); /* with a key: large for a stack */

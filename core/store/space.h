@@ -84,8 +84,8 @@ void store_space_close(store_space *space);
 
 /* Begins to search anew; and remembers where to go back to. */
 void store_space_start(store_space *space);
-/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are used
- * have room before it, beside those in limbo there. What of the map lies behind it will move. */
+/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are
+ * used have room before it, beside those in limbo there. What of the map lies behind it will move. */
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
 /* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
  * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */

@@ -133,8 +133,8 @@ kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_addre
  * else has other roots all the same: what the one before the last needed for a fall-back is free after it (STORE-13).
  * Errors as of kl_store_allocate; abort then. */
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err);
-/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such run,
- * and nothing has changed; the file never grows. */
+/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such
+ * run, and nothing has changed; the file never grows. */
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address, kl_error *err);
 /* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
  */

@@ -1,4 +1,5 @@
-/* tests/unit/drain/test_drain_compact.c: rounds of compaction make a file with holes short, whatever fails meanwhile. */
+/* tests/unit/drain/test_drain_compact.c: rounds of compaction make a file with holes short, whatever
+ * fails meanwhile. */
 #include "drain_testing.h"
 
 enum { COMPACT_ROWS = 6000 };
@@ -7,8 +8,8 @@ static kl_slice compact_key(uint64_t i, char out[32]) {
   return kl_slice_make(out, (size_t)snprintf(out, 32, "key-%06u", (unsigned)i));
 }
 
-/* Rows in two keyspaces, some with values of their own blocks; then all but one of `share` are deleted. With `keep`, what
- * was before is held meanwhile. */
+/* Rows in two keyspaces, some with values of their own blocks; then all but one of `share` are deleted. With `keep`,
+ * what was before is held meanwhile. */
 static void compact_prepare(drain_db *db, uint32_t page_size, bool memory, uint64_t rows, uint64_t share, bool keep) {
   char bytes[32];
   kl_drain_stats stats;
