@@ -20,6 +20,9 @@
 // Every value that is returned belongs to the caller; only View pins memory of the database, until it is released.
 // Errors are of type *Error; errors.Is(err, keel.ErrConflict) and its like tell them apart.
 //
+// While a database is open its log lies beside it, as NAME-wal; commits go there first and are drained into the trees of
+// the file in the background. The last Close leaves one file.
+//
 // DB and Keyspace may be used by any goroutine at any time, a Tx and its cursors by one at a time (a second one inside at
 // the same moment gets ErrConcurrentUse).
 //

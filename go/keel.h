@@ -586,10 +586,10 @@ KEEL_API int32_t keel_status_is_retryable(keel_status status);
 
 /* ---- Databases ---- */
 
-/* A database is one file NAME, with NAME-wal beside it while it is open or after a crash; ":memory:" is a private
- * database without files. It ends when its last handle is closed: transactions, cursors, keyspaces and views keep
- * the engine alive, and any order of closing works. After fork() every call in the child on a handle of the parent
- * gives KEEL_E_FORKED and touches nothing. */
+/* A database is one file NAME, with its log NAME-wal beside it while it is open or after a crash; ":memory:" is a
+ * private database without files. It ends when its last handle is closed: transactions, cursors, keyspaces and views
+ * keep the engine alive, and any order of closing works. After fork() every call in the child on a handle of the
+ * parent gives KEEL_E_FORKED and touches nothing. */
 
 /* Opens a database, and makes it when it does not exist. Replays the log after a crash. A path that this process has
  * open already gives a second handle on the same engine, whatever name the path has.
@@ -621,10 +621,11 @@ KEEL_API int32_t keel_status_is_retryable(keel_status status);
  *                           file). */
 KEEL_API keel_status keel_open(const char *path, const keel_options *options, keel_db *out_db, keel_error *err);
 
-/* Closes a handle. When nothing else uses the engine, its threads are stopped, what was acknowledged with durability
- * group is synced, and the files are closed. Transactions, keyspaces, cursors and views of the database stay usable
- * and keep the engine open until they end. When another thread is inside a call with this handle, that call finishes
- * normally and closes what is left to close.
+/* Closes a handle. When nothing else uses the engine, its threads are stopped, what was committed is synced and
+ * drained into the database file, and the log is removed, so that NAME alone remains. (When draining fails, on a
+ * full disk for example, the log stays and has what is missing; that is no error of closing.) Transactions,
+ * keyspaces, cursors and views of the database stay usable and keep the engine open until they end. When another
+ * thread is inside a call with this handle, that call finishes normally and closes what is left to close.
  *
  *   db  The database. It is gone after the call, whatever the result, except KEEL_E_HANDLE and KEEL_E_FORKED.
  *
