@@ -144,6 +144,12 @@ bool capi_is_utf8(const char *data, size_t size) {
   return true;
 }
 
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err) {
+  if ((buffer != NULL || capacity == 0) && capacity <= PTRDIFF_MAX) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
+                 buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
+}
+
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err) {
   if (data == NULL) return capi_null(argument, err);
   if (size == 0 || size > max) {

@@ -63,6 +63,9 @@ kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *
 /* A value: at most KEEL_MAX_VALUE_SIZE bytes, NULL only with size 0. */
 kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err);
 
+/* A buffer of the caller: NULL only with capacity 0. */
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err);
+
 /* A name of 1 ... max bytes of UTF-8 without a zero byte. */
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err);
 /* Terminated text of min ... max bytes; *out_size is its length. Never reads behind max + 1 bytes. */

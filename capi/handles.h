@@ -10,7 +10,7 @@
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -29,11 +29,12 @@ typedef enum capi_kind {
   CAPI_TXN = 3,
   CAPI_CURSOR = 4,
   CAPI_VIEW = 5,
-  CAPI_BATCH = 6
+  CAPI_BATCH = 6,
+  CAPI_CHECK = 7
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 6,
+  CAPI_KINDS = 7,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */

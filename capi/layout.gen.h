@@ -16,6 +16,7 @@ enum {
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
   CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, file_held) + sizeof(((keel_stats *)0)->file_held)),
+  CAPI_CHECK_REPORT_FIRST_SIZE = (int)(offsetof(keel_check_report, log_commits) + sizeof(((keel_check_report *)0)->log_commits)),
   CAPI_BATCH_VIEW_FIRST_SIZE = (int)(offsetof(keel_batch_view, found) + sizeof(((keel_batch_view *)0)->found))
 };
 
@@ -165,6 +166,21 @@ _Static_assert(offsetof(keel_stats, file_bytes) == offsetof(keel_stats, cache_ev
 _Static_assert(offsetof(keel_stats, file_used) == offsetof(keel_stats, file_bytes) + sizeof(((keel_stats *)0)->file_bytes), "stats.file_used");
 _Static_assert(offsetof(keel_stats, file_free) == offsetof(keel_stats, file_used) + sizeof(((keel_stats *)0)->file_used), "stats.file_free");
 _Static_assert(offsetof(keel_stats, file_held) == offsetof(keel_stats, file_free) + sizeof(((keel_stats *)0)->file_free), "stats.file_held");
+_Static_assert(offsetof(keel_check_report, finished) == offsetof(keel_check_report, struct_size) + sizeof(((keel_check_report *)0)->struct_size), "check_report.finished");
+_Static_assert(offsetof(keel_check_report, problems) == offsetof(keel_check_report, finished) + sizeof(((keel_check_report *)0)->finished), "check_report.problems");
+_Static_assert(offsetof(keel_check_report, done_bytes) == offsetof(keel_check_report, problems) + sizeof(((keel_check_report *)0)->problems), "check_report.done_bytes");
+_Static_assert(offsetof(keel_check_report, total_bytes) == offsetof(keel_check_report, done_bytes) + sizeof(((keel_check_report *)0)->done_bytes), "check_report.total_bytes");
+_Static_assert(offsetof(keel_check_report, checkpoint) == offsetof(keel_check_report, total_bytes) + sizeof(((keel_check_report *)0)->total_bytes), "check_report.checkpoint");
+_Static_assert(offsetof(keel_check_report, keyspaces) == offsetof(keel_check_report, checkpoint) + sizeof(((keel_check_report *)0)->checkpoint), "check_report.keyspaces");
+_Static_assert(offsetof(keel_check_report, pages) == offsetof(keel_check_report, keyspaces) + sizeof(((keel_check_report *)0)->keyspaces), "check_report.pages");
+_Static_assert(offsetof(keel_check_report, extents) == offsetof(keel_check_report, pages) + sizeof(((keel_check_report *)0)->pages), "check_report.extents");
+_Static_assert(offsetof(keel_check_report, rows) == offsetof(keel_check_report, extents) + sizeof(((keel_check_report *)0)->extents), "check_report.rows");
+_Static_assert(offsetof(keel_check_report, value_bytes) == offsetof(keel_check_report, rows) + sizeof(((keel_check_report *)0)->rows), "check_report.value_bytes");
+_Static_assert(offsetof(keel_check_report, lost_pages) == offsetof(keel_check_report, value_bytes) + sizeof(((keel_check_report *)0)->value_bytes), "check_report.lost_pages");
+_Static_assert(offsetof(keel_check_report, lost_extents) == offsetof(keel_check_report, lost_pages) + sizeof(((keel_check_report *)0)->lost_pages), "check_report.lost_extents");
+_Static_assert(offsetof(keel_check_report, lost_rows) == offsetof(keel_check_report, lost_extents) + sizeof(((keel_check_report *)0)->lost_extents), "check_report.lost_rows");
+_Static_assert(offsetof(keel_check_report, unreached_bytes) == offsetof(keel_check_report, lost_rows) + sizeof(((keel_check_report *)0)->lost_rows), "check_report.unreached_bytes");
+_Static_assert(offsetof(keel_check_report, log_commits) == offsetof(keel_check_report, unreached_bytes) + sizeof(((keel_check_report *)0)->unreached_bytes), "check_report.log_commits");
 _Static_assert(offsetof(keel_batch_view, flags) == offsetof(keel_batch_view, struct_size) + sizeof(((keel_batch_view *)0)->struct_size), "batch_view.flags");
 _Static_assert(offsetof(keel_batch_view, count) == offsetof(keel_batch_view, flags) + sizeof(((keel_batch_view *)0)->flags), "batch_view.count");
 _Static_assert(offsetof(keel_batch_view, keys) == offsetof(keel_batch_view, count) + sizeof(((keel_batch_view *)0)->count), "batch_view.keys");

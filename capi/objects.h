@@ -51,6 +51,14 @@ typedef struct capi_batch {
   kl_batch batch;
 } capi_batch;
 
+/* One of the two is not NULL. */
+typedef struct capi_check {
+  capi_object object;
+  kl_db *engine; /* of a verification */
+  kl_verify *verify;
+  kl_salvage *salvage;
+} capi_check;
+
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
 void capi_object_free(void *object, size_t size);

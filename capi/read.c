@@ -45,10 +45,7 @@ keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key,
   kl_slice name;
   kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
   if (status == KL_OK && out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
-  if (status == KL_OK && ((buffer == NULL && capacity != 0) || capacity > PTRDIFF_MAX)) {
-    status = kl_fail(capi_detail(err, &detail), KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
-                     buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
-  }
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
   if (status == KL_OK) {
     status = capi_read_get_copy(txn, keyspace, name, buffer, capacity, out_value_size, capi_detail(err, &detail));
   }

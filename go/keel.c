@@ -552,11 +552,29 @@ static inline void kl_store_u64_be(void *to, uint64_t value) {
 #endif
 
 #if defined(__x86_64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #elif defined(__aarch64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <arm_acle.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #if defined(__linux__) && !defined(__ARM_FEATURE_CRC32)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <sys/auxv.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #endif
 #endif
 
@@ -1765,6 +1783,10 @@ struct kl_os {
   kl_status (*read)(kl_os *, kl_file *, void *buffer, size_t size, uint64_t offset, size_t *out_read, kl_error *);
   /* Writes all of the parts, in order, from offset on, or fails. A failed write may have written any part. */
   kl_status (*write)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
+  /* As write, for bytes inside the file whose space is reserved already. Small parts may be copied into a shared
+   * mapping of the file instead of being handed over by a system call (OS-10). Either way they are the system's when it
+   * returns: a process that is killed loses none of them, reads see them and sync covers them. */
+  kl_status (*overwrite)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
   /* When it returns KL_OK, every write to the file that was finished before the call is on stable storage, from
    * whatever kl_file of it. data_only (fdatasync): and with them what is needed to read them back, such as the size; a
    * truncation or allocation after the last write may stay behind. The name of a new file needs sync_directory.
@@ -1790,7 +1812,8 @@ struct kl_os {
   kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
 
   uint64_t (*monotonic_ns)(kl_os *);
-  uint64_t (*wall_ns)(kl_os *); /* since 1970-01-01 UTC */
+  uint64_t (*monotonic_coarse_ns)(kl_os *); /* the same clock, up to 10 ms behind, at a fraction of the cost */
+  uint64_t (*wall_ns)(kl_os *);             /* since 1970-01-01 UTC */
   void (*sleep_ns)(kl_os *, uint64_t ns);
   /* For identities and seeds, not for keys: it cannot fail, so it falls back to weaker sources. Seeded in the
    * simulation. */
@@ -1831,6 +1854,10 @@ static inline kl_status kl_os_write(kl_os *os, kl_file *file, const kl_slice *pa
                                     kl_error *err) {
   return os->write(os, file, parts, count, offset, err);
 }
+static inline kl_status kl_os_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                                        kl_error *err) {
+  return os->overwrite(os, file, parts, count, offset, err);
+}
 static inline kl_status kl_os_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err) {
   return os->sync(os, file, data_only, err);
 }
@@ -1860,6 +1887,9 @@ static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_err
 }
 static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
   return os->monotonic_ns(os);
+}
+static inline uint64_t kl_os_monotonic_coarse_ns(kl_os *os) {
+  return os->monotonic_coarse_ns(os);
 }
 static inline uint64_t kl_os_wall_ns(kl_os *os) {
   return os->wall_ns(os);
@@ -2090,6 +2120,14 @@ kl_status kl_thread_start(kl_os *os, const char *name, void (*run)(void *context
  * allowed. */
 void kl_thread_join(kl_thread *thread);
 void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
+/* Between two looks at what another thread is about to change: tens of nanoseconds in which this CPU does nothing. */
+static inline void kl_thread_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  __asm__ volatile("yield" ::: "memory");
+#endif
+}
 
 /* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
  * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.
@@ -2102,9 +2140,18 @@ uint64_t kl_fork_count(void);
 
 typedef struct kl_posix_watch kl_posix_watch; /* a descriptor that a forked child must close (fork.c) */
 
+/* The part of a file that is mapped for overwriting, or that was found unfit for it (overwrite.c). */
+typedef struct kl_posix_window {
+  _Atomic bool busy;     /* whoever sets it owns the fields below until it clears it */
+  bool refused;          /* this file is never mapped */
+  unsigned char *memory; /* NULL: no mapping, [start, end) is written by system calls */
+  uint64_t start, end;
+} kl_posix_window;
+
 struct kl_file {
   int fd;
   bool writable;
+  kl_posix_window window;
   uint64_t fork_count;   /* of the process that opened it */
   kl_posix_watch *watch; /* not NULL once a lock was asked for */
   size_t struct_size;    /* as allocated, with the path */
@@ -2129,6 +2176,12 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err);
 kl_status kl_posix_lock(kl_os *os, kl_file *file, kl_lock_mode mode, kl_error *err);
 
+/* overwrite.c */
+kl_status kl_posix_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                             kl_error *err);
+/* Unmaps: before the file is cut or closed. Not in a forked child, which has no copy of the mapping. */
+void kl_posix_window_forget(kl_file *file);
+
 /* directory.c */
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err);
 kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err);
@@ -2137,6 +2190,7 @@ kl_status kl_posix_sync_directory(kl_os *os, const char *path, kl_error *err);
 
 /* clock.c */
 uint64_t kl_posix_monotonic_ns(kl_os *os);
+uint64_t kl_posix_monotonic_coarse_ns(kl_os *os);
 uint64_t kl_posix_wall_ns(kl_os *os);
 void kl_posix_sleep_ns(kl_os *os, uint64_t ns);
 
@@ -2165,6 +2219,15 @@ static uint64_t posix_clock_ns(clockid_t clock) {
 uint64_t kl_posix_monotonic_ns(kl_os *os) {
   (void)os;
   return posix_clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t kl_posix_monotonic_coarse_ns(kl_os *os) {
+  (void)os;
+#ifdef CLOCK_MONOTONIC_COARSE
+  return posix_clock_ns(CLOCK_MONOTONIC_COARSE); /* the time of the last tick: read without asking the hardware */
+#else
+  return posix_clock_ns(CLOCK_MONOTONIC);
+#endif
 }
 
 uint64_t kl_posix_wall_ns(kl_os *os) {
@@ -2335,6 +2398,7 @@ kl_status kl_posix_open(kl_os *os, const char *path, uint32_t flags, uint32_t mo
   }
   file->fd = fd;
   file->writable = (flags & KL_OPEN_WRITE) != 0;
+  file->window.refused = (flags & KL_OPEN_DSYNC) != 0; /* a store into a mapping promises nothing */
   file->fork_count = kl_fork_count();
   file->struct_size = struct_size;
   memcpy(file->path, path, path_size);
@@ -2371,6 +2435,7 @@ static int posix_file_set_lock(int fd, short type) {
 void kl_posix_close(kl_os *os, kl_file *file) {
   if (file == NULL) return;
   bool ours = file->fork_count == kl_fork_count();
+  if (ours) kl_posix_window_forget(file);
   if (file->watch != NULL && ours) {
     /* In this order, see fork.c. The unlock is for copies that a child may have made a moment ago. */
     (void)posix_file_set_lock(file->fd, F_UNLCK);
@@ -2469,7 +2534,9 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
   (void)os;
   kl_status status = posix_file_check_writable(file, err);
   if (status == KL_OK) status = kl_check_range(file->path, 0, size, err);
-  return status == KL_OK ? posix_file_resize(file, size, err) : status;
+  if (status != KL_OK) return status;
+  kl_posix_window_forget(file); /* what is cut off and comes again may be a hole */
+  return posix_file_resize(file, size, err);
 }
 
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err) {
@@ -2719,6 +2786,131 @@ void kl_posix_release(kl_os *os, void *memory, uint64_t size) {
   for (uint64_t i = 0; i < size; i++) bytes[i] = 0;
 }
 
+/* ---- core/os/posix/overwrite.c ---- */
+/* core/os/posix/overwrite.c: bytes into a file that has them, without a system call for each. See os.h.
+ *
+ * A window of the file is mapped, shared, and small parts are copied into it. The mapping is the page cache itself, so
+ * what is copied is in the file for everybody, at once, and stays when the process is killed.
+ *
+ * A store into a mapping has no way to fail but a signal, so the window is made where it need not (OS-10): on file
+ * systems that overwrite in place, with every page loaded, given its space and made writable beforehand by a call that
+ * says so when it cannot. Wherever one of these does not hold, the bytes are written as any others. */
+
+#ifdef __linux__
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+#include <sys/vfs.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#endif
+
+enum {
+  POSIX_WINDOW_SIZE = 1 << 20,
+  POSIX_WINDOW_MOST = 64 << 10 /* bytes of one call: of more, a system call's share is small */
+};
+
+/* Where storing into a written block changes that block: no new space is needed, now or when it is written back. Not
+ * so on btrfs and ZFS, on XFS once a file was cloned, and who knows where across a network. */
+static bool posix_overwrite_in_place(int fd) {
+#ifdef __linux__
+  struct statfs info;
+  if (fstatfs(fd, &info) != 0) return false;
+  return info.f_type == 0xEF53 /* ext2, ext3, ext4 */ || info.f_type == 0x01021994 /* tmpfs */;
+#else
+  (void)fd;
+  return false;
+#endif
+}
+
+/* Loads all pages, reserves space for those that have none, and makes them writable, or says that it cannot. */
+static bool posix_overwrite_populate(void *memory, size_t size) {
+#ifdef __linux__
+  const int populate_write = 23; /* MADV_POPULATE_WRITE, which headers before Linux 5.14 lack */
+  int result;
+  do {
+    result = madvise(memory, size, populate_write);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+#else
+  (void)memory;
+  (void)size;
+  return false;
+#endif
+}
+
+/* A mapping of [start, end), or NULL. */
+static unsigned char *posix_overwrite_map(int fd, uint64_t start, uint64_t end) {
+  size_t size = (size_t)(end - start);
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)start);
+  if (memory == MAP_FAILED) return NULL;
+  /* A forked child has no business in it. */
+  if (madvise(memory, size, MADV_DONTFORK) == 0 && posix_overwrite_populate(memory, size)) return memory;
+  (void)munmap(memory, size);
+  return NULL;
+}
+
+static void posix_window_drop(kl_posix_window *window) {
+  if (window->memory != NULL) (void)munmap(window->memory, (size_t)(window->end - window->start));
+  window->memory = NULL;
+  window->start = window->end = 0;
+}
+
+/* Moves the window to where `offset` lies. What cannot be mapped is remembered as a window without memory, a small one:
+ * a file that grows soon has whole pages there. */
+static void posix_window_move(kl_file *file, uint64_t offset) {
+  kl_posix_window *window = &file->window;
+  struct stat info;
+  posix_window_drop(window);
+  if (!posix_overwrite_in_place(file->fd) || fstat(file->fd, &info) != 0) {
+    window->refused = true;
+    return;
+  }
+  uint64_t start = offset / KL_MEMORY_PAGE * KL_MEMORY_PAGE, end = start + POSIX_WINDOW_SIZE;
+  uint64_t whole = (uint64_t)info.st_size / KL_MEMORY_PAGE * KL_MEMORY_PAGE;
+  if (end > whole) end = whole;
+  if (end > offset) window->memory = posix_overwrite_map(file->fd, start, end);
+  if (window->memory == NULL) end = start + POSIX_WINDOW_MOST;
+  window->start = start;
+  window->end = end;
+}
+
+/* True when all is stored. The window is ours. */
+static bool posix_window_store(kl_file *file, const kl_slice *parts, size_t count, uint64_t offset, uint64_t size) {
+  kl_posix_window *window = &file->window;
+  if (window->refused) return false;
+  if (offset < window->start || offset >= window->end) posix_window_move(file, offset);
+  if (window->memory == NULL || size > window->end - offset) return false;
+  unsigned char *out = window->memory + (offset - window->start);
+  for (size_t i = 0; i < count; i++) {
+    if (parts[i].size != 0) memcpy(out, parts[i].data, parts[i].size);
+    out += parts[i].size;
+  }
+  return true;
+}
+
+kl_status kl_posix_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                             kl_error *err) {
+  uint64_t size = 0;
+  for (size_t i = 0; i < count && size <= POSIX_WINDOW_MOST; i++) size += parts[i].size;
+  bool stored = false;
+  if (size <= POSIX_WINDOW_MOST && file->writable && file->fork_count == kl_fork_count() &&
+      /* Acquire: the fields as their last owner left them. Whoever comes second does not wait: it writes. */
+      !atomic_exchange_explicit(&file->window.busy, true, memory_order_acquire)) {
+    stored = posix_window_store(file, parts, count, offset, size);
+    atomic_store_explicit(&file->window.busy, false, memory_order_release);
+  }
+  return stored ? KL_OK : kl_posix_write(os, file, parts, count, offset, err);
+}
+
+void kl_posix_window_forget(kl_file *file) {
+  /* Copies into it are short, and rare when a file is cut. */
+  while (atomic_exchange_explicit(&file->window.busy, true, memory_order_acquire)) kl_thread_yield();
+  posix_window_drop(&file->window);
+  atomic_store_explicit(&file->window.busy, false, memory_order_release);
+}
+
 /* ---- core/os/posix/posix.c ---- */
 /* core/os/posix/posix.c: the object that names the parts of the POSIX implementation. */
 
@@ -2729,6 +2921,7 @@ static kl_os posix_os = {
     .close = kl_posix_close,
     .read = kl_posix_read,
     .write = kl_posix_write,
+    .overwrite = kl_posix_overwrite,
     .sync = kl_posix_sync,
     .size = kl_posix_size,
     .truncate = kl_posix_truncate,
@@ -2739,6 +2932,7 @@ static kl_os posix_os = {
     .rename = kl_posix_rename,
     .sync_directory = kl_posix_sync_directory,
     .monotonic_ns = kl_posix_monotonic_ns,
+    .monotonic_coarse_ns = kl_posix_monotonic_coarse_ns,
     .wall_ns = kl_posix_wall_ns,
     .sleep_ns = kl_posix_sleep_ns,
     .random = kl_posix_random,
@@ -2792,7 +2986,15 @@ static void posix_must_be_zero(int result) {
 }
 
 kl_status kl_mutex_init(kl_mutex *mutex, kl_error *err) {
-  int failed = pthread_mutex_init(posix_mutex(mutex), NULL);
+  pthread_mutexattr_t *kind = NULL;
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+  /* Looks again for a moment before it sleeps: our critical sections are shorter than a sleep and a wake-up. */
+  pthread_mutexattr_t adaptive;
+  if (pthread_mutexattr_init(&adaptive) == 0) kind = &adaptive;
+  if (kind != NULL) (void)pthread_mutexattr_settype(kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+  int failed = pthread_mutex_init(posix_mutex(mutex), kind);
+  if (kind != NULL) (void)pthread_mutexattr_destroy(kind);
   if (failed == 0) return KL_OK;
   return kl_fail_errno(err, KL_E_NO_MEMORY, failed, "a mutex cannot be initialised (free some memory)");
 }
@@ -5932,7 +6134,7 @@ typedef struct kl_wal_options {
                               database, the checkpoint's position when a log is made anew, so that LSNs only grow */
   uint32_t file_mode;      /* permission bits for creation, 0: 0600 */
   bool read_only;          /* no write at all: for read-only databases; appends give KL_E_READ_ONLY */
-  bool prewrite;           /* zero ahead of the tail and sync it; off for databases that never sync */
+  bool prewrite;           /* zero ahead of the tail and sync it; off: only reserved, for databases that never sync */
 } kl_wal_options;
 
 /* Creates NAME-wal, durable when it returns (file and directory entry), ready for appending. KL_E_EXISTS when there is
@@ -6259,30 +6461,41 @@ static kl_status wal_append_retract(kl_wal *wal, kl_lsn lsn, kl_error *err) {
   return status == KL_OK ? kl_os_sync(wal->os, wal->file, true, err) : status;
 }
 
+/* Hands a batch to the file; `place` is where all of it lies in there, when it lies in one segment. The lock is not
+ * held; the role is. */
+static kl_status wal_append_write(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint64_t *place, const uint8_t *header,
+                                  const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t payload = 0;
+  for (size_t i = 0; i < count; i++) payload += parts[i].size;
+  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
+  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
+  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  if (count < WAL_PARTS_MAX - 2) {
+    kl_slice all[WAL_PARTS_MAX];
+    all[0] = head;
+    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
+    all[count + 1] = pad;
+    if (place != NULL) return kl_os_overwrite(wal->os, wal->file, all, count + 2, *place, err);
+    return wal_space_write(wal, wal->file, lsn, all, count + 2, err);
+  }
+  kl_status status = wal_space_write(wal, wal->file, lsn, &head, 1, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, err);
+  return status;
+}
+
 /* The lock is held (let go meanwhile). */
 static kl_status wal_append_direct(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint8_t *header, const kl_slice *parts,
                                    size_t count, kl_error *err) {
   kl_error cause = {0};
   kl_status status = wal_append_hand_over(wal, err);
   if (status != KL_OK) return status;
-  uint64_t payload = 0;
-  for (size_t i = 0; i < count; i++) payload += parts[i].size;
-  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
-  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
-  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  uint64_t place, run;
+  /* The file has these bytes already (WAL-6). */
+  bool exists = wal_space_locate(wal, lsn, &place, &run) && end - lsn <= run && place + (end - lsn) <= wal->file_bytes;
   wal_append_take_role(wal, lsn, end);
   kl_mutex_unlock(&wal->lock);
-  if (count < WAL_PARTS_MAX - 2) {
-    kl_slice all[WAL_PARTS_MAX];
-    all[0] = head;
-    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
-    all[count + 1] = pad;
-    status = wal_space_write(wal, wal->file, lsn, all, count + 2, &cause);
-  } else {
-    status = wal_space_write(wal, wal->file, lsn, &head, 1, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, &cause);
-  }
+  status = wal_append_write(wal, lsn, end, exists ? &place : NULL, header, parts, count, &cause);
   bool harmless = status == KL_E_DISK_FULL && wal_append_retract(wal, lsn, NULL) == KL_OK;
   kl_mutex_lock(&wal->lock);
   wal_append_give_role(wal);
@@ -7269,7 +7482,7 @@ void wal_space_settle(kl_wal *wal) {
     uint64_t inside = wal_space_slot_offset(wal, slot) + WAL_SEGMENT_HEADER + wal->tail % wal->data_size;
     wal->prepared_bytes = wal_align_up(inside, WAL_PAGE);
   }
-  kl_lsn prepared = wal->prewrite ? wal_space_prepared(wal, i) : (sequence + 1) * wal->data_size;
+  kl_lsn prepared = wal_space_prepared(wal, i);
   if (prepared > wal->ready) wal->ready = prepared;
 }
 
@@ -7413,7 +7626,7 @@ static kl_status wal_space_extend_to(kl_wal *wal, kl_lsn need, bool large, kl_er
     uint64_t sequence = at / wal->data_size;
     kl_lsn upto = (sequence + 1) * wal->data_size;
     kl_status status = wal_space_open_segment(wal, sequence, err);
-    if (status == KL_OK && wal->prewrite) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
+    if (status == KL_OK) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
     if (status != KL_OK) return status;
     KL_ASSERT(upto > at);
     at = upto;
@@ -11129,8 +11342,8 @@ kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *sour
 void kl_tree_walker_free(kl_tree_walker *walker);                         /* NULL is allowed */
 /* Begins at a root, null allowed. `leaves` false: leaves below inner pages are passed over. */
 void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves);
-/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the walk
- * has ended. */
+/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the next
+ * call tries the same page again. */
 kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err);
 
 typedef struct kl_tree_visitor {
@@ -12337,9 +12550,21 @@ kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_chan
 #define KL_TREE_PROBE_H
 
 #if defined(__SSE2__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <emmintrin.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #elif defined(__ARM_NEON) && defined(__aarch64__)
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 #include <arm_neon.h>
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #endif
 
 /* Up to seven bytes as a little-endian number, without a loop and without reading beside them. */
@@ -12995,10 +13220,15 @@ static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_e
                         .high = walker->promise.high,
                         .has_high = walker->promise.has_high,
                         .rows = walker->promise.rows};
-  walker->waits = false;
   kl_status status = tree_walk_load(walker, &page, &out->rows, &cause);
   bool is_root = walker->level == TREE_LEVEL_ANY;
-  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
+  bool damaged = status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION;
+  if (status != KL_OK && !damaged) { /* it still waits */
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  walker->waits = false;
+  if (damaged) {
     out->kind = KL_TREE_ITEM_DAMAGE;
     out->rows = walker->promise.rows;
     out->cause = cause;
@@ -13008,11 +13238,6 @@ static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_e
       tree_walk_leave(walker, walker->level);
     }
     return KL_OK;
-  }
-  if (status != KL_OK) {
-    walker->done = true;
-    if (err != NULL) *err = cause;
-    return status;
   }
   walker->level = out->level = tree_page_level(page);
   if (is_root) walker->top = walker->level;
@@ -13213,6 +13438,18 @@ void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys,
                        kl_version *out_versions);
 /* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key);
+
+/* Where a key was looked for, as a start for inserting it later into the same delta, without a second way down. A hint:
+ * it stays right, whatever is inserted meanwhile, and lives as long as the delta. NULL: no hint. */
+typedef const struct delta_node *kl_delta_place;
+/* kl_delta_newest_ts for `count` keys of one keyspace, side by side as in kl_delta_get_many, and their places. */
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places);
+/* kl_delta_insert from a place that this delta gave for the key. */
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err);
+/* Asks for the memory that an insertion there reads first, so that it need not wait. */
+void kl_delta_prefetch(kl_delta_place place);
 
 /* Cursor over the keys of one keyspace as of read_ts, DELETE versions included (the caller merges sources and must
  * see them). Keys with no version at or below read_ts are skipped. Sees a consistent past: inserts with ts > read_ts
@@ -13595,13 +13832,17 @@ delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe
 /* The key's entry, or NULL. */
 delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key);
 
-/* The same for `count` keys at once, with their cache misses side by side. */
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries);
+/* The same for `count` keys at once, with their cache misses side by side. *out_leaves (nullable): the leaves that they
+ * came down to. */
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves);
 
-/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
+/* Adds a version, and the key when it is new. `place`: a leaf of this tree that a look-up of the key came down to, or NULL.
+ * It may have been split or replaced since: what replaced it is found from there, and its parent from the root, as
+ * after any change on the way down (DELTA-5). *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
  * leaves the tree as it was. The arguments are checked already. */
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err);
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err);
 
 /* The keyspace's tree; NULL while nothing was ever inserted into it. */
 const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace);
@@ -13986,18 +14227,27 @@ size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity)
 /* --- versions
  * ------------------------------------------------------------------------------------------------------- */
 
-kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err) {
   kl_status status = kl_delta_version_check(key, version, err);
   if (status != KL_OK) return status;
   delta_tree *tree = delta_find_tree(delta, keyspace);
   if (tree == NULL) tree = delta_make_tree(delta, keyspace);
   if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
   bool new_key, new_version;
-  status = kl_delta_tree_insert(tree, &delta->memory, key, version, &new_key, &new_version, err);
+  status = kl_delta_tree_insert(tree, &delta->memory, place, key, version, &new_key, &new_version, err);
   if (status != KL_OK) return status;
   if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
   if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
   return KL_OK;
+}
+
+kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+  return kl_delta_insert_at(delta, keyspace, NULL, key, version, err);
+}
+
+void kl_delta_prefetch(kl_delta_place place) {
+  if (place != NULL) delta_node_prefetch(place, true);
 }
 
 static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
@@ -14014,19 +14264,46 @@ bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t rea
   return true;
 }
 
+enum { DELTA_MANY = 64 };
+
+/* The newest versions at or below read_ts of up to DELTA_MANY keys, NULL where there is none. `places`: may be NULL. */
+static void delta_find_versions(const kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count,
+                                uint64_t read_ts, const delta_version **out, kl_delta_place *places) {
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  delta_entry *entries[DELTA_MANY];
+  if (tree != NULL) {
+    kl_delta_tree_find_many(tree, keys, count, entries, places);
+    for (size_t i = 0; i < count; i++) {
+      out[i] = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
+    }
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    out[i] = NULL;
+    if (places != NULL) places[i] = NULL;
+  }
+}
+
 void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
                        kl_version *out_versions) {
-  enum { DELTA_MANY = 64 };
-  const delta_tree *tree = delta_find_tree(delta, keyspace);
   for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
     size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
-    delta_entry *entries[DELTA_MANY] = {NULL};
-    if (tree != NULL) kl_delta_tree_find_many(tree, keys + begin, n, entries);
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, read_ts, found, NULL);
     for (size_t i = 0; i < n; i++) {
-      const delta_version *version = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
       out_versions[begin + i] = (kl_version){0, KL_VERSION_PUT, {NULL, 0}};
-      if (version != NULL) delta_version_export(version, &out_versions[begin + i]);
+      if (found[i] != NULL) delta_version_export(found[i], &out_versions[begin + i]);
     }
+  }
+}
+
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places) {
+  for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
+    size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, UINT64_MAX, found, out_places + begin);
+    for (size_t i = 0; i < n; i++) out_newest[begin + i] = found[i] != NULL ? found[i]->ts : 0;
   }
 }
 
@@ -14315,7 +14592,7 @@ static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
 
 static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_probe *probe) {
   delta_node *node = plan->path[level];
-  if (node == NULL) { /* the tree has grown since we came down */
+  if (node == NULL) { /* the tree has grown since we came down, or we came by a hint */
     node = delta_tree_root(plan->tree);
     while (node->level > level) {
       delta_node *right = delta_node_beyond(node, probe, false);
@@ -14592,15 +14869,16 @@ static kl_status delta_tree_add_version(delta_entry *entry, const delta_memory *
   return KL_OK;
 }
 
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err) {
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err) {
   delta_plan plan; /* large: only what is used is initialised */
   plan.tree = tree;
   plan.memory = memory;
   plan.root = NULL;
   memset(plan.path, 0, sizeof plan.path);
   delta_probe probe = delta_probe_make(key);
-  delta_node *leaf = delta_plan_descend(&plan, &probe);
+  delta_node *leaf = (delta_node *)(uintptr_t)place; /* only readers see nodes as const */
+  if (leaf == NULL) leaf = delta_plan_descend(&plan, &probe);
   *out_new_key = false;
   delta_entry *other = kl_delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
   if (other != NULL) return delta_tree_add_version(other, memory, version, out_new_version, err);
@@ -14664,7 +14942,8 @@ static delta_entry *delta_many_finish(delta_many *m) {
   return kl_delta_leaf_find_right(m->node, &m->probe);
 }
 
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries) {
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves) {
   const delta_node *root = delta_tree_root(tree);
   for (size_t begin = 0; begin < count; begin += DELTA_GROUP) {
     size_t n = count - begin < DELTA_GROUP ? count - begin : DELTA_GROUP;
@@ -14677,6 +14956,7 @@ void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_
     for (size_t i = 0; i < n; i++) delta_many_place(&group[i]);
     for (size_t i = 0; i < n; i++) delta_many_fetch(&group[i]);
     for (size_t i = 0; i < n; i++) out_entries[begin + i] = delta_many_finish(&group[i]);
+    for (size_t i = 0; i < n && out_leaves != NULL; i++) out_leaves[begin + i] = group[i].node;
   }
 }
 
@@ -18267,11 +18547,12 @@ struct kl_commit_request {
   kl_commit_group *group;
   uint8_t *record; /* the encoded commit; NULL without a log */
   size_t record_size;
-  uint64_t *hashes;     /* of the entries, in the order of the write set */
-  uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
-  kl_delta *delta;      /* that it goes into; stays until it is published, because it is not drained before */
-  void *reserve;        /* memory held back until the inserts need it */
-  uint64_t delta_bytes; /* that the inserts will need, about */
+  uint64_t *hashes;       /* of the entries, in the order of the write set */
+  kl_delta_place *places; /* of the entries, in the delta of the snapshot, as the precheck met them */
+  uint64_t checked_ts;    /* kl_commit_precheck has looked at everything up to here */
+  kl_delta *delta;        /* that it goes into; stays until it is published, because it is not drained before */
+  void *reserve;          /* memory held back until the inserts need it */
+  uint64_t delta_bytes;   /* that the inserts will need, about */
   uint64_t ts;
   uint32_t park;
   _Atomic uint32_t state;
@@ -18292,11 +18573,12 @@ void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request);
 #endif
 
 enum {
-  COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
+  COMMIT_SPINS = 100,                    /* looks, with pauses, at the state before a committer goes to sleep */
   COMMIT_PARTS = 64,                     /* members of one log batch */
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
+  COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
   COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
@@ -18397,6 +18679,7 @@ static uint32_t commit_wait(kl_commit_pipeline *pipeline, kl_commit_request *req
   uint32_t now = state;
   for (int i = 0; i < COMMIT_SPINS && now == state; i++) {
     now = atomic_load_explicit(&request->state, memory_order_acquire);
+    if (now == state) kl_thread_relax();
   }
   if (now != state) return now;
   kl_commit_park *park = &pipeline->parks[request->park];
@@ -18447,7 +18730,9 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (writes->count > SIZE_MAX / sizeof(uint64_t) || writes->encoded_bytes > SIZE_MAX - KL_COMMIT_HEADER_SIZE) {
     return kl_fail(err, KL_E_LIMIT, "the transaction does not fit into memory as one log record");
   }
-  request->hashes = kl_arena_alloc(&writes->arena, (size_t)writes->count * sizeof(uint64_t), _Alignof(uint64_t));
+  size_t count = (size_t)writes->count;
+  request->hashes = kl_arena_alloc(&writes->arena, count * sizeof(uint64_t), _Alignof(uint64_t));
+  request->places = kl_arena_alloc(&writes->arena, count * sizeof *request->places, _Alignof(kl_delta_place));
   if (manager->wal != NULL) {
     request->record_size = KL_COMMIT_HEADER_SIZE + (size_t)writes->encoded_bytes;
     request->record = kl_arena_alloc(&writes->arena, request->record_size, _Alignof(uint64_t));
@@ -18458,7 +18743,7 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (request->delta_bytes >= COMMIT_RESERVE_FROM) {
     request->reserve = kl_alloc(&manager->allocator, (size_t)request->delta_bytes);
   }
-  if (request->hashes == NULL || (manager->wal != NULL && request->record == NULL) ||
+  if (request->hashes == NULL || request->places == NULL || (manager->wal != NULL && request->record == NULL) ||
       (request->delta_bytes >= COMMIT_RESERVE_FROM && request->reserve == NULL)) {
     return kl_fail(err, KL_E_NO_MEMORY, "no memory to commit a transaction of %" PRIu64 " bytes; nothing was written",
                    writes->payload_bytes);
@@ -18640,14 +18925,14 @@ static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) 
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
 }
 
-static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, uint32_t keyspace,
-                                     const kl_write_entry *entry, uint64_t ts, kl_error *err) {
-  kl_version version = {ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
+static kl_status commit_insert_entry(kl_txn_manager *manager, const kl_commit_request *request, uint32_t keyspace,
+                                     const kl_write_entry *entry, kl_delta_place place, kl_error *err) {
+  kl_version version = {request->ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
   kl_status status = KL_E_NO_MEMORY;
   /* The commit is on the log: want of memory may pass, a database that has to be opened again is worse than a pause. */
   for (unsigned try = 0; try < COMMIT_INSERT_TRIES && status == KL_E_NO_MEMORY; try++) {
     if (try != 0) kl_os_sleep_ns(manager->os, (uint64_t)1000000 << (try - 1));
-    status = kl_delta_insert(delta, keyspace, kl_write_entry_key(entry), &version, err);
+    status = kl_delta_insert_at(request->delta, keyspace, place, kl_write_entry_key(entry), &version, err);
   }
   return status;
 }
@@ -18655,13 +18940,18 @@ static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, u
 static void commit_insert(kl_txn_manager *manager, kl_commit_request *request) {
   const kl_write_set *writes = &request->txn->writes;
   commit_free_reserve(manager, request);
+  /* The precheck has been at all these places, but in another delta if ours was frozen since. */
+  bool placed = request->delta == request->txn->snapshot.layers->active;
+  uint64_t n = 0;
   kl_error error;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
     kl_write_position at;
     kl_write_tree_first(writes->trees[i], &at);
-    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at)) {
-      status = commit_insert_entry(manager, request->delta, writes->trees[i]->keyspace, at.entry, request->ts, &error);
+    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at), n++) {
+      if (placed && n + COMMIT_PREFETCH < writes->count) kl_delta_prefetch(request->places[n + COMMIT_PREFETCH]);
+      kl_delta_place place = placed ? request->places[n] : NULL;
+      status = commit_insert_entry(manager, request, writes->trees[i]->keyspace, at.entry, place, &error);
     }
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
@@ -20615,8 +20905,10 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
     kl_snapshot_table *table = newest;
     KL_ASSERT(newest != NULL); /* the first is made with the registry */
     for (; table != NULL && slot == NULL; table = table->older) {
-      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. */
-      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(start ^ now_ns);
+      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. No two
+       * live snapshots lie at one address. */
+      uint64_t own = (uint64_t)(uintptr_t)out;
+      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(own);
       slot = snapshot_search(table, from, SNAPSHOT_PROBES);
     }
     if (slot == NULL && !snapshot_grow(registry, newest)) {
@@ -21049,7 +21341,9 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   kl_txn *txn = txn_take_spare(manager);
   if (txn == NULL) txn = txn_new(manager);
   if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
-  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
+  /* Of the time nothing is asked but how old the oldest snapshot is. */
+  uint64_t now_ns = kl_os_monotonic_coarse_ns(manager->os);
+  status = kl_snapshot_begin(&manager->snapshots, now_ns, options->label, &txn->snapshot, err);
   if (status != KL_OK) {
     txn_keep_or_free(txn);
     return status;
@@ -21238,7 +21532,10 @@ kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_
 /* ---- core/txn/validate.c ---- */
 /* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
 
-enum { VALIDATE_KEY_SHOWN = 40 };
+enum {
+  VALIDATE_KEY_SHOWN = 40,
+  VALIDATE_GROUP = 64 /* keys that are looked for side by side */
+};
 
 /* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
 static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
@@ -21291,32 +21588,66 @@ static kl_status validate_too_old(uint64_t snapshot_ts, kl_error *err) {
                  snapshot_ts);
 }
 
-static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snapshot *snapshot,
-                               const kl_write_tree *tree, const uint64_t *hashes, kl_error *err) {
-  uint64_t snapshot_ts = snapshot->ts;
-  if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
-    uint8_t bytes[KL_DROP_MARKER_SIZE];
-    kl_drop_marker_encode(tree->keyspace, bytes);
-    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
-    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
-    if (dropped == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (dropped > snapshot_ts) {
-      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
-    }
-  }
+/* TXN-9: a write to a keyspace reads its drop marker. */
+static kl_status validate_keyspace(kl_txn_manager *manager, int where, const kl_snapshot *snapshot, uint32_t keyspace,
+                                   kl_error *err) {
+  if (keyspace == 0) return KL_OK;
+  uint8_t bytes[KL_DROP_MARKER_SIZE];
+  kl_drop_marker_encode(keyspace, bytes);
+  kl_slice marker = kl_slice_make(bytes, sizeof bytes);
+  uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
+  uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
+  if (dropped == UINT64_MAX) return validate_too_old(snapshot->ts, err);
+  if (dropped <= snapshot->ts) return KL_OK;
+  return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", keyspace);
+}
+
+static kl_status validate_key(uint64_t newest, uint64_t snapshot_ts, uint32_t keyspace, kl_slice key, kl_error *err) {
+  if (newest <= snapshot_ts) return KL_OK;
+  if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
+  char shown[VALIDATE_KEY_SHOWN];
+  return kl_fail(err, KL_E_CONFLICT,
+                 "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                 "; run the transaction again",
+                 validate_show_key(key, shown), keyspace, newest, snapshot_ts);
+}
+
+/* The keys of one tree among those in flight, and where asked for in the deltas. `first`: the number of the tree's
+ * first entry in the write set. */
+static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_commit_request *request,
+                               const kl_write_tree *tree, uint64_t first, kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  const uint64_t *hashes = request->hashes + first;
   kl_write_position at;
   kl_write_tree_first(tree, &at);
   for (; at.entry != NULL; kl_write_position_next(&at)) {
     kl_slice key = kl_write_entry_key(at.entry);
     uint64_t newest = validate_newest(manager, where, snapshot->layers, tree->keyspace, key, *hashes++);
-    if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (newest > snapshot_ts) {
-      char shown[VALIDATE_KEY_SHOWN];
-      return kl_fail(err, KL_E_CONFLICT,
-                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
-                     "; run the transaction again",
-                     validate_show_key(key, shown), tree->keyspace, newest, snapshot_ts);
+    kl_status status = validate_key(newest, snapshot->ts, tree->keyspace, key, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* The keys of one tree in the delta of the snapshot; their places there are kept for the inserts. */
+static kl_status validate_tree_own(const kl_commit_request *request, const kl_write_tree *tree, uint64_t first,
+                                   kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  kl_delta_place *places = request->places + first;
+  kl_write_position at;
+  kl_write_tree_first(tree, &at);
+  while (at.entry != NULL) {
+    kl_slice keys[VALIDATE_GROUP];
+    uint64_t newest[VALIDATE_GROUP];
+    size_t count = 0;
+    for (; at.entry != NULL && count < VALIDATE_GROUP; kl_write_position_next(&at)) {
+      keys[count++] = kl_write_entry_key(at.entry);
+    }
+    kl_delta_look_many(snapshot->layers->active, tree->keyspace, keys, count, newest, places);
+    places += count;
+    for (size_t i = 0; i < count; i++) {
+      kl_status status = validate_key(newest[i], snapshot->ts, tree->keyspace, keys[i], err);
+      if (status != KL_OK) return status;
     }
   }
   return KL_OK;
@@ -21324,11 +21655,15 @@ static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snap
 
 static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_commit_request *request, kl_error *err) {
   const kl_write_set *writes = &request->txn->writes;
-  const uint64_t *hashes = request->hashes;
+  uint64_t first = 0;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
-    status = validate_tree(manager, where, &request->txn->snapshot, writes->trees[i], hashes, err);
-    hashes += writes->trees[i]->count;
+    const kl_write_tree *tree = writes->trees[i];
+    status = validate_keyspace(manager, where, &request->txn->snapshot, tree->keyspace, err);
+    if (status != KL_OK) break;
+    status = where == VALIDATE_OWN ? validate_tree_own(request, tree, first, err)
+                                   : validate_tree(manager, where, request, tree, first, err);
+    first += tree->count;
   }
   return status;
 }
@@ -21956,12 +22291,17 @@ static kl_slice catalogue_next_id_key(void) {
   return kl_slice_make(catalogue_next_id_bytes, sizeof catalogue_next_id_bytes);
 }
 
+static kl_status catalogue_unreadable(kl_status status, const kl_error *cause, kl_error *err) {
+  return kl_fail_errno(err, status, 0, "cannot read the catalogue: %s", cause->message);
+}
+
 /* 1 while there is no record: no keyspace has been created yet. */
 static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *err) {
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, &cause);
   if (status == KL_OK) return catalogue_next_id_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   *out = KL_CATALOGUE_KEYSPACE + 1;
   return KL_OK;
 }
@@ -21970,9 +22310,10 @@ static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *er
 static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *out, kl_error *err) {
   uint8_t key[CATALOGUE_NAME_KEY_MAX];
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, &cause);
   if (status == KL_OK) return catalogue_record_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "there is no keyspace \"%.*s\"", (int)name.size,
                  (const char *)name.data);
 }
@@ -22361,6 +22702,395 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
     if (size == 0) return kl_fail(err, KL_E_INVALID, "a keyspace's name is UTF-8; byte %zu of this one is not", at);
     at += size;
   }
+  return KL_OK;
+}
+
+/* ---- core/db/check.c ---- */
+/* core/db/check.c: what verification and salvage share. See check_private.h. */
+
+/* ---- core/db/check_private.h ---- */
+/* core/db/check_private.h: what verification and salvage share: reading past the cache, and the list of problems.
+ *
+ *   check.c     the reader, the catalogue as it is found, problems
+ *   verify.c    verification
+ *   salvage.c   salvage: choosing, trees        salvage_log.c   the log, and writing the new database */
+#ifndef KL_DB_CHECK_PRIVATE_H
+#define KL_DB_CHECK_PRIVATE_H
+
+/* ---- core/db/check.h ---- */
+/* core/db/check.h: is the database sound, and what can be saved of one that is not. Reached through db.h.
+ *
+ * Both work in steps: the caller asks for some bytes of work at a time, reads the report, which also says how far it has
+ * come, and ends it when he likes. So progress and cancelling need no callback and no thread. Both read the file itself,
+ * past the cache.
+ *
+ * Verification (verify.c) looks at one checkpoint: every page and value that it reaches is read, and compared with
+ * checksum, order, key range and counts; no block is reached twice; and the space map has as used exactly what is
+ * reached. It runs beside readers, writers and drains, and holds a snapshot for its time, so that nothing that it looks
+ * at is used again. What is committed behind the checkpoint lies in the log, which opening has read and checked.
+ *
+ * Salvage (salvage.c) copies what is sound into a new database, row by row, also out of a file that cannot be opened.
+ * It never writes to the old one.
+ *
+ * Thread rules: one thread at a time for each object. */
+#ifndef KL_DB_CHECK_H
+#define KL_DB_CHECK_H
+
+typedef struct kl_db kl_db;
+
+enum {
+  KL_CHECK_PROBLEMS = 32, /* as many are kept as text; all are counted */
+  KL_CHECK_TEXT = 768     /* bytes of such a text, with its terminator */
+};
+
+typedef struct kl_check_report {
+  bool finished;
+  uint64_t problems;                /* 0 when it is finished: all is sound; everything was copied */
+  uint64_t done_bytes, total_bytes; /* total is an estimate before it is finished, and never below done */
+  uint64_t checkpoint;              /* sequence number of the checkpoint that is looked at */
+  uint64_t keyspaces;
+  uint64_t pages, extents; /* that are sound */
+  uint64_t rows;           /* of keyspaces: of sound leaves; copied by a salvage */
+  uint64_t value_bytes;    /* in sound extents */
+  uint64_t lost_pages, lost_extents;
+  uint64_t lost_rows;       /* below damaged pages as their parents count them, and with damaged extents */
+  uint64_t unreached_bytes; /* verification: in use by the space map, and reached by nothing */
+  uint64_t log_commits;     /* salvage: applied from the log */
+} kl_check_report;
+
+/* -------- verification -------- */
+
+typedef struct kl_verify kl_verify;
+
+/* Reads the ring and the space map, and begins a snapshot. `db` outlives it. Memory: two bits for each block of the
+ * file, some hundred bytes for each keyspace. KL_E_FORKED, KL_E_CLOSED, KL_E_NO_MEMORY; KL_E_IO when the ring cannot be
+ * read. What is damaged is a problem in the report, and no failure. */
+kl_status kl_verify_begin(kl_db *db, kl_verify **out_verify, kl_error *err);
+/* Goes on for about `bytes` read, at least one page or a part of a value; nothing when it is finished. KL_E_NO_MEMORY:
+ * try again. */
+kl_status kl_verify_step(kl_verify *verify, uint64_t bytes, kl_error *err);
+void kl_verify_report(const kl_verify *verify, kl_check_report *out_report);
+/* Number `index` of the problems found, counted from 0, one line; NULL: it was not kept. Valid until the end. */
+const char *kl_verify_problem(const kl_verify *verify, uint64_t index);
+void kl_verify_end(kl_verify *verify); /* at any time; NULL is allowed */
+
+/* -------- salvage -------- */
+
+typedef struct kl_salvage kl_salvage;
+
+/* Opens what is left of the database at `from`, under a shared lock, and makes a new one at `to`. Of the checkpoints
+ * that the superblocks still name, it takes the newest whose catalogue can be read and whose inner pages tell that at
+ * most a tenth of its rows is lost, or, if there is none, the one with the most rows below what can be read; then the
+ * log behind it, as far as it is sound.
+ * KL_E_NO_FILE, KL_E_NOT_A_FILE, KL_E_LOCKED (also when it is open in this process), KL_E_FORMAT (no superblock, and
+ * nothing that was one), KL_E_CORRUPT (no superblock is intact), KL_E_VERSION; KL_E_EXISTS and the other failures of
+ * creating `to`; KL_E_NO_MEMORY. */
+kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salvage **out_salvage, kl_error *err);
+/* Goes on for about `bytes`. Finished means that the new database is complete, on stable storage and closed. A failure
+ * to write there ends it: it is not finished, and the next step gives the same failure. */
+kl_status kl_salvage_step(kl_salvage *salvage, uint64_t bytes, kl_error *err);
+void kl_salvage_report(const kl_salvage *salvage, kl_check_report *out_report);
+const char *kl_salvage_problem(const kl_salvage *salvage, uint64_t index);
+/* At any time; NULL is allowed. Before it is finished: what has been copied stays in the new database. */
+void kl_salvage_end(kl_salvage *salvage);
+
+#endif
+
+/* -------- the reader -------- */
+
+enum { CHECK_PART = 256 << 10 }; /* bytes of a value that are read at once */
+
+/* Pages and values straight from a store, or, without one, from the file. */
+typedef struct check_reader {
+  kl_os *os;
+  kl_allocator *allocator;
+  kl_store *store; /* NULL: `file` */
+  kl_file *file;
+  const char *path; /* for messages */
+  uint32_t page_size;
+  uint64_t birth_most; /* no pointer is younger */
+  uint64_t bytes;      /* read so far */
+  uint8_t *page;       /* KL_PAGE_SIZE_MAX bytes, aligned */
+  uint8_t *part;       /* CHECK_PART bytes */
+  kl_tree_source source;
+} check_reader;
+
+/* The other fields are set. KL_E_NO_MEMORY. */
+kl_status check_reader_init(check_reader *reader, kl_error *err);
+void check_reader_destroy(check_reader *reader);
+/* `length` bytes at `address` of the file: KL_E_CORRUPT when they are not there, KL_E_IO. */
+kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_t length, kl_error *err);
+
+/* A value that is read in parts: begin, then parts until `left` is 0. */
+typedef struct check_value {
+  kl_tree_extent extent;
+  uint64_t left;
+  uint32_t crc;
+} check_value;
+/* Checks the reference. */
+kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err);
+/* The next at most CHECK_PART bytes, into reader->part or `to`; the last part compares the checksum. */
+kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err);
+
+/* KL_E_CORRUPT, KL_E_IO, KL_E_VERSION: something is wrong with what was read. */
+static inline bool check_is_damage(kl_status status) {
+  return status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION;
+}
+
+/* -------- problems -------- */
+
+typedef struct check_problems {
+  kl_allocator *allocator;
+  uint64_t count;
+  char *text[KL_CHECK_PROBLEMS];
+} check_problems;
+
+void check_problems_destroy(check_problems *problems);
+/* Counts a problem and keeps its text while there is room (and memory for it). */
+void check_problem(check_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *check_problem_text(const check_problems *problems, uint64_t index);
+
+/* -------- keyspaces -------- */
+
+typedef struct check_space {
+  uint32_t id;
+  bool has_tree;
+  kl_tree_record tree;
+  char *name; /* NULL: no row of the catalogue names it */
+  uint32_t name_size;
+  kl_keyspace *target; /* of a salvage; NULL: not made yet */
+} check_space;
+
+/* The keyspaces of a catalogue, ascending by id. Zeroed, it is empty. */
+typedef struct check_spaces {
+  kl_allocator *allocator;
+  check_space *list;
+  size_t count, capacity;
+} check_spaces;
+
+void check_spaces_destroy(check_spaces *spaces); /* the targets have been released */
+check_space *check_spaces_find(check_spaces *spaces, uint32_t id);
+/* The keyspace of that id, added when it is not there. NULL: no memory, and err says so. Others may move. */
+check_space *check_spaces_add(check_spaces *spaces, uint32_t id, kl_error *err);
+kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice name, kl_error *err);
+/* A row of the catalogue's tree; rows of other kinds are nothing to it. KL_E_CORRUPT and KL_E_VERSION, KL_E_NO_MEMORY. */
+kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err);
+
+enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_where writes */
+
+/* "keyspace "name"", or what is known of it. `space` NULL: the catalogue. */
+void check_show_space(const check_space *space, char out[CHECK_WHERE]);
+/* What is lost with a damaged page. */
+void check_problem_page(check_problems *problems, const check_space *space, const kl_tree_item *item);
+/* ... with a damaged value. */
+void check_problem_value(check_problems *problems, const check_space *space, kl_slice key, const kl_error *cause);
+
+#endif
+
+/* -------- the reader -------- */
+
+kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  reader->bytes += length;
+  if (reader->store != NULL) return kl_store_read(reader->store, address, buffer, length, err);
+  size_t got = 0;
+  kl_status status = KL_OK;
+  bool possible = address >= (uint64_t)KL_SUPERBLOCKS * KL_BLOCK_SIZE && address <= (uint64_t)INT64_MAX - length;
+  if (possible) status = kl_os_read(reader->os, reader->file, buffer, length, address, &got, err);
+  if (status != KL_OK || (possible && got == length)) return status;
+  return kl_fail(err, KL_E_CORRUPT, "'%s': a pointer names %zu bytes at block %" PRIu64 ", where there are none",
+                 reader->path, length, address / KL_BLOCK_SIZE);
+}
+
+static kl_status check_birth(const check_reader *reader, uint64_t address, uint64_t birth, kl_error *err) {
+  if (birth <= reader->birth_most) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a pointer to block %" PRIu64 " was made by checkpoint %" PRIu64
+                 ", after that of number %" PRIu64 " which reaches it",
+                 reader->path, address / KL_BLOCK_SIZE, birth, reader->birth_most);
+}
+
+static kl_status check_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
+  check_reader *reader = context;
+  kl_status status = kl_stored_check_pointer(reader->path, pointer, reader->page_size, err);
+  if (status == KL_OK) status = check_birth(reader, pointer->address, pointer->birth, err);
+  if (status == KL_OK) status = check_read(reader, pointer->address, reader->page, pointer->length, err);
+  if (status == KL_OK) status = kl_stored_check_page(reader->path, pointer, reader->page, err);
+  *out_page = reader->page;
+  return status;
+}
+
+kl_status check_reader_init(check_reader *reader, kl_error *err) {
+  reader->source = (kl_tree_source){.load = check_load, .context = reader};
+  reader->page = kl_alloc_aligned(reader->allocator, KL_PAGE_SIZE_MAX, 64);
+  reader->part = kl_alloc(reader->allocator, CHECK_PART);
+  if (reader->page != NULL && reader->part != NULL) return KL_OK;
+  check_reader_destroy(reader);
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory to read '%s'; free some and try again", reader->path);
+}
+
+void check_reader_destroy(check_reader *reader) {
+  kl_free(reader->allocator, reader->page, KL_PAGE_SIZE_MAX);
+  kl_free(reader->allocator, reader->part, CHECK_PART);
+  reader->page = reader->part = NULL;
+}
+
+kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err) {
+  *out = (check_value){.extent = *extent, .left = extent->length};
+  kl_status status = kl_stored_check_extent(reader->path, extent, err);
+  return status == KL_OK ? check_birth(reader, extent->address, extent->birth, err) : status;
+}
+
+kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err) {
+  size_t size = value->left < CHECK_PART ? (size_t)value->left : CHECK_PART;
+  uint64_t address = value->extent.address + (value->extent.length - value->left);
+  if (to == NULL) to = reader->part;
+  kl_status status = check_read(reader, address, to, size, err);
+  if (status != KL_OK) return status;
+  value->crc = kl_crc32c(value->crc, to, size);
+  value->left -= size;
+  return value->left != 0 ? KL_OK : kl_stored_check_value(reader->path, &value->extent, value->crc, err);
+}
+
+/* -------- problems -------- */
+
+void check_problems_destroy(check_problems *problems) {
+  for (size_t i = 0; i < KL_CHECK_PROBLEMS; i++) kl_free(problems->allocator, problems->text[i], KL_CHECK_TEXT);
+}
+
+void check_problem(check_problems *problems, const char *format, ...) {
+  uint64_t number = problems->count++;
+  if (number >= KL_CHECK_PROBLEMS) return;
+  char *text = kl_alloc(problems->allocator, KL_CHECK_TEXT);
+  if (text == NULL) return; /* it is counted all the same */
+  va_list arguments;
+  va_start(arguments, format);
+  (void)vsnprintf(text, KL_CHECK_TEXT, format, arguments);
+  va_end(arguments);
+  problems->text[number] = text;
+}
+
+const char *check_problem_text(const check_problems *problems, uint64_t index) {
+  return index < KL_CHECK_PROBLEMS ? problems->text[index] : NULL;
+}
+
+void check_show_space(const check_space *space, char out[CHECK_WHERE]) {
+  if (space == NULL) {
+    (void)snprintf(out, CHECK_WHERE, "the catalogue");
+  } else if (space->name == NULL) {
+    (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (its name is lost)", space->id);
+  } else {
+    (void)snprintf(out, CHECK_WHERE, "keyspace \"%.*s\"", (int)space->name_size, space->name);
+  }
+}
+
+void check_problem_page(check_problems *problems, const check_space *space, const kl_tree_item *item) {
+  char where[CHECK_WHERE], low[KL_SHOW_SIZE(CHECK_KEYS)], high[KL_SHOW_SIZE(CHECK_KEYS)];
+  check_show_space(space, where);
+  kl_show_bytes(item->low, CHECK_KEYS, low);
+  kl_show_bytes(item->high, CHECK_KEYS, high);
+  if (item->rows != 0) {
+    check_problem(problems, "%s: %" PRIu64 " rows with keys from %s %s%s are lost: %s", where, item->rows, low,
+                  item->has_high ? "to before " : "on", item->has_high ? high : "", item->cause.message);
+  } else {
+    check_problem(problems, "%s: all rows are lost: %s", where, item->cause.message);
+  }
+}
+
+void check_problem_value(check_problems *problems, const check_space *space, kl_slice key, const kl_error *cause) {
+  char where[CHECK_WHERE], shown[KL_SHOW_SIZE(CHECK_KEYS)];
+  check_show_space(space, where);
+  kl_show_bytes(key, CHECK_KEYS, shown);
+  check_problem(problems, "%s: the value of key %s is lost: %s", where, shown, cause->message);
+}
+
+/* -------- keyspaces -------- */
+
+void check_spaces_destroy(check_spaces *spaces) {
+  for (size_t i = 0; i < spaces->count; i++) {
+    kl_free(spaces->allocator, spaces->list[i].name, spaces->list[i].name_size);
+  }
+  kl_free(spaces->allocator, spaces->list, spaces->capacity * sizeof *spaces->list);
+}
+
+/* The first whose id is not below. */
+static size_t check_spaces_search(const check_spaces *spaces, uint32_t id) {
+  size_t low = 0, high = spaces->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (spaces->list[middle].id < id) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+check_space *check_spaces_find(check_spaces *spaces, uint32_t id) {
+  size_t at = check_spaces_search(spaces, id);
+  return at < spaces->count && spaces->list[at].id == id ? &spaces->list[at] : NULL;
+}
+
+check_space *check_spaces_add(check_spaces *spaces, uint32_t id, kl_error *err) {
+  size_t at = check_spaces_search(spaces, id), size = sizeof *spaces->list;
+  if (at < spaces->count && spaces->list[at].id == id) return &spaces->list[at];
+  if (spaces->count == spaces->capacity) {
+    size_t capacity = spaces->capacity == 0 ? 16 : 2 * spaces->capacity;
+    void *grown = kl_realloc(spaces->allocator, spaces->list, spaces->capacity * size, capacity * size);
+    if (grown == NULL) {
+      (void)kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu keyspaces; free some and try again", capacity);
+      return NULL;
+    }
+    spaces->list = grown;
+    spaces->capacity = capacity;
+  }
+  memmove(spaces->list + at + 1, spaces->list + at, (spaces->count - at) * size);
+  spaces->count++;
+  spaces->list[at] = (check_space){.id = id};
+  return &spaces->list[at];
+}
+
+kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice name, kl_error *err) {
+  char *copy = kl_alloc(spaces->allocator, name.size);
+  if (copy == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the name of a keyspace; free some");
+  memcpy(copy, name.data, name.size);
+  kl_free(spaces->allocator, space->name, space->name_size);
+  space->name = copy;
+  space->name_size = (uint32_t)name.size;
+  return KL_OK;
+}
+
+static kl_status check_spaces_take_name(check_spaces *spaces, kl_slice name, kl_slice value, kl_error *err) {
+  catalogue_record record;
+  kl_status status = catalogue_record_decode(value, &record, err);
+  if (status == KL_OK) status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status == KL_E_INVALID ? KL_E_CORRUPT : status;
+  check_space *space = check_spaces_add(spaces, record.id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  if (space->name != NULL) {
+    return kl_fail(err, KL_E_CORRUPT, "the catalogue has two names for keyspace number %" PRIu32, record.id);
+  }
+  return check_space_rename(spaces, space, name, err);
+}
+
+kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err) {
+  const uint8_t *bytes = key.data;
+  if (key.size == 0) return kl_fail(err, KL_E_CORRUPT, "the catalogue has a row with an empty key");
+  if (bytes[0] == CATALOGUE_NAME_PREFIX) {
+    return check_spaces_take_name(spaces, kl_slice_make(bytes + 1, key.size - 1), value, err);
+  }
+  if (bytes[0] != KL_TREE_RECORD_PREFIX) return KL_OK;
+  kl_tree_record record;
+  if (key.size != KL_TREE_RECORD_KEY) {
+    return kl_fail(err, KL_E_CORRUPT, "the catalogue has a tree record with a key of %zu bytes", key.size);
+  }
+  uint32_t id = kl_load_u32_be(bytes + 1);
+  kl_status status = kl_tree_record_decode(value, id, &record, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(spaces, id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  space->has_tree = true;
+  space->tree = record;
   return KL_OK;
 }
 
@@ -23456,6 +24186,722 @@ bool kl_db_registry_release(kl_db *db) {
   return last;
 }
 
+/* ---- core/db/salvage.c ---- */
+/* core/db/salvage.c: copies what is sound of a database into a new one. See check.h; README.md (DB-11 ... DB-13).
+ *
+ * Nothing of the engine opens the old file: it is read here, by the bytes that docs/format.md describes. The new one is
+ * an ordinary database, written by ordinary transactions without a sync for each; closing it stores everything. */
+
+/* ---- core/db/salvage_private.h ---- */
+/* core/db/salvage_private.h: what the two files of salvage share. salvage.c reads the old database, salvage_log.c its log;
+ * both write the new one through the functions at the end. */
+#ifndef KL_DB_SALVAGE_PRIVATE_H
+#define KL_DB_SALVAGE_PRIVATE_H
+
+typedef enum salvage_phase {
+  SALVAGE_CATALOGUE,
+  SALVAGE_TREES,
+  SALVAGE_LOG,
+  SALVAGE_CLOSE,
+  SALVAGE_FINISHED,
+  SALVAGE_FAILED
+} salvage_phase;
+
+struct kl_salvage {
+  kl_os *os;
+  kl_allocator *allocator;
+  char *from;
+  size_t from_size;
+  kl_file *file; /* of the old database, with a shared lock */
+  uint64_t file_bytes;
+  store_superblock chosen;
+  uint64_t newest; /* sequence number of the newest intact superblock */
+
+  check_reader reader;
+  check_problems problems;
+  check_spaces spaces;
+  kl_tree_walker *walker;
+  kl_tree_item item;
+  salvage_phase phase;
+  size_t at;        /* in SALVAGE_TREES: the keyspace */
+  bool begun;       /* its tree */
+  kl_error failure; /* in SALVAGE_FAILED */
+
+  kl_wal *wal;
+  kl_wal_reader *log;
+  uint64_t log_total, log_bytes; /* to be read, and read */
+
+  kl_db *target;
+  kl_txn *txn;        /* of the target; NULL: none is open */
+  uint64_t txn_bytes; /* written in it */
+  uint8_t *value;     /* room for a value */
+  size_t value_capacity;
+  kl_check_report report;
+};
+
+/* -------- salvage.c -------- */
+
+static inline kl_status salvage_pass(kl_status status, const kl_error *cause, kl_error *err) {
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
+/* The keyspace of the new database for one of the old; it is made under its name, or, when that is lost, under a new
+ * one. */
+kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err);
+kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err);
+kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err);
+kl_status salvage_commit(kl_salvage *salvage, kl_error *err); /* KL_OK when there is nothing */
+
+/* -------- salvage_log.c -------- */
+
+/* Opens the log of the chosen checkpoint, if it needs one. What is wrong with it is a problem, and no failure. */
+kl_status salvage_log_open(kl_salvage *salvage, kl_error *err);
+/* Applies the next batch; *out_end: there are no more, or no more that are sound. */
+kl_status salvage_log_step(kl_salvage *salvage, bool *out_end, kl_error *err);
+void salvage_log_close(kl_salvage *salvage);
+
+#endif
+
+enum { SALVAGE_LOST_NAME = 40 };
+#define SALVAGE_COMMIT_BYTES (UINT64_C(1) << 20) /* a transaction of the new database: about so much */
+
+/* -------- choosing -------- */
+
+/* How much hangs below a superblock, as far as its catalogue and inner pages tell. */
+typedef struct salvage_weight {
+  uint64_t rows, lost; /* rows that can be reached; rows below pages that cannot be read */
+  uint64_t damage;     /* of the catalogue */
+} salvage_weight;
+
+/* A checkpoint that has lost more than this part of its rows gives way to an older one that has more of them. With
+ * less, going back would cost more than it saves: all that was committed between the two. */
+enum { SALVAGE_LOSS_SHARE = 10 };
+
+static bool salvage_weight_good(const salvage_weight *weight) {
+  return weight->damage == 0 && weight->lost <= weight->rows / SALVAGE_LOSS_SHARE;
+}
+
+static kl_status salvage_weigh_tree(kl_salvage *salvage, const kl_tree_record *tree, salvage_weight *weight,
+                                    kl_error *err) {
+  kl_status status;
+  kl_tree_item item;
+  bool is_root = true;
+  kl_tree_walker_start(salvage->walker, &tree->root, false);
+  while ((status = kl_tree_walker_next(salvage->walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) weight->lost += is_root ? tree->rows : item.rows;
+    /* The rows below an inner page of level 1; or of a tree that is a single leaf. */
+    if (item.kind == KL_TREE_ITEM_PAGE && item.level <= 1) weight->rows += item.rows;
+    is_root = false;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status salvage_read_catalogue(kl_salvage *salvage, const store_superblock *superblock, check_spaces *spaces,
+                                        uint64_t *out_damage, kl_error *err) {
+  const kl_store_pointer *root = &superblock->checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_tree_item item;
+  kl_status status;
+  kl_error cause;
+  *out_damage = 0;
+  kl_tree_walker_start(salvage->walker, &catalogue, true);
+  while ((status = kl_tree_walker_next(salvage->walker, &item, err)) == KL_OK) {
+    if (item.kind == KL_TREE_ITEM_DAMAGE) ++*out_damage;
+    if (item.kind != KL_TREE_ITEM_ROW || item.value.is_extent) continue;
+    status = check_spaces_take(spaces, item.key, item.value.bytes, &cause);
+    if (check_is_damage(status)) {
+      ++*out_damage;
+    } else if (status != KL_OK) {
+      return salvage_pass(status, &cause, err);
+    }
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+/* Readers of what a superblock names go by it. */
+static void salvage_use(kl_salvage *salvage, const store_superblock *superblock) {
+  salvage->reader.page_size = superblock->page_size;
+  salvage->reader.birth_most = superblock->checkpoint.sequence;
+}
+
+static kl_status salvage_weigh(kl_salvage *salvage, const store_superblock *superblock, salvage_weight *out,
+                               kl_error *err) {
+  check_spaces spaces = {.allocator = salvage->allocator};
+  *out = (salvage_weight){0};
+  salvage_use(salvage, superblock);
+  kl_status status = salvage_read_catalogue(salvage, superblock, &spaces, &out->damage, err);
+  for (size_t i = 0; i < spaces.count && status == KL_OK; i++) {
+    if (spaces.list[i].has_tree) status = salvage_weigh_tree(salvage, &spaces.list[i].tree, out, err);
+  }
+  check_spaces_destroy(&spaces);
+  return status;
+}
+
+/* A block of zeros has mostly never been one. */
+static bool salvage_slot_lost(const uint8_t *block, kl_status status) {
+  bool zero = true;
+  for (size_t i = 0; i < KL_SUPERBLOCK_SIZE && zero; i++) zero = block[i] == 0;
+  return status == KL_E_CORRUPT || status == KL_E_IO || (status == KL_E_FORMAT && !zero);
+}
+
+/* The superblocks that are intact, newest first. */
+static kl_status salvage_read_ring(kl_salvage *salvage, store_superblock *out, size_t *out_count, kl_error *err) {
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  bool newer = false, damaged = false;
+  *out_count = 0;
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    store_superblock found;
+    size_t got = 0, at = *out_count;
+    kl_error cause;
+    memset(block, 0, sizeof block);
+    kl_status status =
+        kl_os_read(salvage->os, salvage->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, &cause);
+    if (status == KL_OK) status = got == sizeof block ? store_superblock_decode(block, slot, &found) : KL_E_FORMAT;
+    newer = newer || status == KL_E_VERSION;
+    damaged = damaged || status == KL_E_CORRUPT || status == KL_E_IO;
+    if (salvage_slot_lost(block, status)) {
+      check_problem(&salvage->problems, "'%s': the superblock in block %" PRIu32 " is damaged", salvage->from, slot);
+    }
+    if (status != KL_OK || found.features_incompatible != 0) continue;
+    for (; at > 0 && out[at - 1].checkpoint.sequence < found.checkpoint.sequence; at--) out[at] = out[at - 1];
+    out[at] = found;
+    ++*out_count;
+  }
+  if (newer) {
+    return kl_fail(err, KL_E_VERSION, "'%s' was written by a newer Keel; salvage it with that", salvage->from);
+  }
+  if (*out_count != 0) return KL_OK;
+  if (!damaged) return kl_fail(err, KL_E_FORMAT, "'%s' is not a Keel database", salvage->from);
+  return kl_fail(err, KL_E_CORRUPT, "'%s': none of its superblocks is intact, and nothing else names its trees",
+                 salvage->from);
+}
+
+static kl_status salvage_choose(kl_salvage *salvage, kl_error *err) {
+  store_superblock ring[KL_SUPERBLOCKS];
+  salvage_weight weight, best = {0};
+  size_t count, chosen = 0;
+  kl_status status = salvage_read_ring(salvage, ring, &count, err);
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    status = salvage_weigh(salvage, &ring[i], &weight, err);
+    if (status != KL_OK) break;
+    bool good = salvage_weight_good(&weight);
+    if (i == 0 || good || weight.rows > best.rows) {
+      best = weight;
+      chosen = i;
+    }
+    if (good) break;
+  }
+  if (status != KL_OK) return status;
+  salvage->chosen = ring[chosen];
+  salvage->newest = ring[0].checkpoint.sequence;
+  salvage_use(salvage, &salvage->chosen);
+  salvage->report.checkpoint = salvage->chosen.checkpoint.sequence;
+  if (chosen != 0) {
+    check_problem(&salvage->problems,
+                  "'%s': what checkpoint %" PRIu64 " names is damaged near its roots; checkpoint %" PRIu64
+                  " is taken instead",
+                  salvage->from, salvage->newest, salvage->report.checkpoint);
+  }
+  return KL_OK;
+}
+
+/* -------- the new database -------- */
+
+kl_status salvage_commit(kl_salvage *salvage, kl_error *err) {
+  if (salvage->txn == NULL) return KL_OK;
+  kl_status status = kl_txn_commit(salvage->txn, NULL, err);
+  kl_txn_release(salvage->txn);
+  salvage->txn = NULL;
+  salvage->txn_bytes = 0;
+  return status;
+}
+
+/* A transaction that is open, with room for one more row. */
+static kl_status salvage_begin_write(kl_salvage *salvage, size_t bytes, kl_error *err) {
+  kl_status status = KL_OK;
+  if (salvage->txn_bytes >= SALVAGE_COMMIT_BYTES) status = salvage_commit(salvage, err);
+  if (status == KL_OK && salvage->txn == NULL) {
+    kl_txn_options options = {.durability = KL_DURABILITY_NONE, .label = "keel salvage"};
+    status = kl_txn_begin(kl_db_txn_manager(salvage->target), &options, &salvage->txn, err);
+    if (status != KL_OK) salvage->txn = NULL;
+  }
+  salvage->txn_bytes += bytes + 64;
+  return status;
+}
+
+kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = salvage_begin_write(salvage, key.size + value.size, err);
+  return status == KL_OK ? kl_txn_put(salvage->txn, kl_keyspace_id(space->target), key, value, err) : status;
+}
+
+kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err) {
+  kl_status status = salvage_begin_write(salvage, key.size, err);
+  return status == KL_OK ? kl_txn_delete(salvage->txn, kl_keyspace_id(space->target), key, err) : status;
+}
+
+/* A name that no keyspace has, old or new. */
+static kl_status salvage_invent_name(kl_salvage *salvage, check_space *space, kl_error *err) {
+  char name[SALVAGE_LOST_NAME];
+  for (uint32_t attempt = 0;; attempt++) {
+    int size = snprintf(name, sizeof name, "lost-keyspace-%" PRIu32, space->id);
+    if (attempt > 0) size = snprintf(name, sizeof name, "lost-keyspace-%" PRIu32 "-%" PRIu32, space->id, attempt);
+    kl_slice slice = kl_slice_make(name, (size_t)size);
+    bool taken = false;
+    for (size_t i = 0; i < salvage->spaces.count && !taken; i++) {
+      const check_space *other = &salvage->spaces.list[i];
+      taken = other->name != NULL && kl_slice_equal(kl_slice_make(other->name, other->name_size), slice);
+    }
+    if (taken) continue;
+    check_problem(&salvage->problems, "'%s': the name of keyspace number %" PRIu32 " is lost; its rows go to \"%s\"",
+                  salvage->from, space->id, name);
+    return check_space_rename(&salvage->spaces, space, slice, err);
+  }
+}
+
+kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err) {
+  if (space->target != NULL) return KL_OK;
+  kl_status status = space->name == NULL ? salvage_invent_name(salvage, space, err) : KL_OK;
+  if (status != KL_OK) return status;
+  status = kl_keyspace_open(kl_db_catalogue(salvage->target), kl_slice_make(space->name, space->name_size), true,
+                            &space->target, err);
+  if (status != KL_OK) space->target = NULL;
+  return status;
+}
+
+/* -------- beginning and end -------- */
+
+static kl_status salvage_open_source(kl_salvage *salvage, kl_error *err) {
+  kl_os *os = salvage->os;
+  kl_file_info info;
+  kl_status status = kl_os_stat(os, salvage->from, &info, err); /* first: opening a fifo would wait */
+  if (status != KL_OK) return status;
+  if (info.kind == KL_FILE_ABSENT) return kl_fail(err, KL_E_NO_FILE, "there is no database '%s'", salvage->from);
+  if (info.kind != KL_FILE_REGULAR) {
+    return kl_fail(err, KL_E_NOT_A_FILE, "'%s' is not a regular file; name the file of a database", salvage->from);
+  }
+  status = kl_os_open(os, salvage->from, KL_OPEN_READ, 0, &salvage->file, err);
+  if (status != KL_OK) {
+    salvage->file = NULL;
+    return status;
+  }
+  status = kl_os_lock(os, salvage->file, KL_LOCK_SHARED, err);
+  if (status == KL_E_LOCKED) {
+    return kl_fail(err, status, "'%s' is open; close it there, then salvage it", salvage->from);
+  }
+  if (status == KL_OK) status = kl_os_size(os, salvage->file, &salvage->file_bytes, err);
+  if (status != KL_OK) return status;
+  salvage->reader =
+      (check_reader){.os = os, .allocator = salvage->allocator, .file = salvage->file, .path = salvage->from};
+  status = check_reader_init(&salvage->reader, err);
+  if (status != KL_OK) return status;
+  status = kl_tree_walker_new(salvage->allocator, &salvage->reader.source, KL_PAGE_SIZE_MAX, &salvage->walker, err);
+  if (status != KL_OK) salvage->walker = NULL;
+  return status;
+}
+
+static kl_status salvage_open_target(kl_salvage *salvage, const char *to, kl_error *err) {
+  kl_db_options options = {
+      .must_create = true, .durability = KL_DURABILITY_NONE, .page_size = salvage->chosen.page_size};
+  if (strcmp(to, ":memory:") == 0) {
+    return kl_fail(err, KL_E_INVALID, "a salvage needs a file to write to; \":memory:\" would be lost");
+  }
+  kl_status status = kl_db_open(salvage->os, to, &options, &salvage->target, err);
+  if (status != KL_OK) salvage->target = NULL;
+  return status;
+}
+
+kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salvage **out_salvage, kl_error *err) {
+  kl_allocator *allocator = os->allocator;
+  kl_salvage *salvage = kl_alloc(allocator, sizeof *salvage);
+  size_t size = strlen(from) + 1;
+  char *copy = kl_alloc(allocator, size);
+  if (salvage == NULL || copy == NULL) {
+    kl_free(allocator, copy, size);
+    kl_free(allocator, salvage, sizeof *salvage);
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to salvage '%s'", from);
+  }
+  memcpy(copy, from, size);
+  salvage->os = os;
+  salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
+  salvage->from = copy;
+  salvage->from_size = size;
+  kl_status status = salvage_open_source(salvage, err);
+  if (status == KL_OK) status = salvage_choose(salvage, err);
+  if (status == KL_OK) status = salvage_log_open(salvage, err);
+  if (status == KL_OK) status = salvage_open_target(salvage, to, err);
+  if (status != KL_OK) {
+    kl_salvage_end(salvage);
+    return status;
+  }
+  const kl_store_pointer *root = &salvage->chosen.checkpoint.catalogue;
+  kl_tree_pointer catalogue = {
+      .address = root->address, .length = root->length, .checksum = root->checksum, .birth = root->birth};
+  kl_tree_walker_start(salvage->walker, &catalogue, true);
+  *out_salvage = salvage;
+  return KL_OK;
+}
+
+static kl_status salvage_close_target(kl_salvage *salvage, kl_error *err) {
+  for (size_t i = 0; i < salvage->spaces.count; i++) {
+    kl_keyspace_release(salvage->spaces.list[i].target);
+    salvage->spaces.list[i].target = NULL;
+  }
+  kl_db *target = salvage->target;
+  salvage->target = NULL;
+  return kl_db_release(target, err);
+}
+
+void kl_salvage_end(kl_salvage *salvage) {
+  if (salvage == NULL) return;
+  kl_allocator *allocator = salvage->allocator;
+  if (salvage->target != NULL) {
+    (void)salvage_commit(salvage, NULL);
+    (void)salvage_close_target(salvage, NULL);
+  }
+  salvage_log_close(salvage);
+  kl_tree_walker_free(salvage->walker);
+  if (salvage->reader.allocator != NULL) check_reader_destroy(&salvage->reader);
+  if (salvage->file != NULL) kl_os_close(salvage->os, salvage->file);
+  check_problems_destroy(&salvage->problems);
+  check_spaces_destroy(&salvage->spaces);
+  kl_free(allocator, salvage->value, salvage->value_capacity);
+  kl_free(allocator, salvage->from, salvage->from_size);
+  kl_free(allocator, salvage, sizeof *salvage);
+}
+
+/* -------- copying -------- */
+
+/* The keyspace whose tree is copied; NULL: it is the catalogue. */
+static check_space *salvage_space(kl_salvage *salvage) {
+  return salvage->phase == SALVAGE_CATALOGUE ? NULL : &salvage->spaces.list[salvage->at];
+}
+
+static void salvage_damage(kl_salvage *salvage) {
+  kl_tree_item *item = &salvage->item;
+  const check_space *space = salvage_space(salvage);
+  if (!salvage->begun && space != NULL) item->rows = space->tree.rows;
+  salvage->begun = true;
+  salvage->report.lost_pages++;
+  if (space != NULL) salvage->report.lost_rows += item->rows;
+  check_problem_page(&salvage->problems, space, item);
+}
+
+/* The whole value of an extent, into salvage->value. */
+static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *extent, kl_error *err) {
+  check_value value;
+  kl_status status = check_value_begin(&salvage->reader, extent, &value, err);
+  if (status == KL_OK && (extent->length > KL_MAX_VALUE || extent->length > salvage->file_bytes)) {
+    status = kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be",
+                     salvage->from, extent->length, extent->address / KL_BLOCK_SIZE);
+  }
+  if (status != KL_OK) return status;
+  if (salvage->value_capacity < extent->length) {
+    kl_free(salvage->allocator, salvage->value, salvage->value_capacity);
+    salvage->value_capacity = 0;
+    salvage->value = kl_alloc(salvage->allocator, (size_t)extent->length);
+    if (salvage->value == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for a value of %" PRIu64 " bytes", extent->length);
+    }
+    salvage->value_capacity = (size_t)extent->length;
+  }
+  while (status == KL_OK && value.left != 0) {
+    status = check_value_part(&salvage->reader, &value, salvage->value + (extent->length - value.left), err);
+  }
+  return status;
+}
+
+static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
+  const kl_tree_item *item = &salvage->item;
+  check_space *space = salvage_space(salvage);
+  kl_slice value = item->value.bytes;
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (item->value.is_extent) {
+    kl_tree_extent extent;
+    kl_tree_value_extent(&item->value, &extent);
+    status = salvage_read_value(salvage, &extent, &cause);
+    if (check_is_damage(status)) {
+      salvage->report.lost_extents++;
+      if (space != NULL) salvage->report.lost_rows++;
+      check_problem_value(&salvage->problems, space, item->key, &cause);
+      return KL_OK;
+    }
+    if (status != KL_OK) return salvage_pass(status, &cause, err);
+    value = kl_slice_make(salvage->value, (size_t)extent.length);
+    salvage->report.extents++;
+    salvage->report.value_bytes += extent.length;
+  }
+  if (space != NULL) {
+    status = salvage_put(salvage, space, item->key, value, err);
+    if (status == KL_OK) salvage->report.rows++;
+    return status;
+  }
+  status = check_spaces_take(&salvage->spaces, item->key, value, &cause);
+  if (check_is_damage(status)) {
+    check_problem(&salvage->problems, "'%s': %s", salvage->from, cause.message);
+    return KL_OK;
+  }
+  return status == KL_OK ? status : salvage_pass(status, &cause, err);
+}
+
+/* The tree at hand is done: the next one, or the log. */
+static kl_status salvage_next_tree(kl_salvage *salvage, kl_error *err) {
+  check_spaces *spaces = &salvage->spaces;
+  kl_status status = KL_OK;
+  if (salvage->phase == SALVAGE_CATALOGUE) {
+    salvage->phase = SALVAGE_TREES;
+    salvage->at = 0;
+    /* All of them first, also the empty ones; and those with a name before any is invented. */
+    for (int named = 1; named >= 0; named--) {
+      for (size_t i = 0; i < spaces->count && status == KL_OK; i++) {
+        bool has_name = spaces->list[i].name != NULL;
+        if (named == 0 || has_name) status = salvage_target(salvage, &spaces->list[i], err);
+      }
+    }
+    salvage->report.keyspaces = spaces->count;
+  } else {
+    salvage->at++;
+  }
+  while (salvage->at < spaces->count && !spaces->list[salvage->at].has_tree) salvage->at++;
+  salvage->begun = false;
+  if (salvage->at < spaces->count) {
+    kl_tree_walker_start(salvage->walker, &spaces->list[salvage->at].tree.root, true);
+  } else {
+    salvage->phase = SALVAGE_LOG;
+  }
+  return status;
+}
+
+static kl_status salvage_copy(kl_salvage *salvage, kl_error *err) {
+  kl_status status = kl_tree_walker_next(salvage->walker, &salvage->item, err);
+  if (status == KL_E_NOT_FOUND) return salvage_next_tree(salvage, err);
+  if (status != KL_OK) return status;
+  if (salvage->item.kind == KL_TREE_ITEM_ROW) return salvage_row(salvage, err);
+  if (salvage->item.kind == KL_TREE_ITEM_DAMAGE) {
+    salvage_damage(salvage);
+  } else {
+    salvage->begun = true;
+    salvage->report.pages++;
+  }
+  return KL_OK;
+}
+
+static kl_status salvage_advance(kl_salvage *salvage, kl_error *err) {
+  bool end = false;
+  kl_status status;
+  switch (salvage->phase) {
+    case SALVAGE_CATALOGUE:
+    case SALVAGE_TREES:
+      return salvage_copy(salvage, err);
+    case SALVAGE_LOG:
+      status = salvage_log_step(salvage, &end, err);
+      if (status == KL_OK && end) salvage->phase = SALVAGE_CLOSE;
+      return status;
+    case SALVAGE_CLOSE:
+      status = salvage_commit(salvage, err);
+      if (status == KL_OK) status = kl_db_make_checkpoint(salvage->target, err);
+      if (status == KL_OK) status = salvage_close_target(salvage, err);
+      if (status == KL_OK) salvage->phase = SALVAGE_FINISHED;
+      return status;
+    default:
+      return KL_OK;
+  }
+}
+
+static uint64_t salvage_done(const kl_salvage *salvage) {
+  return salvage->reader.bytes + salvage->log_bytes;
+}
+
+kl_status kl_salvage_step(kl_salvage *salvage, uint64_t bytes, kl_error *err) {
+  uint64_t begin = salvage_done(salvage);
+  kl_error cause;
+  kl_status status = KL_OK;
+  if (salvage->phase == SALVAGE_FAILED) return salvage_pass(salvage->failure.code, &salvage->failure, err);
+  do {
+    if (salvage->phase == SALVAGE_FINISHED) return KL_OK;
+    status = salvage_advance(salvage, &cause);
+  } while (status == KL_OK && salvage_done(salvage) - begin < bytes);
+  if (status == KL_OK) return KL_OK;
+  salvage->failure = cause;
+  salvage->failure.code = status;
+  salvage->phase = SALVAGE_FAILED;
+  return salvage_pass(status, &cause, err);
+}
+
+/* -------- what was found -------- */
+
+void kl_salvage_report(const kl_salvage *salvage, kl_check_report *out_report) {
+  *out_report = salvage->report;
+  out_report->finished = salvage->phase == SALVAGE_FINISHED;
+  out_report->problems = salvage->problems.count;
+  out_report->done_bytes = salvage_done(salvage);
+  out_report->total_bytes = salvage->file_bytes + salvage->log_total;
+  if (out_report->finished || out_report->total_bytes < out_report->done_bytes) {
+    out_report->total_bytes = out_report->done_bytes;
+  }
+}
+
+const char *kl_salvage_problem(const kl_salvage *salvage, uint64_t index) {
+  return check_problem_text(&salvage->problems, index);
+}
+
+/* ---- core/db/salvage_log.c ---- */
+/* core/db/salvage_log.c: the log behind the chosen checkpoint, applied to the new database as far as it is sound.
+ *
+ * Commits are applied in their order, one after the other, so that the end, wherever it is, leaves a state that the old
+ * database once had (but for what its trees have lost). Rows of keyspace 0 are not copied: they say which keyspaces
+ * come and go. */
+
+static const char salvage_log_suffix[] = "-wal";
+
+static void salvage_log_problem(kl_salvage *salvage, const kl_error *cause) {
+  check_problem(&salvage->problems, "the log ends early, and what was committed behind is lost: %s", cause->message);
+}
+
+static kl_status salvage_log_open_file(kl_salvage *salvage, const char *path, kl_error *err) {
+  const kl_checkpoint *checkpoint = &salvage->chosen.checkpoint;
+  kl_wal_options options = {.read_only = true};
+  memcpy(options.database_id, salvage->chosen.database_id, sizeof options.database_id);
+  kl_status status = kl_wal_open(salvage->os, path, &options, &salvage->wal, err);
+  if (status != KL_OK) {
+    salvage->wal = NULL;
+    return status;
+  }
+  kl_wal_stats stats;
+  kl_wal_get_stats(salvage->wal, &stats);
+  salvage->log_total = stats.file_bytes;
+  status = kl_wal_reader_new(salvage->wal, checkpoint->log_lsn, &salvage->log, err);
+  if (status != KL_OK) {
+    salvage->log = NULL;
+    return status;
+  }
+  kl_wal_reader_expect(salvage->log, checkpoint->known_durable);
+  return KL_OK;
+}
+
+kl_status salvage_log_open(kl_salvage *salvage, kl_error *err) {
+  if (!salvage->chosen.checkpoint.log_needed) return KL_OK;
+  size_t size = salvage->from_size + sizeof salvage_log_suffix - 1;
+  char *path = kl_alloc(salvage->allocator, size);
+  if (path == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to salvage '%s'", salvage->from);
+  memcpy(path, salvage->from, salvage->from_size - 1);
+  memcpy(path + salvage->from_size - 1, salvage_log_suffix, sizeof salvage_log_suffix);
+  kl_error cause;
+  kl_status status = salvage_log_open_file(salvage, path, &cause);
+  kl_free(salvage->allocator, path, size);
+  if (status == KL_E_NO_MEMORY) return salvage_pass(status, &cause, err);
+  if (status != KL_OK) salvage_log_problem(salvage, &cause);
+  return KL_OK;
+}
+
+void salvage_log_close(kl_salvage *salvage) {
+  kl_wal_reader_free(salvage->log);
+  kl_wal_close(salvage->wal);
+  salvage->log = NULL;
+  salvage->wal = NULL;
+}
+
+/* The keyspace goes: what was written to it first. */
+static kl_status salvage_log_drop(kl_salvage *salvage, kl_slice name, kl_error *err) {
+  kl_status status = salvage_commit(salvage, err);
+  for (size_t i = 0; i < salvage->spaces.count && status == KL_OK; i++) {
+    check_space *space = &salvage->spaces.list[i];
+    if (space->name == NULL || !kl_slice_equal(kl_slice_make(space->name, space->name_size), name)) continue;
+    kl_free(salvage->allocator, space->name, space->name_size);
+    space->name = NULL;
+    space->name_size = 0;
+    if (space->target == NULL) continue;
+    kl_keyspace_release(space->target);
+    space->target = NULL;
+    status = kl_keyspace_drop(kl_db_catalogue(salvage->target), name, err);
+    salvage->report.keyspaces--;
+  }
+  return status;
+}
+
+static kl_status salvage_log_catalogue(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  const uint8_t *key = op->key.data;
+  if (op->key.size < 2 || key[0] != CATALOGUE_NAME_PREFIX) return KL_OK;
+  kl_slice name = kl_slice_make(key + 1, op->key.size - 1);
+  if (op->kind == KL_OP_DELETE) return salvage_log_drop(salvage, name, err);
+  catalogue_record record;
+  kl_status status = catalogue_record_decode(op->value, &record, err);
+  if (status == KL_OK) status = catalogue_name_check(name, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(&salvage->spaces, record.id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  if (space->target != NULL) return KL_OK; /* its name was lost, and it has an invented one */
+  status = check_space_rename(&salvage->spaces, space, name, err);
+  if (status == KL_OK) status = salvage_target(salvage, space, err);
+  if (status == KL_OK) salvage->report.keyspaces++;
+  return status;
+}
+
+static kl_status salvage_log_op(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  if (op->keyspace == KL_CATALOGUE_KEYSPACE) return salvage_log_catalogue(salvage, op, err);
+  check_space *space = check_spaces_add(&salvage->spaces, op->keyspace, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  bool is_new = space->target == NULL;
+  kl_status status = salvage_target(salvage, space, err);
+  if (status != KL_OK) return status;
+  salvage->report.keyspaces += is_new;
+  return op->kind == KL_OP_PUT ? salvage_put(salvage, space, op->key, op->value, err)
+                               : salvage_delete(salvage, space, op->key, err);
+}
+
+/* Whether all of a batch can be decoded: it is applied as a whole or not at all. */
+static kl_status salvage_log_check(const kl_wal_batch *batch, kl_error *err) {
+  kl_commit_reader reader;
+  uint64_t ts, ops;
+  kl_op op;
+  kl_status status;
+  kl_commit_reader_init(&reader, batch->payload);
+  while ((status = kl_commit_reader_next_commit(&reader, &ts, &ops, err)) == KL_OK) {
+    while ((status = kl_commit_reader_next_op(&reader, &op, err)) == KL_OK) {
+    }
+    if (status != KL_E_NOT_FOUND) return status;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status salvage_log_apply(kl_salvage *salvage, const kl_wal_batch *batch, kl_error *err) {
+  kl_commit_reader reader;
+  uint64_t ts, ops;
+  kl_op op;
+  kl_status status;
+  kl_commit_reader_init(&reader, batch->payload);
+  while ((status = kl_commit_reader_next_commit(&reader, &ts, &ops, err)) == KL_OK) {
+    if (ts <= salvage->chosen.checkpoint.ts) continue; /* it is in the trees */
+    while ((status = kl_commit_reader_next_op(&reader, &op, err)) == KL_OK) {
+      status = salvage_log_op(salvage, &op, err);
+      if (status != KL_OK) return status;
+    }
+    if (status != KL_E_NOT_FOUND) return status;
+    salvage->report.log_commits++;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+kl_status salvage_log_step(kl_salvage *salvage, bool *out_end, kl_error *err) {
+  kl_wal_batch batch;
+  kl_error cause;
+  *out_end = true;
+  if (salvage->log == NULL) return KL_OK;
+  kl_status status = kl_wal_reader_next(salvage->log, &batch, &cause);
+  if (status == KL_E_NOT_FOUND) return KL_OK;
+  if (status == KL_OK) status = salvage_log_check(&batch, &cause);
+  if (check_is_damage(status)) {
+    salvage_log_problem(salvage, &cause);
+    return KL_OK;
+  }
+  if (status != KL_OK) return salvage_pass(status, &cause, err);
+  *out_end = false;
+  salvage->log_bytes += batch.payload.size;
+  return salvage_log_apply(salvage, &batch, err);
+}
+
 /* ---- core/db/stats.c ---- */
 /* core/db/stats.c: one picture of everything that counts. The parts are read one after the other while others go on. */
 
@@ -23508,6 +24954,367 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   return kl_keyspace_count(db->catalogue, &out->keyspaces, err);
 }
 
+/* ---- core/db/verify.c ---- */
+/* core/db/verify.c: verification. See check.h; README.md has the argument (DB-8 ... DB-10). */
+
+typedef enum verify_phase { VERIFY_CATALOGUE, VERIFY_TREES, VERIFY_FINISHED } verify_phase;
+
+struct kl_verify {
+  kl_db *db;
+  kl_txn *txn; /* keeps the trees; NULL: not begun */
+  check_reader reader;
+  check_problems problems;
+  check_spaces spaces;
+  kl_tree_pointer catalogue;
+  kl_tree_walker *walker;
+  kl_tree_item item; /* what the walker came to last */
+  verify_phase phase;
+  size_t at;      /* in VERIFY_TREES: the keyspace */
+  bool begun;     /* the tree at hand */
+  bool in_value;  /* of `item`, a row: reading goes on */
+  bool row_waits; /* `item` has to be taken again */
+  check_value value;
+  bool incomplete; /* what hangs below something damaged is not known: blocks may seem unreached */
+  uint64_t blocks; /* of the file; the bitmaps below have a bit for each */
+  uint64_t *used;  /* by the space map, without its own blocks; NULL: the map is not known */
+  uint64_t *reached;
+  kl_check_report report;
+};
+
+/* -------- blocks -------- */
+
+static size_t verify_bitmap_size(const kl_verify *verify) {
+  return (size_t)((verify->blocks + 63) / 64) * sizeof(uint64_t);
+}
+
+static bool verify_bit(const uint64_t *bits, uint64_t block) {
+  return (bits[block / 64] >> (block % 64) & 1) != 0;
+}
+
+static void verify_bit_set(uint64_t *bits, uint64_t block) {
+  bits[block / 64] |= UINT64_C(1) << (block % 64);
+}
+
+/* What a pointer names is reached: by nothing else, and not free. */
+static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, const char *what) {
+  uint64_t first = address / KL_BLOCK_SIZE, count = (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  bool twice = false, is_free = false;
+  char where[CHECK_WHERE];
+  const check_space *space = verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+  check_show_space(space, where);
+  if (first > verify->blocks || count > verify->blocks - first) {
+    check_problem(&verify->problems, "%s: a %s at block %" PRIu64 " of '%s' ends behind the file", where, what, first,
+                  verify->reader.path);
+    return;
+  }
+  for (uint64_t block = first; block < first + count; block++) {
+    twice = twice || verify_bit(verify->reached, block);
+    is_free = is_free || (verify->used != NULL && !verify_bit(verify->used, block));
+    verify_bit_set(verify->reached, block);
+  }
+  if (twice) {
+    check_problem(&verify->problems, "%s: the %s at block %" PRIu64 " of '%s' lies in blocks of something else", where,
+                  what, first, verify->reader.path);
+  }
+  if (is_free) {
+    check_problem(&verify->problems, "%s: the space map has the %s at block %" PRIu64 " of '%s' as free", where, what,
+                  first, verify->reader.path);
+  }
+}
+
+static kl_status verify_map_run(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err) {
+  kl_verify *verify = context;
+  uint64_t first = address / KL_BLOCK_SIZE, end = first + bytes / KL_BLOCK_SIZE;
+  if (is_map) verify->reader.bytes += bytes;
+  if (end > verify->blocks) {
+    return kl_fail(err, KL_E_CORRUPT, "'%s': the space map has block %" PRIu64 " as used, behind the end of the file",
+                   verify->reader.path, end - 1);
+  }
+  for (uint64_t block = first; block < end && !is_map; block++) verify_bit_set(verify->used, block);
+  return KL_OK;
+}
+
+/* All was reached: what the map has beyond that is lost space. */
+static void verify_compare_map(kl_verify *verify) {
+  if (verify->used == NULL || verify->incomplete) return;
+  uint64_t first = 0, count = 0;
+  for (uint64_t word = 0; word < (verify->blocks + 63) / 64; word++) {
+    uint64_t left = verify->used[word] & ~verify->reached[word];
+    if (left != 0 && count == 0) first = word * 64 + (uint64_t)__builtin_ctzll(left);
+    count += (uint64_t)__builtin_popcountll(left);
+  }
+  verify->report.unreached_bytes = count * KL_BLOCK_SIZE;
+  if (count == 0) return;
+  check_problem(&verify->problems,
+                "'%s': %" PRIu64 " blocks, block %" PRIu64
+                " the first, are in use by the space map and reached by "
+                "nothing: space is lost, no data",
+                verify->reader.path, count, first);
+}
+
+/* -------- beginning -------- */
+
+static void verify_ring(kl_verify *verify, uint32_t lost) {
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    if ((lost >> slot & 1) == 0) continue;
+    check_problem(&verify->problems, "'%s': the superblock in block %" PRIu32 " is damaged", verify->reader.path, slot);
+  }
+}
+
+/* The map of the newest checkpoint, if that is the one that is looked at. */
+static kl_status verify_read_map(kl_verify *verify, const kl_checkpoint *newest, kl_error *err) {
+  kl_error cause;
+  const kl_store_pointer *root = &newest->catalogue;
+  const kl_tree_pointer *ours = &verify->catalogue;
+  bool same = root->address == ours->address && root->length == ours->length && root->checksum == ours->checksum &&
+              root->birth == ours->birth;
+  if (!same) return KL_OK;
+  verify->used = kl_alloc(verify->reader.allocator, verify_bitmap_size(verify));
+  if (verify->used == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", verify->reader.path);
+  kl_status status = kl_store_walk_used(verify->db->store, verify_map_run, verify, &cause);
+  if (status == KL_OK) return KL_OK;
+  kl_free(verify->reader.allocator, verify->used, verify_bitmap_size(verify));
+  verify->used = NULL;
+  if (!check_is_damage(status)) {
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  check_problem(&verify->problems, "the space map is damaged: %s", cause.message);
+  return KL_OK;
+}
+
+/* Under the drainer's `draining`: nothing is published meanwhile, so that snapshot, ring and map are of one moment
+ * (DB-8). */
+static kl_status verify_attach(kl_verify *verify, kl_error *err) {
+  kl_db *db = verify->db;
+  kl_txn_options options = {.read_only = true, .label = "keel verify", .uncounted = true};
+  kl_checkpoint newest;
+  kl_store_space space;
+  uint32_t lost = 0;
+  kl_status status = kl_txn_begin(db->manager, &options, &verify->txn, err);
+  if (status != KL_OK) {
+    verify->txn = NULL;
+    return status;
+  }
+  kl_store_checkpoint(db->store, &newest);
+  kl_store_get_space(db->store, &space);
+  kl_roots *roots = kl_txn_roots(verify->txn);
+  status = kl_roots_find(roots, KL_CATALOGUE_KEYSPACE, &verify->catalogue, err);
+  if (status == KL_OK) status = kl_store_check_ring(db->store, &lost, err);
+  if (status != KL_OK) return status;
+  verify_ring(verify, lost);
+  uint64_t end = space.file_bytes > space.blocks_end ? space.file_bytes : space.blocks_end;
+  verify->blocks = (end + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
+  verify->reader.birth_most = newest.sequence;
+  verify->report.checkpoint = kl_roots_sequence(roots);
+  verify->report.total_bytes = space.used_bytes;
+  verify->reached = kl_alloc(verify->reader.allocator, verify_bitmap_size(verify));
+  if (verify->reached == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", verify->reader.path);
+  return verify_read_map(verify, &newest, err);
+}
+
+kl_status kl_verify_begin(kl_db *db, kl_verify **out_verify, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_status status = kl_db_last_checkpoint(db, &checkpoint, err); /* in a forked child the engine is not touched */
+  if (status != KL_OK) return status;
+  kl_allocator *allocator = db->os->allocator;
+  kl_verify *verify = kl_alloc(allocator, sizeof *verify);
+  if (verify == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to verify '%s'", db->path);
+  verify->db = db;
+  verify->problems.allocator = verify->spaces.allocator = allocator;
+  verify->reader = (check_reader){.os = db->os,
+                                  .allocator = allocator,
+                                  .store = db->store,
+                                  .path = db->path,
+                                  .page_size = kl_store_page_size(db->store)};
+  status = check_reader_init(&verify->reader, err);
+  if (status == KL_OK) {
+    status = kl_tree_walker_new(allocator, &verify->reader.source, verify->reader.page_size, &verify->walker, err);
+    if (status != KL_OK) verify->walker = NULL;
+  }
+  if (status == KL_OK) {
+    kl_mutex_lock(&db->drainer.draining);
+    status = verify_attach(verify, err);
+    kl_mutex_unlock(&db->drainer.draining);
+  }
+  if (status != KL_OK) {
+    kl_verify_end(verify);
+    return status;
+  }
+  kl_tree_walker_start(verify->walker, &verify->catalogue, true);
+  *out_verify = verify;
+  return KL_OK;
+}
+
+void kl_verify_end(kl_verify *verify) {
+  if (verify == NULL) return;
+  kl_allocator *allocator = verify->reader.allocator;
+  kl_tree_walker_free(verify->walker);
+  if (verify->txn != NULL) kl_txn_release(verify->txn);
+  kl_free(allocator, verify->used, verify_bitmap_size(verify));
+  kl_free(allocator, verify->reached, verify_bitmap_size(verify));
+  check_reader_destroy(&verify->reader);
+  check_problems_destroy(&verify->problems);
+  check_spaces_destroy(&verify->spaces);
+  kl_free(allocator, verify, sizeof *verify);
+}
+
+/* -------- walking -------- */
+
+/* The keyspace whose tree is walked; NULL: the catalogue is. */
+static const check_space *verify_space(const kl_verify *verify) {
+  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+}
+
+static void verify_page(kl_verify *verify) {
+  const kl_tree_item *item = &verify->item;
+  const check_space *space = verify_space(verify);
+  verify->report.pages++;
+  verify_mark(verify, item->pointer.address, item->pointer.length, "page");
+  if (space != NULL && item->level == 0) verify->report.rows += item->rows;
+  bool is_root = !verify->begun;
+  verify->begun = true;
+  if (space == NULL || !is_root || item->rows == space->tree.rows) return;
+  char where[CHECK_WHERE];
+  check_show_space(space, where);
+  check_problem(&verify->problems, "%s: its tree has %" PRIu64 " rows, and the catalogue says %" PRIu64, where,
+                item->rows, space->tree.rows);
+}
+
+static void verify_damage(kl_verify *verify) {
+  kl_tree_item *item = &verify->item;
+  const check_space *space = verify_space(verify);
+  if (!verify->begun && space != NULL) item->rows = space->tree.rows;
+  verify->begun = true;
+  verify->incomplete = true;
+  verify->report.lost_pages++;
+  if (space != NULL) verify->report.lost_rows += item->rows;
+  check_problem_page(&verify->problems, space, item);
+}
+
+static void verify_lost_value(kl_verify *verify, const kl_error *cause) {
+  verify->in_value = false;
+  verify->report.lost_extents++;
+  verify->report.lost_rows++;
+  check_problem_value(&verify->problems, verify_space(verify), verify->item.key, cause);
+}
+
+static kl_status verify_row(kl_verify *verify, kl_error *err) {
+  const kl_tree_item *item = &verify->item;
+  kl_error cause;
+  if (item->value.is_extent) {
+    kl_tree_extent extent;
+    kl_tree_value_extent(&item->value, &extent);
+    kl_status status = check_value_begin(&verify->reader, &extent, &verify->value, &cause);
+    verify->in_value = status == KL_OK;
+    if (status == KL_OK) {
+      verify_mark(verify, extent.address, extent.stored, "value");
+    } else {
+      verify->incomplete = true;
+      verify_lost_value(verify, &cause);
+    }
+    return KL_OK;
+  }
+  if (verify->phase != VERIFY_CATALOGUE) return KL_OK;
+  kl_status status = check_spaces_take(&verify->spaces, item->key, item->value.bytes, &cause);
+  if (check_is_damage(status)) {
+    verify->incomplete = true;
+    check_problem(&verify->problems, "'%s': %s", verify->reader.path, cause.message);
+    return KL_OK;
+  }
+  verify->row_waits = status != KL_OK; /* for memory */
+  if (status != KL_OK && err != NULL) *err = cause;
+  return status;
+}
+
+static kl_status verify_value_part(kl_verify *verify, kl_error *err) {
+  kl_error cause;
+  kl_status status = check_value_part(&verify->reader, &verify->value, NULL, &cause);
+  if (check_is_damage(status)) {
+    verify_lost_value(verify, &cause);
+  } else if (status != KL_OK) {
+    if (err != NULL) *err = cause;
+    return status;
+  } else if (verify->value.left == 0) {
+    verify->in_value = false;
+    verify->report.extents++;
+    verify->report.value_bytes += verify->value.extent.length;
+  }
+  return KL_OK;
+}
+
+/* The tree at hand is done: the next one, or the end. */
+static void verify_next_tree(kl_verify *verify) {
+  const check_spaces *spaces = &verify->spaces;
+  if (verify->phase == VERIFY_CATALOGUE) {
+    verify->phase = VERIFY_TREES;
+    verify->at = 0;
+    for (size_t i = 0; i < spaces->count; i++) {
+      verify->report.keyspaces += spaces->list[i].name != NULL;
+      if (spaces->list[i].name != NULL || verify->incomplete) continue;
+      check_problem(&verify->problems, "'%s': the catalogue has a tree of keyspace number %" PRIu32 " and no name",
+                    verify->reader.path, spaces->list[i].id);
+    }
+  } else {
+    verify->at++;
+  }
+  while (verify->at < spaces->count && !spaces->list[verify->at].has_tree) verify->at++;
+  verify->begun = false;
+  if (verify->at < spaces->count) {
+    kl_tree_walker_start(verify->walker, &spaces->list[verify->at].tree.root, true);
+    return;
+  }
+  verify_compare_map(verify);
+  verify->phase = VERIFY_FINISHED;
+  kl_txn_release(verify->txn); /* nothing is held up any longer than needed */
+  verify->txn = NULL;
+}
+
+static kl_status verify_advance(kl_verify *verify, kl_error *err) {
+  if (verify->in_value) return verify_value_part(verify, err);
+  if (verify->row_waits) return verify_row(verify, err);
+  kl_status status = kl_tree_walker_next(verify->walker, &verify->item, err);
+  if (status == KL_E_NOT_FOUND) {
+    verify_next_tree(verify);
+    return KL_OK;
+  }
+  if (status != KL_OK) return status;
+  if (verify->item.kind == KL_TREE_ITEM_PAGE) {
+    verify_page(verify);
+  } else if (verify->item.kind == KL_TREE_ITEM_DAMAGE) {
+    verify_damage(verify);
+  } else {
+    status = verify_row(verify, err);
+  }
+  return status;
+}
+
+kl_status kl_verify_step(kl_verify *verify, uint64_t bytes, kl_error *err) {
+  uint64_t begin = verify->reader.bytes;
+  kl_status status = KL_OK;
+  do {
+    if (verify->phase == VERIFY_FINISHED) return KL_OK;
+    status = verify_advance(verify, err);
+  } while (status == KL_OK && verify->reader.bytes - begin < bytes);
+  return status;
+}
+
+/* -------- what was found -------- */
+
+void kl_verify_report(const kl_verify *verify, kl_check_report *out_report) {
+  *out_report = verify->report;
+  out_report->finished = verify->phase == VERIFY_FINISHED;
+  out_report->problems = verify->problems.count;
+  out_report->done_bytes = verify->reader.bytes;
+  if (out_report->finished || out_report->total_bytes < out_report->done_bytes) {
+    out_report->total_bytes = out_report->done_bytes;
+  }
+}
+
+const char *kl_verify_problem(const kl_verify *verify, uint64_t index) {
+  return check_problem_text(&verify->problems, index);
+}
+
 /* ---- capi/batch.c ---- */
 /* capi/batch.c: batches: columns of rows that belong to no database. */
 
@@ -23527,6 +25334,7 @@ enum {
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
   CAPI_STATS_FIRST_SIZE = (int)(offsetof(keel_stats, file_held) + sizeof(((keel_stats *)0)->file_held)),
+  CAPI_CHECK_REPORT_FIRST_SIZE = (int)(offsetof(keel_check_report, log_commits) + sizeof(((keel_check_report *)0)->log_commits)),
   CAPI_BATCH_VIEW_FIRST_SIZE = (int)(offsetof(keel_batch_view, found) + sizeof(((keel_batch_view *)0)->found))
 };
 
@@ -23676,6 +25484,21 @@ _Static_assert(offsetof(keel_stats, file_bytes) == offsetof(keel_stats, cache_ev
 _Static_assert(offsetof(keel_stats, file_used) == offsetof(keel_stats, file_bytes) + sizeof(((keel_stats *)0)->file_bytes), "stats.file_used");
 _Static_assert(offsetof(keel_stats, file_free) == offsetof(keel_stats, file_used) + sizeof(((keel_stats *)0)->file_used), "stats.file_free");
 _Static_assert(offsetof(keel_stats, file_held) == offsetof(keel_stats, file_free) + sizeof(((keel_stats *)0)->file_free), "stats.file_held");
+_Static_assert(offsetof(keel_check_report, finished) == offsetof(keel_check_report, struct_size) + sizeof(((keel_check_report *)0)->struct_size), "check_report.finished");
+_Static_assert(offsetof(keel_check_report, problems) == offsetof(keel_check_report, finished) + sizeof(((keel_check_report *)0)->finished), "check_report.problems");
+_Static_assert(offsetof(keel_check_report, done_bytes) == offsetof(keel_check_report, problems) + sizeof(((keel_check_report *)0)->problems), "check_report.done_bytes");
+_Static_assert(offsetof(keel_check_report, total_bytes) == offsetof(keel_check_report, done_bytes) + sizeof(((keel_check_report *)0)->done_bytes), "check_report.total_bytes");
+_Static_assert(offsetof(keel_check_report, checkpoint) == offsetof(keel_check_report, total_bytes) + sizeof(((keel_check_report *)0)->total_bytes), "check_report.checkpoint");
+_Static_assert(offsetof(keel_check_report, keyspaces) == offsetof(keel_check_report, checkpoint) + sizeof(((keel_check_report *)0)->checkpoint), "check_report.keyspaces");
+_Static_assert(offsetof(keel_check_report, pages) == offsetof(keel_check_report, keyspaces) + sizeof(((keel_check_report *)0)->keyspaces), "check_report.pages");
+_Static_assert(offsetof(keel_check_report, extents) == offsetof(keel_check_report, pages) + sizeof(((keel_check_report *)0)->pages), "check_report.extents");
+_Static_assert(offsetof(keel_check_report, rows) == offsetof(keel_check_report, extents) + sizeof(((keel_check_report *)0)->extents), "check_report.rows");
+_Static_assert(offsetof(keel_check_report, value_bytes) == offsetof(keel_check_report, rows) + sizeof(((keel_check_report *)0)->rows), "check_report.value_bytes");
+_Static_assert(offsetof(keel_check_report, lost_pages) == offsetof(keel_check_report, value_bytes) + sizeof(((keel_check_report *)0)->value_bytes), "check_report.lost_pages");
+_Static_assert(offsetof(keel_check_report, lost_extents) == offsetof(keel_check_report, lost_pages) + sizeof(((keel_check_report *)0)->lost_pages), "check_report.lost_extents");
+_Static_assert(offsetof(keel_check_report, lost_rows) == offsetof(keel_check_report, lost_extents) + sizeof(((keel_check_report *)0)->lost_extents), "check_report.lost_rows");
+_Static_assert(offsetof(keel_check_report, unreached_bytes) == offsetof(keel_check_report, lost_rows) + sizeof(((keel_check_report *)0)->lost_rows), "check_report.unreached_bytes");
+_Static_assert(offsetof(keel_check_report, log_commits) == offsetof(keel_check_report, unreached_bytes) + sizeof(((keel_check_report *)0)->unreached_bytes), "check_report.log_commits");
 _Static_assert(offsetof(keel_batch_view, flags) == offsetof(keel_batch_view, struct_size) + sizeof(((keel_batch_view *)0)->struct_size), "batch_view.flags");
 _Static_assert(offsetof(keel_batch_view, count) == offsetof(keel_batch_view, flags) + sizeof(((keel_batch_view *)0)->flags), "batch_view.count");
 _Static_assert(offsetof(keel_batch_view, keys) == offsetof(keel_batch_view, count) + sizeof(((keel_batch_view *)0)->count), "batch_view.keys");
@@ -23755,6 +25578,9 @@ kl_status capi_bound(const char *name, const void *data, size_t size, kl_slice *
 /* A value: at most KEEL_MAX_VALUE_SIZE bytes, NULL only with size 0. */
 kl_status capi_value(const void *data, size_t size, kl_slice *out, kl_error *err);
 
+/* A buffer of the caller: NULL only with capacity 0. */
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err);
+
 /* A name of 1 ... max bytes of UTF-8 without a zero byte. */
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err);
 /* Terminated text of min ... max bytes; *out_size is its length. Never reads behind max + 1 bytes. */
@@ -23777,7 +25603,7 @@ bool capi_is_utf8(const char *data, size_t size);
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -23790,11 +25616,12 @@ typedef enum capi_kind {
   CAPI_TXN = 3,
   CAPI_CURSOR = 4,
   CAPI_VIEW = 5,
-  CAPI_BATCH = 6
+  CAPI_BATCH = 6,
+  CAPI_CHECK = 7
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 6,
+  CAPI_KINDS = 7,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */
@@ -23982,6 +25809,14 @@ typedef struct capi_batch {
   kl_batch batch;
 } capi_batch;
 
+/* One of the two is not NULL. */
+typedef struct capi_check {
+  capi_object object;
+  kl_db *engine; /* of a verification */
+  kl_verify *verify;
+  kl_salvage *salvage;
+} capi_check;
+
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
 void capi_object_free(void *object, size_t size);
@@ -24050,6 +25885,147 @@ keel_status keel_batch_data(keel_batch batch, keel_batch_view *out_view, keel_er
   capi_leave_exclusive(slot);
   capi_write_struct(out_view, &result, sizeof result);
   return KEEL_OK;
+}
+
+/* ---- capi/check.c ---- */
+/* capi/check.c: verification and salvage. */
+
+_Static_assert((int)KEEL_CHECK_PROBLEMS == KL_CHECK_PROBLEMS && (int)KEEL_CHECK_TEXT_SIZE == KL_CHECK_TEXT,
+               "the limits that are told are those in force");
+
+static kl_status capi_check_destroy(capi_object *self, kl_error *err) {
+  capi_check *object = (capi_check *)self;
+  kl_status status = KL_OK;
+  kl_verify_end(object->verify);
+  kl_salvage_end(object->salvage);
+  if (object->engine != NULL) status = kl_db_release(object->engine, err);
+  capi_object_free(object, sizeof *object);
+  return status;
+}
+
+static kl_status capi_check_verify(const capi_db *db, keel_check *out_check, kl_error *err) {
+  capi_check *object = capi_object_new(sizeof *object, capi_check_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  kl_status status = kl_verify_begin(db->engine, &object->verify, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  kl_db_ref(db->engine);
+  object->engine = db->engine;
+  return capi_publish(CAPI_CHECK, &object->object, out_check, err);
+}
+
+keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  if (out_check == NULL) return capi_report(capi_null("out_check", capi_detail(err, &detail)), &detail, err);
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    status = capi_check_verify(capi_slot_object(slot), out_check, capi_detail(err, &detail));
+    capi_leave_shared(slot);
+  }
+  return capi_report(status, &detail, err);
+}
+
+static kl_status capi_check_salvage(const char *path, const char *new_path, keel_check *out_check, kl_error *err) {
+  size_t size;
+  kl_status status = capi_text("path", path, 1, KEEL_MAX_PATH_SIZE, &size, err);
+  if (status == KL_OK) status = capi_text("new_path", new_path, 1, KEEL_MAX_PATH_SIZE, &size, err);
+  if (status != KL_OK) return status;
+  if (out_check == NULL) return capi_null("out_check", err);
+  capi_check *object = capi_object_new(sizeof *object, capi_check_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  status = kl_salvage_begin(kl_os_posix(), path, new_path, &object->salvage, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  return capi_publish(CAPI_CHECK, &object->object, out_check, err);
+}
+
+keel_status keel_salvage_begin(const char *path, const char *new_path, keel_check *out_check, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_check_salvage(path, new_path, out_check, capi_detail(err, &detail)), &detail, err);
+}
+
+static void capi_check_convert(const kl_check_report *in, keel_check_report *out) {
+  out->finished = in->finished;
+  out->problems = in->problems;
+  out->done_bytes = in->done_bytes;
+  out->total_bytes = in->total_bytes;
+  out->checkpoint = in->checkpoint;
+  out->keyspaces = in->keyspaces;
+  out->pages = in->pages;
+  out->extents = in->extents;
+  out->rows = in->rows;
+  out->value_bytes = in->value_bytes;
+  out->lost_pages = in->lost_pages;
+  out->lost_extents = in->lost_extents;
+  out->lost_rows = in->lost_rows;
+  out->unreached_bytes = in->unreached_bytes;
+  out->log_commits = in->log_commits;
+}
+
+keel_status keel_check_step(keel_check check, uint64_t max_bytes, keel_check_report *out_report, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status =
+      capi_check_struct("out_report", out_report, CAPI_CHECK_REPORT_FIRST_SIZE, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_CHECK, check, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_check *object = capi_slot_object(slot);
+  kl_check_report report;
+  if (object->verify != NULL) {
+    status = kl_verify_step(object->verify, max_bytes, capi_detail(err, &detail));
+    kl_verify_report(object->verify, &report);
+  } else {
+    status = kl_salvage_step(object->salvage, max_bytes, capi_detail(err, &detail));
+    kl_salvage_report(object->salvage, &report);
+  }
+  capi_leave_exclusive(slot);
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  keel_check_report result = KEEL_CHECK_REPORT_INIT;
+  capi_check_convert(&report, &result);
+  capi_write_struct(out_report, &result, sizeof result);
+  return KEEL_OK;
+}
+
+/* The text of a problem, or as much of it as fits. */
+static kl_status capi_check_copy_text(const char *text, char *buffer, size_t capacity, size_t *out_size,
+                                      kl_error *err) {
+  if (text == NULL) return kl_fail(err, KL_E_NOT_FOUND, "there is no such problem, or its text was not kept");
+  size_t size = strlen(text);
+  *out_size = size;
+  if (capacity > 0) {
+    size_t fits = size < capacity ? size : capacity - 1;
+    memcpy(buffer, text, fits);
+    buffer[fits] = '\0';
+  }
+  if (size < capacity) return KL_OK;
+  return kl_fail(err, KL_E_BUFFER_SIZE, "the text has %zu bytes and a terminator; the buffer has %zu", size, capacity);
+}
+
+keel_status keel_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity, size_t *out_value_size,
+                               keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = KL_OK;
+  if (out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_CHECK, check, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_check *object = capi_slot_object(slot);
+  const char *text =
+      object->verify != NULL ? kl_verify_problem(object->verify, index) : kl_salvage_problem(object->salvage, index);
+  status = capi_check_copy_text(text, buffer, capacity, out_value_size, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_check_close(keel_check check, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_close_exclusive(CAPI_CHECK, check, capi_detail(err, &detail)), &detail, err);
 }
 
 /* ---- capi/convert.c ---- */
@@ -24192,6 +26168,12 @@ bool capi_is_utf8(const char *data, size_t size) {
     size -= length;
   }
   return true;
+}
+
+kl_status capi_buffer(const void *buffer, size_t capacity, kl_error *err) {
+  if ((buffer != NULL || capacity == 0) && capacity <= PTRDIFF_MAX) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
+                 buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
 }
 
 kl_status capi_name(const char *argument, const char *data, size_t size, size_t max, kl_slice *out, kl_error *err) {
@@ -24615,7 +26597,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch"};
+    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check"};
 
 /* ---- Why a handle is refused ---- */
 
@@ -25054,10 +27036,7 @@ keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key,
   kl_slice name;
   kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
   if (status == KL_OK && out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
-  if (status == KL_OK && ((buffer == NULL && capacity != 0) || capacity > PTRDIFF_MAX)) {
-    status = kl_fail(capi_detail(err, &detail), KL_E_INVALID, "no buffer has a capacity of %zu bytes%s", capacity,
-                     buffer == NULL ? " at NULL; pass a pointer or capacity 0" : "");
-  }
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
   if (status == KL_OK) {
     status = capi_read_get_copy(txn, keyspace, name, buffer, capacity, out_value_size, capi_detail(err, &detail));
   }

@@ -515,6 +515,9 @@ func TestAgainstModel(t *testing.T) {
 			check(t, tx.Commit())
 			model = next
 		}
+		if rng.IntN(8) == 0 {
+			check(t, db.MakeCheckpoint())
+		}
 	}
 }
 

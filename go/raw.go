@@ -40,67 +40,67 @@ typedef _goslice_ swig_type_6;
 typedef long long swig_type_7;
 typedef long long swig_type_8;
 typedef _goslice_ swig_type_9;
-typedef _goslice_ swig_type_10;
-typedef _goslice_ swig_type_11;
+typedef long long swig_type_10;
+typedef long long swig_type_11;
 typedef _goslice_ swig_type_12;
 typedef _goslice_ swig_type_13;
-typedef long long swig_type_14;
-typedef long long swig_type_15;
+typedef _goslice_ swig_type_14;
+typedef _goslice_ swig_type_15;
 typedef _goslice_ swig_type_16;
-typedef _goslice_ swig_type_17;
+typedef long long swig_type_17;
 typedef long long swig_type_18;
-typedef long long swig_type_19;
-typedef long long swig_type_20;
+typedef _goslice_ swig_type_19;
+typedef _goslice_ swig_type_20;
 typedef long long swig_type_21;
-typedef _goslice_ swig_type_22;
+typedef long long swig_type_22;
 typedef long long swig_type_23;
-typedef _goslice_ swig_type_24;
-typedef long long swig_type_25;
+typedef long long swig_type_24;
+typedef _goslice_ swig_type_25;
 typedef long long swig_type_26;
-typedef _gostring_ swig_type_27;
+typedef _goslice_ swig_type_27;
 typedef long long swig_type_28;
-typedef long long swig_type_29;
-typedef long long swig_type_30;
+typedef _goslice_ swig_type_29;
+typedef _goslice_ swig_type_30;
 typedef long long swig_type_31;
 typedef long long swig_type_32;
-typedef long long swig_type_33;
-typedef _goslice_ swig_type_34;
-typedef _goslice_ swig_type_35;
+typedef _goslice_ swig_type_33;
+typedef long long swig_type_34;
+typedef long long swig_type_35;
 typedef long long swig_type_36;
-typedef long long swig_type_37;
-typedef _goslice_ swig_type_38;
+typedef _gostring_ swig_type_37;
+typedef long long swig_type_38;
 typedef long long swig_type_39;
 typedef long long swig_type_40;
 typedef long long swig_type_41;
-typedef _goslice_ swig_type_42;
-typedef _goslice_ swig_type_43;
-typedef long long swig_type_44;
-typedef long long swig_type_45;
-typedef _goslice_ swig_type_46;
+typedef long long swig_type_42;
+typedef long long swig_type_43;
+typedef _goslice_ swig_type_44;
+typedef _goslice_ swig_type_45;
+typedef long long swig_type_46;
 typedef long long swig_type_47;
-typedef long long swig_type_48;
-typedef _goslice_ swig_type_49;
-typedef _goslice_ swig_type_50;
+typedef _goslice_ swig_type_48;
+typedef long long swig_type_49;
+typedef long long swig_type_50;
 typedef long long swig_type_51;
-typedef long long swig_type_52;
+typedef _goslice_ swig_type_52;
 typedef _goslice_ swig_type_53;
 typedef long long swig_type_54;
 typedef long long swig_type_55;
-typedef long long swig_type_56;
+typedef _goslice_ swig_type_56;
 typedef long long swig_type_57;
 typedef long long swig_type_58;
-typedef long long swig_type_59;
+typedef _goslice_ swig_type_59;
 typedef _goslice_ swig_type_60;
 typedef long long swig_type_61;
-typedef _goslice_ swig_type_62;
-typedef long long swig_type_63;
+typedef long long swig_type_62;
+typedef _goslice_ swig_type_63;
 typedef long long swig_type_64;
 typedef long long swig_type_65;
 typedef long long swig_type_66;
 typedef long long swig_type_67;
 typedef long long swig_type_68;
 typedef long long swig_type_69;
-typedef long long swig_type_70;
+typedef _goslice_ swig_type_70;
 typedef long long swig_type_71;
 typedef _goslice_ swig_type_72;
 typedef long long swig_type_73;
@@ -108,56 +108,71 @@ typedef long long swig_type_74;
 typedef long long swig_type_75;
 typedef long long swig_type_76;
 typedef long long swig_type_77;
-typedef _gostring_ swig_type_78;
+typedef long long swig_type_78;
 typedef long long swig_type_79;
-typedef _goslice_ swig_type_80;
+typedef long long swig_type_80;
 typedef long long swig_type_81;
-typedef long long swig_type_82;
-typedef _goslice_ swig_type_83;
-typedef _goslice_ swig_type_84;
-typedef _goslice_ swig_type_85;
+typedef _goslice_ swig_type_82;
+typedef long long swig_type_83;
+typedef long long swig_type_84;
+typedef long long swig_type_85;
+typedef long long swig_type_86;
+typedef long long swig_type_87;
+typedef _gostring_ swig_type_88;
+typedef long long swig_type_89;
+typedef _goslice_ swig_type_90;
+typedef long long swig_type_91;
+typedef long long swig_type_92;
+typedef _goslice_ swig_type_93;
+typedef _goslice_ swig_type_94;
+typedef _goslice_ swig_type_95;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
 extern int _wrap_keelgo_version_keel(swig_type_6 arg1);
-extern int _wrap_keelgo_batch_size_keel(swig_type_7 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_keelgo_batch_copy_keel(swig_type_8 arg1, swig_type_9 arg2, swig_type_10 arg3, swig_type_11 arg4, swig_type_12 arg5, swig_type_13 arg6, swig_voidp arg7);
-extern int _wrap_keelgo_view_data_keel(swig_type_14 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_keelgo_cursor_copy_keel(swig_type_15 arg1, swig_type_16 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_keelgo_check_problem_keel(swig_type_7 arg1, swig_type_8 arg2, swig_type_9 arg3);
+extern int _wrap_keelgo_batch_size_keel(swig_type_10 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_keelgo_batch_copy_keel(swig_type_11 arg1, swig_type_12 arg2, swig_type_13 arg3, swig_type_14 arg4, swig_type_15 arg5, swig_type_16 arg6, swig_voidp arg7);
+extern int _wrap_keelgo_view_data_keel(swig_type_17 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_keelgo_cursor_copy_keel(swig_type_18 arg1, swig_type_19 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
 extern swig_intgo _wrap_version_number_keel(void);
-extern int _wrap_feature_keel(swig_type_17 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_close_keel(swig_type_18 arg1, swig_voidp arg2);
-extern int _wrap_flush_keel(swig_type_19 arg1, swig_voidp arg2);
-extern int _wrap_make_checkpoint_keel(swig_type_20 arg1, swig_voidp arg2);
-extern int _wrap_last_checkpoint_keel(swig_type_21 arg1, swig_type_22 arg2, swig_voidp arg3);
-extern int _wrap_get_stats_keel(swig_type_23 arg1, swig_type_24 arg2, swig_voidp arg3);
-extern int _wrap_keyspace_close_keel(swig_type_25 arg1, swig_voidp arg2);
-extern int _wrap_keyspace_drop_keel(swig_type_26 arg1, swig_type_27 arg2, swig_voidp arg3);
-extern int _wrap_keyspace_list_keel(swig_type_28 arg1, swig_type_29 arg2, swig_voidp arg3);
-extern int _wrap_commit_keel(swig_type_30 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_rollback_keel(swig_type_31 arg1, swig_voidp arg2);
-extern int _wrap_get_copy_keel(swig_type_32 arg1, swig_type_33 arg2, swig_type_34 arg3, swig_type_35 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_get_view_keel(swig_type_36 arg1, swig_type_37 arg2, swig_type_38 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_view_release_keel(swig_type_39 arg1, swig_voidp arg2);
-extern int _wrap_put_keel(swig_type_40 arg1, swig_type_41 arg2, swig_type_42 arg3, swig_type_43 arg4, swig_voidp arg5);
-extern int _wrap_del_keel(swig_type_44 arg1, swig_type_45 arg2, swig_type_46 arg3, swig_voidp arg4);
-extern int _wrap_del_range_keel(swig_type_47 arg1, swig_type_48 arg2, swig_type_49 arg3, swig_type_50 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_write_batch_keel(swig_type_51 arg1, swig_type_52 arg2, swig_type_53 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_cursor_close_keel(swig_type_54 arg1, swig_voidp arg2);
-extern int _wrap_cursor_first_keel(swig_type_55 arg1, swig_voidp arg2);
-extern int _wrap_cursor_last_keel(swig_type_56 arg1, swig_voidp arg2);
-extern int _wrap_cursor_next_keel(swig_type_57 arg1, swig_voidp arg2);
-extern int _wrap_cursor_prev_keel(swig_type_58 arg1, swig_voidp arg2);
-extern int _wrap_cursor_seek_keel(swig_type_59 arg1, swig_type_60 arg2, swig_voidp arg3);
-extern int _wrap_cursor_seek_le_keel(swig_type_61 arg1, swig_type_62 arg2, swig_voidp arg3);
-extern int _wrap_cursor_next_batch_keel(swig_type_63 arg1, swig_type_64 arg2, swig_type_65 arg3, swig_type_66 arg4, swig_voidp arg5);
-extern int _wrap_cursor_prev_batch_keel(swig_type_67 arg1, swig_type_68 arg2, swig_type_69 arg3, swig_type_70 arg4, swig_voidp arg5);
+extern int _wrap_feature_keel(swig_type_20 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_close_keel(swig_type_21 arg1, swig_voidp arg2);
+extern int _wrap_flush_keel(swig_type_22 arg1, swig_voidp arg2);
+extern int _wrap_make_checkpoint_keel(swig_type_23 arg1, swig_voidp arg2);
+extern int _wrap_last_checkpoint_keel(swig_type_24 arg1, swig_type_25 arg2, swig_voidp arg3);
+extern int _wrap_get_stats_keel(swig_type_26 arg1, swig_type_27 arg2, swig_voidp arg3);
+extern int _wrap_verify_begin_keel(swig_type_28 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_salvage_begin_keel(swig_type_29 arg1, swig_type_30 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_check_step_keel(swig_type_31 arg1, swig_type_32 arg2, swig_type_33 arg3, swig_voidp arg4);
+extern int _wrap_check_close_keel(swig_type_34 arg1, swig_voidp arg2);
+extern int _wrap_keyspace_close_keel(swig_type_35 arg1, swig_voidp arg2);
+extern int _wrap_keyspace_drop_keel(swig_type_36 arg1, swig_type_37 arg2, swig_voidp arg3);
+extern int _wrap_keyspace_list_keel(swig_type_38 arg1, swig_type_39 arg2, swig_voidp arg3);
+extern int _wrap_commit_keel(swig_type_40 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_rollback_keel(swig_type_41 arg1, swig_voidp arg2);
+extern int _wrap_get_copy_keel(swig_type_42 arg1, swig_type_43 arg2, swig_type_44 arg3, swig_type_45 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_get_view_keel(swig_type_46 arg1, swig_type_47 arg2, swig_type_48 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_view_release_keel(swig_type_49 arg1, swig_voidp arg2);
+extern int _wrap_put_keel(swig_type_50 arg1, swig_type_51 arg2, swig_type_52 arg3, swig_type_53 arg4, swig_voidp arg5);
+extern int _wrap_del_keel(swig_type_54 arg1, swig_type_55 arg2, swig_type_56 arg3, swig_voidp arg4);
+extern int _wrap_del_range_keel(swig_type_57 arg1, swig_type_58 arg2, swig_type_59 arg3, swig_type_60 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_write_batch_keel(swig_type_61 arg1, swig_type_62 arg2, swig_type_63 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_cursor_close_keel(swig_type_64 arg1, swig_voidp arg2);
+extern int _wrap_cursor_first_keel(swig_type_65 arg1, swig_voidp arg2);
+extern int _wrap_cursor_last_keel(swig_type_66 arg1, swig_voidp arg2);
+extern int _wrap_cursor_next_keel(swig_type_67 arg1, swig_voidp arg2);
+extern int _wrap_cursor_prev_keel(swig_type_68 arg1, swig_voidp arg2);
+extern int _wrap_cursor_seek_keel(swig_type_69 arg1, swig_type_70 arg2, swig_voidp arg3);
+extern int _wrap_cursor_seek_le_keel(swig_type_71 arg1, swig_type_72 arg2, swig_voidp arg3);
+extern int _wrap_cursor_next_batch_keel(swig_type_73 arg1, swig_type_74 arg2, swig_type_75 arg3, swig_type_76 arg4, swig_voidp arg5);
+extern int _wrap_cursor_prev_batch_keel(swig_type_77 arg1, swig_type_78 arg2, swig_type_79 arg3, swig_type_80 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_batch_free_keel(swig_type_71 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_72 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_73 arg7, swig_type_74 arg8, swig_type_75 arg9, swig_type_76 arg10, swig_voidp arg11, swig_voidp arg12);
-extern int _wrap_keyspace_open_keel(swig_type_77 arg1, swig_type_78 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_begin_keel(swig_type_79 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_80 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_81 arg1, swig_type_82 arg2, swig_type_83 arg3, swig_type_84 arg4, swig_type_85 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_batch_free_keel(swig_type_81 arg1, swig_voidp arg2);
+extern int _wrap_open_keel(swig_type_82 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_83 arg7, swig_type_84 arg8, swig_type_85 arg9, swig_type_86 arg10, swig_voidp arg11, swig_voidp arg12);
+extern int _wrap_keyspace_open_keel(swig_type_87 arg1, swig_type_88 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_begin_keel(swig_type_89 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_90 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_91 arg1, swig_type_92 arg2, swig_type_93 arg3, swig_type_94 arg4, swig_type_95 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -229,6 +244,18 @@ func rawKeelgoVersion(arg1 []byte) (_swig_ret int32) {
 	return swig_r
 }
 
+func rawKeelgoCheckProblem(arg1 uint64, arg2 uint64, arg3 []byte) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_keelgo_check_problem_keel(C.swig_type_7(_swig_i_0), C.swig_type_8(_swig_i_1), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_2))))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg3
+	}
+	return swig_r
+}
+
 func rawKeelgoBatchSize(arg1 uint64, arg2 *uint64, arg3 *uint64, arg4 *uint64, arg5 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -236,7 +263,7 @@ func rawKeelgoBatchSize(arg1 uint64, arg2 *uint64, arg3 *uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keelgo_batch_size_keel(C.swig_type_7(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keelgo_batch_size_keel(C.swig_type_10(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -249,7 +276,7 @@ func rawKeelgoBatchCopy(arg1 uint64, arg2 []byte, arg3 []uint64, arg4 []byte, ar
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_keelgo_batch_copy_keel(C.swig_type_8(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_4)), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_5)), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_keelgo_batch_copy_keel(C.swig_type_11(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_15)(unsafe.Pointer(&_swig_i_4)), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_5)), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -274,7 +301,7 @@ func rawKeelgoViewData(arg1 uint64, arg2 *uintptr, arg3 *uint64, arg4 *rawError)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_keelgo_view_data_keel(C.swig_type_14(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_keelgo_view_data_keel(C.swig_type_17(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -285,7 +312,7 @@ func rawKeelgoCursorCopy(arg1 uint64, arg2 []byte, arg3 *uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keelgo_cursor_copy_keel(C.swig_type_15(_swig_i_0), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keelgo_cursor_copy_keel(C.swig_type_18(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -303,7 +330,7 @@ func rawFeature(arg1 []byte, arg2 *int32, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_feature_keel(*(*C.swig_type_17)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_feature_keel(*(*C.swig_type_20)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -314,7 +341,7 @@ func rawClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_close_keel(C.swig_type_18(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_close_keel(C.swig_type_21(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -322,7 +349,7 @@ func rawFlush(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_flush_keel(C.swig_type_19(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_flush_keel(C.swig_type_22(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -330,7 +357,7 @@ func rawMakeCheckpoint(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_make_checkpoint_keel(C.swig_type_20(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_make_checkpoint_keel(C.swig_type_23(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -339,7 +366,7 @@ func rawLastCheckpoint(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret in
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_21(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_24(_swig_i_0), *(*C.swig_type_25)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -351,10 +378,56 @@ func rawGetStats(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_23(_swig_i_0), *(*C.swig_type_24)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_26(_swig_i_0), *(*C.swig_type_27)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
+	return swig_r
+}
+
+func rawVerifyBegin(arg1 uint64, arg2 *uint64, arg3 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_verify_begin_keel(C.swig_type_28(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	return swig_r
+}
+
+func rawSalvageBegin(arg1 []byte, arg2 []byte, arg3 *uint64, arg4 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_salvage_begin_keel(*(*C.swig_type_29)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg1
+	}
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	return swig_r
+}
+
+func rawCheckStep(arg1 uint64, arg2 uint64, arg3 []uint64, arg4 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_check_step_keel(C.swig_type_31(_swig_i_0), C.swig_type_32(_swig_i_1), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg3
+	}
+	return swig_r
+}
+
+func rawCheckClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_check_close_keel(C.swig_type_34(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -362,7 +435,7 @@ func rawKeyspaceClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_25(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_35(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -371,7 +444,7 @@ func rawKeyspaceDrop(arg1 uint64, arg2 string, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_26(_swig_i_0), *(*C.swig_type_27)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_36(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -383,7 +456,7 @@ func rawKeyspaceList(arg1 uint64, arg2 uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_28(_swig_i_0), C.swig_type_29(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_38(_swig_i_0), C.swig_type_39(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -392,7 +465,7 @@ func rawCommit(arg1 uint64, arg2 *uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_30(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_40(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -400,7 +473,7 @@ func rawRollback(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_31(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_41(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -412,7 +485,7 @@ func rawGetCopy(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_32(_swig_i_0), C.swig_type_33(_swig_i_1), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_42(_swig_i_0), C.swig_type_43(_swig_i_1), *(*C.swig_type_44)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_45)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -429,7 +502,7 @@ func rawGetView(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *rawEr
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_36(_swig_i_0), C.swig_type_37(_swig_i_1), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_46(_swig_i_0), C.swig_type_47(_swig_i_1), *(*C.swig_type_48)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -440,7 +513,7 @@ func rawViewRelease(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_39(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_49(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -451,7 +524,7 @@ func rawPut(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *rawError) 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_put_keel(C.swig_type_40(_swig_i_0), C.swig_type_41(_swig_i_1), *(*C.swig_type_42)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_43)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_put_keel(C.swig_type_50(_swig_i_0), C.swig_type_51(_swig_i_1), *(*C.swig_type_52)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -467,7 +540,7 @@ func rawDel(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *rawError) (_swig_ret in
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_del_keel(C.swig_type_44(_swig_i_0), C.swig_type_45(_swig_i_1), *(*C.swig_type_46)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_del_keel(C.swig_type_54(_swig_i_0), C.swig_type_55(_swig_i_1), *(*C.swig_type_56)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -482,7 +555,7 @@ func rawDelRange(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_47(_swig_i_0), C.swig_type_48(_swig_i_1), *(*C.swig_type_49)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_50)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_57(_swig_i_0), C.swig_type_58(_swig_i_1), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_60)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -499,7 +572,7 @@ func rawWriteBatch(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_51(_swig_i_0), C.swig_type_52(_swig_i_1), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_61(_swig_i_0), C.swig_type_62(_swig_i_1), *(*C.swig_type_63)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -510,7 +583,7 @@ func rawCursorClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_54(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_64(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -518,7 +591,7 @@ func rawCursorFirst(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_55(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_65(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -526,7 +599,7 @@ func rawCursorLast(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_56(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_66(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -534,7 +607,7 @@ func rawCursorNext(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_67(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -542,7 +615,7 @@ func rawCursorPrev(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_58(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_68(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -551,7 +624,7 @@ func rawCursorSeek(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_59(_swig_i_0), *(*C.swig_type_60)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_69(_swig_i_0), *(*C.swig_type_70)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -563,7 +636,7 @@ func rawCursorSeekLe(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_61(_swig_i_0), *(*C.swig_type_62)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_71(_swig_i_0), *(*C.swig_type_72)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -577,7 +650,7 @@ func rawCursorNextBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_63(_swig_i_0), C.swig_type_64(_swig_i_1), C.swig_type_65(_swig_i_2), C.swig_type_66(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_73(_swig_i_0), C.swig_type_74(_swig_i_1), C.swig_type_75(_swig_i_2), C.swig_type_76(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -588,7 +661,7 @@ func rawCursorPrevBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_67(_swig_i_0), C.swig_type_68(_swig_i_1), C.swig_type_69(_swig_i_2), C.swig_type_70(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_77(_swig_i_0), C.swig_type_78(_swig_i_1), C.swig_type_79(_swig_i_2), C.swig_type_80(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -604,7 +677,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_71(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_81(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -622,7 +695,7 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
 	_swig_i_11 := arg12
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_72)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_73(_swig_i_6), C.swig_type_74(_swig_i_7), C.swig_type_75(_swig_i_8), C.swig_type_76(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_82)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_83(_swig_i_6), C.swig_type_84(_swig_i_7), C.swig_type_85(_swig_i_8), C.swig_type_86(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -636,7 +709,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_77(_swig_i_0), *(*C.swig_type_78)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_87(_swig_i_0), *(*C.swig_type_88)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -652,7 +725,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_79(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_80)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_89(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_90)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -668,7 +741,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_81(_swig_i_0), C.swig_type_82(_swig_i_1), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_84)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_85)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_91(_swig_i_0), C.swig_type_92(_swig_i_1), *(*C.swig_type_93)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_94)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_95)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

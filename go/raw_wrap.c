@@ -282,6 +282,22 @@ static void* Swig_malloc(int c) {
   X(record, file_used), \
   X(record, file_free), \
   X(record, file_held)
+#define KEEL_CHECK_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, problems), \
+  X(record, done_bytes), \
+  X(record, total_bytes), \
+  X(record, checkpoint), \
+  X(record, keyspaces), \
+  X(record, pages), \
+  X(record, extents), \
+  X(record, rows), \
+  X(record, value_bytes), \
+  X(record, lost_pages), \
+  X(record, lost_extents), \
+  X(record, lost_rows), \
+  X(record, unreached_bytes), \
+  X(record, log_commits)
 
 
 /* keel_get_many with the offsets as plain bytes: SWIG would name their type in a way that C compilers take for another. */
@@ -297,6 +313,12 @@ static int32_t keelgo_version(void *buffer, size_t capacity) {
   if (size > capacity) size = capacity;
   memcpy(buffer, text, size);
   return (int32_t)size;
+}
+
+/* Copies the text of a problem into KEEL_CHECK_TEXT_SIZE bytes; returns its size, 0 when there is none of that number. */
+static int32_t keelgo_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity) {
+  size_t size = 0;
+  return keel_check_problem(check, index, buffer, capacity, &size, NULL) == KEEL_OK ? (int32_t)size : 0;
 }
 
 /* The size of a batch: rows, bytes of all keys, bytes of all values. */
@@ -353,6 +375,13 @@ static keel_status keelgo_cursor_copy(keel_cursor cursor, void *buffer, size_t c
 }
 
 
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+
+
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
                                   uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
@@ -406,6 +435,15 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 
 #ifdef __cplusplus
@@ -474,6 +512,27 @@ int _wrap_keelgo_version_keel(_goslice_ _swig_go_0) {
   }
 
   result = (int32_t)keelgo_version(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_keelgo_check_problem_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2) {
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  int32_t result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+  {
+    arg3 = (void *)_swig_go_2.array;
+    arg4 = (size_t)_swig_go_2.len;
+  }
+
+  result = (int32_t)keelgo_check_problem(arg1,arg2,arg3,arg4);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }
@@ -701,6 +760,92 @@ int _wrap_get_stats_keel(long long _swig_go_0, _goslice_ _swig_go_1, keel_error 
       memcpy(_swig_go_1.array, values, wanted < sizeof values ? wanted : sizeof values);
     }
   }
+  return _swig_go_result;
+}
+
+
+int _wrap_verify_begin_keel(long long _swig_go_0, long long *_swig_go_1, keel_error *_swig_go_2) {
+  keel_db arg1 ;
+  keel_check *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_db)_swig_go_0;
+  arg2 = (uint64_t *)_swig_go_1;
+  arg3 = (keel_error *)_swig_go_2;
+
+  result = (keel_status)keel_verify_begin(arg1,arg2,arg3);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_salvage_begin_keel(_goslice_ _swig_go_0, _goslice_ _swig_go_1, long long *_swig_go_2, keel_error *_swig_go_3) {
+  char *arg1 = 0 ;
+  char *arg2 = 0 ;
+  keel_check *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (char *)_swig_go_0.array;
+  arg2 = (char *)_swig_go_1.array;
+  arg3 = (uint64_t *)_swig_go_2;
+  arg4 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_salvage_begin((char const *)arg1,(char const *)arg2,arg3,arg4);
+  _swig_go_result = (int)result;
+
+
+  return _swig_go_result;
+}
+
+
+int _wrap_check_step_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, keel_error *_swig_go_3) {
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  keel_check_report *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  keel_check_report record3 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+  {
+    memset(&record3, 0, sizeof record3);
+    record3.struct_size = (uint32_t)sizeof record3;
+    arg3 = &record3;
+  }
+  arg4 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_check_step(arg1,arg2,arg3,arg4);
+  _swig_go_result = (int)result;
+  {
+    if (result == KEEL_OK) {
+      const uint64_t values[] = {
+        KEEL_CHECK_REPORT_FIELDS(KEEL_FIELD_VALUE, arg3)
+      };
+      size_t wanted = (size_t)_swig_go_2.len * sizeof values[0];
+      memcpy(_swig_go_2.array, values, wanted < sizeof values ? wanted : sizeof values);
+    }
+  }
+  return _swig_go_result;
+}
+
+
+int _wrap_check_close_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_check arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_check)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_check_close(arg1,arg2);
+  _swig_go_result = (int)result;
   return _swig_go_result;
 }
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC_HEADER = ROOT / "capi/include/keel/keel.h"
-LEFT_OUT = (ROOT / "core/os/sim",)
+LEFT_OUT = (ROOT / "core/os/sim", ROOT / "capi/tool")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?P<what>"[^"]+"|<[^>]+>)')
 CONDITION = re.compile(r"^[ \t]*#[ \t]*(?P<word>if|ifdef|ifndef|endif)\b")
 
@@ -50,7 +50,18 @@ PREAMBLE = """\
 
 """
 
-# Every system header comes first, so that only our own names become hidden.
+# A system header that is included under a condition stays where it is, and its names must not become hidden: they are
+# another library's.
+SHOWN = """#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+{line}
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+"""
+
+# Every other system header comes first, so that only our own names become hidden.
 HIDE = """
 #include "keel.h"
 
@@ -140,7 +151,7 @@ class Writer:
             if include and depth <= guard:
                 self.system.add(include["what"])
                 continue
-            self.text.append(line + "\n")
+            self.text.append(SHOWN.format(line=line) if include else line + "\n")
 
 
 # What makes a name at file scope. Good for this code base's style (clang-format), and only has to find collisions.

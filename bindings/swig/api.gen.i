@@ -16,6 +16,7 @@ typedef uint64_t keel_txn;
 typedef uint64_t keel_cursor;
 typedef uint64_t keel_view;
 typedef uint64_t keel_batch;
+typedef uint64_t keel_check;
 typedef int32_t keel_status;
 
 const char *keel_version(void);
@@ -30,6 +31,12 @@ keel_status keel_flush(keel_db db, keel_error *err);
 keel_status keel_make_checkpoint(keel_db db, keel_error *err);
 keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, keel_error *err);
 keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err);
+keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_error *err);
+keel_status keel_salvage_begin(const char *path, const char *new_path, keel_check *out_check, keel_error *err);
+keel_status keel_check_step(keel_check check, uint64_t max_bytes, keel_check_report *out_report, keel_error *err);
+keel_status keel_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity, size_t *out_value_size,
+                               keel_error *err);
+keel_status keel_check_close(keel_check check, keel_error *err);
 keel_status keel_keyspace_open(keel_db db, const char *name, size_t name_size, const keel_keyspace_options *options,
                                keel_keyspace *out_keyspace, keel_error *err);
 keel_status keel_keyspace_close(keel_keyspace keyspace, keel_error *err);

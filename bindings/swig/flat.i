@@ -7,6 +7,17 @@
 %rename("keyspace_open") keel_flat_keyspace_open;
 %rename("begin") keel_flat_begin;
 %rename("cursor_open") keel_flat_cursor_open;
+#ifndef SWIGGO /* go.i has its own */
+%rename("check_problem") keel_flat_check_problem;
+#endif
+
+%{
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+%}
 
 %inline %{
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
@@ -62,5 +73,14 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 %}

@@ -27,7 +27,7 @@
 %typemap(in) uint64_t *GO_OUT "$1 = (uint64_t *)$input;"
 %apply uint64_t *GO_OUT {
   keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor, keel_view *out_view,
-  keel_batch *out_batch, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_keys_size, uint64_t *out_values_size
+  keel_batch *out_batch, keel_check *out_check, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_keys_size, uint64_t *out_values_size
 };
 %typemap(gotype) size_t *out_value_size "*uint64"
 %typemap(in) size_t *out_value_size (size_t size) {
@@ -70,7 +70,7 @@
 %typemap(gotype) const char *path "[]byte"
 %typemap(in) const char *path "$1 = ($1_ltype)$input.array;"
 %typemap(freearg) const char *path ""
-%apply const char *path { const char *label, const char *name };
+%apply const char *path { const char *new_path, const char *label, const char *name };
 
 /* --- records: the fields as numbers, in the order of the description --- */
 %define KEELGO_RECORD(type, parameter, each)
@@ -90,6 +90,7 @@
 %enddef
 KEELGO_RECORD(keel_stats, out_stats, KEEL_STATS_FIELDS)
 KEELGO_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
+KEELGO_RECORD(keel_check_report, out_report, KEEL_CHECK_REPORT_FIELDS)
 
 /* --- what is lent in C: copied here, or a view's address --- */
 %ignore keel_get;
@@ -99,6 +100,8 @@ KEELGO_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 %ignore keel_get_many;
 /* Known on the Go side already (constants_gen.go), or text. */
 %ignore keel_version;
+/* SWIG's own way for returned text is what `go vet` calls a misuse of unsafe.Pointer: see keelgo_check_problem. */
+%ignore keel_flat_check_problem;
 %ignore keel_status_name;
 %ignore keel_status_class;
 %ignore keel_status_is_retryable;
@@ -126,6 +129,12 @@ static int32_t keelgo_version(void *buffer, size_t capacity) {
   if (size > capacity) size = capacity;
   memcpy(buffer, text, size);
   return (int32_t)size;
+}
+
+/* Copies the text of a problem into KEEL_CHECK_TEXT_SIZE bytes; returns its size, 0 when there is none of that number. */
+static int32_t keelgo_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity) {
+  size_t size = 0;
+  return keel_check_problem(check, index, buffer, capacity, &size, NULL) == KEEL_OK ? (int32_t)size : 0;
 }
 
 /* The size of a batch: rows, bytes of all keys, bytes of all values. */

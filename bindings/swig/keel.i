@@ -30,6 +30,7 @@
 %ignore keel_keyspace_open;
 %ignore keel_begin;
 %ignore keel_cursor_open;
+%ignore keel_check_problem;
 
 #if defined(SWIGPYTHON)
 %include "python.i"
@@ -47,6 +48,10 @@ KEEL_BLOCKING(keel_flat_keyspace_open)
 KEEL_BLOCKING(keel_close)
 KEEL_BLOCKING(keel_flush)
 KEEL_BLOCKING(keel_make_checkpoint)
+KEEL_BLOCKING(keel_verify_begin)
+KEEL_BLOCKING(keel_salvage_begin)
+KEEL_BLOCKING(keel_check_step)
+KEEL_BLOCKING(keel_check_close)
 KEEL_BLOCKING(keel_keyspace_close)
 KEEL_BLOCKING(keel_keyspace_drop)
 KEEL_BLOCKING(keel_commit)

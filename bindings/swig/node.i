@@ -75,7 +75,7 @@ KN_MOVES(keel_cursor_seek_le)
 }
 
 /* --- handles: each is kept for its environment until the call that ends it (addon.h) --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check {
   $1 = kn_handle_in(env, $input);
 }
 %define KN_OPENS(kind, parameter)
@@ -98,11 +98,13 @@ KN_OPENS(KN_KEYSPACE, out_keyspace)
 KN_OPENS(KN_TXN, out_txn)
 KN_OPENS(KN_CURSOR, out_cursor)
 KN_OPENS(KN_VIEW, out_view)
+KN_OPENS(KN_CHECK, out_check)
 %apply uint64_t *out_db { keel_db *out_db };
 %apply uint64_t *out_keyspace { keel_keyspace *out_keyspace };
 %apply uint64_t *out_txn { keel_txn *out_txn };
 %apply uint64_t *out_cursor { keel_cursor *out_cursor };
 %apply uint64_t *out_view { keel_view *out_view };
+%apply uint64_t *out_check { keel_check *out_check };
 
 %define KN_ENDS(function)
 %typemap(out, noblock=1) keel_status function {
@@ -116,6 +118,7 @@ KN_ENDS(keel_commit)
 KN_ENDS(keel_rollback)
 KN_ENDS(keel_cursor_close)
 KN_ENDS(keel_view_release)
+KN_ENDS(keel_check_close)
 
 /* --- numbers --- */
 %typemap(in, noblock=1) uint32_t (uint64_t number), int32_t (uint64_t number) {
@@ -169,7 +172,8 @@ KN_ENDS(keel_view_release)
 };
 
 /* --- text --- */
-%typemap(in, noblock=1) const char *path (KnBytes text), const char *name (KnBytes text) {
+%typemap(in, noblock=1) const char *path (KnBytes text), const char *new_path (KnBytes text),
+    const char *name (KnBytes text) {
   if (!kn_text_in(env, $input, "$1_name", false, &text)) SWIG_fail;
   $1 = ($1_ltype)text.data;
 }
@@ -177,14 +181,14 @@ KN_ENDS(keel_view_release)
   if (!kn_text_in(env, $input, "$1_name", true, &text)) SWIG_fail;
   $1 = ($1_ltype)text.data;
 }
-%typemap(freearg) const char *path, const char *name, const char *label ""
+%typemap(freearg) const char *path, const char *new_path, const char *name, const char *label ""
 %typemap(out, noblock=1) const char * {
   $result = Napi::String::New(env, $1);
 }
 
 /* --- records --- */
 %typemap(in, numinputs=0, noblock=1) keel_stats *out_stats (keel_stats record),
-    keel_checkpoint *out_checkpoint (keel_checkpoint record) {
+    keel_checkpoint *out_checkpoint (keel_checkpoint record), keel_check_report *out_report (keel_check_report record) {
   memset(&record, 0, sizeof record);
   record.struct_size = (uint32_t)sizeof record;
   $1 = &record;
@@ -192,6 +196,12 @@ KN_ENDS(keel_view_release)
 %typemap(argout, noblock=1) keel_stats *out_stats {
   if (result == KEEL_OK) {
     const kn_field fields[] = {KEEL_STATS_FIELDS(KN_RECORD_FIELD, $1)};
+    $result = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
+  }
+}
+%typemap(argout, noblock=1) keel_check_report *out_report {
+  if (result == KEEL_OK) {
+    const kn_field fields[] = {KEEL_CHECK_REPORT_FIELDS(KN_RECORD_FIELD, $1)};
     $result = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
   }
 }

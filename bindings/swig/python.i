@@ -34,18 +34,18 @@
 }
 
 /* --- handles --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check {
   $1 = PyLong_AsUnsignedLongLong($input);
   if ($1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
 }
 %typemap(in, numinputs=0, noblock=1) keel_db *out_db (keel_db made), keel_keyspace *out_keyspace (keel_keyspace made),
-    keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made),
+    keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made), keel_check *out_check (keel_check made),
     uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
   made = 0;
   $1 = &made;
 }
 %typemap(argout, noblock=1) keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor,
-    uint64_t *out_timestamp, uint64_t *out_count {
+    keel_check *out_check, uint64_t *out_timestamp, uint64_t *out_count {
   if (result == KEEL_OK) {
     $result = PyLong_FromUnsignedLongLong(*$1);
     if (!$result) SWIG_fail;
@@ -103,6 +103,7 @@
 %typemap(freearg, noblock=1) const char *path {
   Py_XDECREF(encoded$argnum);
 }
+%apply const char *path { const char *new_path };
 %typemap(in, noblock=1) const char *label {
   if ($input == Py_None) {
     $1 = NULL;
@@ -131,6 +132,7 @@
 %enddef
 KEELPY_RECORD(keel_stats, out_stats, KEEL_STATS_FIELDS)
 KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
+KEELPY_RECORD(keel_check_report, out_report, KEEL_CHECK_REPORT_FIELDS)
 
 /* --- what is lent in C is copied or pinned in one call; get, contains and put are python/ext/hot.c --- */
 %ignore keel_put;

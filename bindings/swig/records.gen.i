@@ -66,4 +66,20 @@
   X(record, file_used), \
   X(record, file_free), \
   X(record, file_held)
+#define KEEL_CHECK_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, problems), \
+  X(record, done_bytes), \
+  X(record, total_bytes), \
+  X(record, checkpoint), \
+  X(record, keyspaces), \
+  X(record, pages), \
+  X(record, extents), \
+  X(record, rows), \
+  X(record, value_bytes), \
+  X(record, lost_pages), \
+  X(record, lost_extents), \
+  X(record, lost_rows), \
+  X(record, unreached_bytes), \
+  X(record, log_commits)
 %}

@@ -21,6 +21,7 @@
 #include "../os/thread.h"
 #include "../store/store.h"
 #include "../txn/txn.h"
+#include "check.h"
 
 typedef struct kl_db kl_db;
 

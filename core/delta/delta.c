@@ -169,18 +169,27 @@ size_t kl_delta_keyspaces(const kl_delta *delta, uint32_t *out, size_t capacity)
 /* --- versions
  * ------------------------------------------------------------------------------------------------------- */
 
-kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err) {
   kl_status status = kl_delta_version_check(key, version, err);
   if (status != KL_OK) return status;
   delta_tree *tree = delta_find_tree(delta, keyspace);
   if (tree == NULL) tree = delta_make_tree(delta, keyspace);
   if (tree == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for keyspace %u in the delta", (unsigned)keyspace);
   bool new_key, new_version;
-  status = kl_delta_tree_insert(tree, &delta->memory, key, version, &new_key, &new_version, err);
+  status = kl_delta_tree_insert(tree, &delta->memory, place, key, version, &new_key, &new_version, err);
   if (status != KL_OK) return status;
   if (new_key) kl_counters_add(&delta->counters, DELTA_COUNT_KEYS, 1);
   if (new_version) kl_counters_add(&delta->counters, DELTA_COUNT_VERSIONS, 1);
   return KL_OK;
+}
+
+kl_status kl_delta_insert(kl_delta *delta, uint32_t keyspace, kl_slice key, const kl_version *version, kl_error *err) {
+  return kl_delta_insert_at(delta, keyspace, NULL, key, version, err);
+}
+
+void kl_delta_prefetch(kl_delta_place place) {
+  if (place != NULL) delta_node_prefetch(place, true);
 }
 
 static const delta_version *delta_find_version(const kl_delta *delta, uint32_t keyspace, kl_slice key,
@@ -197,19 +206,46 @@ bool kl_delta_get(kl_delta *delta, uint32_t keyspace, kl_slice key, uint64_t rea
   return true;
 }
 
+enum { DELTA_MANY = 64 };
+
+/* The newest versions at or below read_ts of up to DELTA_MANY keys, NULL where there is none. `places`: may be NULL. */
+static void delta_find_versions(const kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count,
+                                uint64_t read_ts, const delta_version **out, kl_delta_place *places) {
+  const delta_tree *tree = delta_find_tree(delta, keyspace);
+  delta_entry *entries[DELTA_MANY];
+  if (tree != NULL) {
+    kl_delta_tree_find_many(tree, keys, count, entries, places);
+    for (size_t i = 0; i < count; i++) {
+      out[i] = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
+    }
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    out[i] = NULL;
+    if (places != NULL) places[i] = NULL;
+  }
+}
+
 void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t read_ts,
                        kl_version *out_versions) {
-  enum { DELTA_MANY = 64 };
-  const delta_tree *tree = delta_find_tree(delta, keyspace);
   for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
     size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
-    delta_entry *entries[DELTA_MANY] = {NULL};
-    if (tree != NULL) kl_delta_tree_find_many(tree, keys + begin, n, entries);
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, read_ts, found, NULL);
     for (size_t i = 0; i < n; i++) {
-      const delta_version *version = entries[i] != NULL ? delta_entry_visible(entries[i], read_ts) : NULL;
       out_versions[begin + i] = (kl_version){0, KL_VERSION_PUT, {NULL, 0}};
-      if (version != NULL) delta_version_export(version, &out_versions[begin + i]);
+      if (found[i] != NULL) delta_version_export(found[i], &out_versions[begin + i]);
     }
+  }
+}
+
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places) {
+  for (size_t begin = 0; begin < count; begin += DELTA_MANY) {
+    size_t n = count - begin < DELTA_MANY ? count - begin : DELTA_MANY;
+    const delta_version *found[DELTA_MANY];
+    delta_find_versions(delta, keyspace, keys + begin, n, UINT64_MAX, found, out_places + begin);
+    for (size_t i = 0; i < n; i++) out_newest[begin + i] = found[i] != NULL ? found[i]->ts : 0;
   }
 }
 

@@ -52,6 +52,18 @@ void kl_delta_get_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys,
 /* The ts of the newest version of the key, 0 when there is none: for write-conflict detection. */
 uint64_t kl_delta_newest_ts(kl_delta *delta, uint32_t keyspace, kl_slice key);
 
+/* Where a key was looked for, as a start for inserting it later into the same delta, without a second way down. A hint:
+ * it stays right, whatever is inserted meanwhile, and lives as long as the delta. NULL: no hint. */
+typedef const struct delta_node *kl_delta_place;
+/* kl_delta_newest_ts for `count` keys of one keyspace, side by side as in kl_delta_get_many, and their places. */
+void kl_delta_look_many(kl_delta *delta, uint32_t keyspace, const kl_slice *keys, size_t count, uint64_t *out_newest,
+                        kl_delta_place *out_places);
+/* kl_delta_insert from a place that this delta gave for the key. */
+kl_status kl_delta_insert_at(kl_delta *delta, uint32_t keyspace, kl_delta_place place, kl_slice key,
+                             const kl_version *version, kl_error *err);
+/* Asks for the memory that an insertion there reads first, so that it need not wait. */
+void kl_delta_prefetch(kl_delta_place place);
+
 /* Cursor over the keys of one keyspace as of read_ts, DELETE versions included (the caller merges sources and must
  * see them). Keys with no version at or below read_ts are skipped. Sees a consistent past: inserts with ts > read_ts
  * that happen meanwhile never show. Plain storage, no allocation, nothing to close; it borrows the delta's

@@ -59,13 +59,17 @@ delta_entry *kl_delta_leaf_find_right(const delta_node *leaf, delta_probe *probe
 /* The key's entry, or NULL. */
 delta_entry *kl_delta_tree_find(const delta_tree *tree, kl_slice key);
 
-/* The same for `count` keys at once, with their cache misses side by side. */
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries);
+/* The same for `count` keys at once, with their cache misses side by side. *out_leaves (nullable): the leaves that they
+ * came down to. */
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves);
 
-/* Adds a version, and the key when it is new. *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
+/* Adds a version, and the key when it is new. `place`: a leaf of this tree that a look-up of the key came down to, or NULL.
+ * It may have been split or replaced since: what replaced it is found from there, and its parent from the root, as
+ * after any change on the way down (DELTA-5). *out_new_key, *out_new_version say what was added. KL_E_NO_MEMORY
  * leaves the tree as it was. The arguments are checked already. */
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err);
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err);
 
 /* The keyspace's tree; NULL while nothing was ever inserted into it. */
 const delta_tree *kl_delta_find_tree(const kl_delta *delta, uint32_t keyspace);

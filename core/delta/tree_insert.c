@@ -69,7 +69,7 @@ static delta_node *delta_lock_covering(delta_node *node, delta_probe *probe) {
 
 static delta_node *delta_lock_parent(delta_plan *plan, unsigned level, delta_probe *probe) {
   delta_node *node = plan->path[level];
-  if (node == NULL) { /* the tree has grown since we came down */
+  if (node == NULL) { /* the tree has grown since we came down, or we came by a hint */
     node = delta_tree_root(plan->tree);
     while (node->level > level) {
       delta_node *right = delta_node_beyond(node, probe, false);
@@ -346,15 +346,16 @@ static kl_status delta_tree_add_version(delta_entry *entry, const delta_memory *
   return KL_OK;
 }
 
-kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, kl_slice key, const kl_version *version,
-                               bool *out_new_key, bool *out_new_version, kl_error *err) {
+kl_status kl_delta_tree_insert(delta_tree *tree, const delta_memory *memory, const delta_node *place, kl_slice key,
+                               const kl_version *version, bool *out_new_key, bool *out_new_version, kl_error *err) {
   delta_plan plan; /* large: only what is used is initialised */
   plan.tree = tree;
   plan.memory = memory;
   plan.root = NULL;
   memset(plan.path, 0, sizeof plan.path);
   delta_probe probe = delta_probe_make(key);
-  delta_node *leaf = delta_plan_descend(&plan, &probe);
+  delta_node *leaf = (delta_node *)(uintptr_t)place; /* only readers see nodes as const */
+  if (leaf == NULL) leaf = delta_plan_descend(&plan, &probe);
   *out_new_key = false;
   delta_entry *other = kl_delta_leaf_find(leaf, &probe); /* a key that is there needs no lock */
   if (other != NULL) return delta_tree_add_version(other, memory, version, out_new_version, err);

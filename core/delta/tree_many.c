@@ -46,7 +46,8 @@ static delta_entry *delta_many_finish(delta_many *m) {
   return kl_delta_leaf_find_right(m->node, &m->probe);
 }
 
-void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries) {
+void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_t count, delta_entry **out_entries,
+                             const delta_node **out_leaves) {
   const delta_node *root = delta_tree_root(tree);
   for (size_t begin = 0; begin < count; begin += DELTA_GROUP) {
     size_t n = count - begin < DELTA_GROUP ? count - begin : DELTA_GROUP;
@@ -59,5 +60,6 @@ void kl_delta_tree_find_many(const delta_tree *tree, const kl_slice *keys, size_
     for (size_t i = 0; i < n; i++) delta_many_place(&group[i]);
     for (size_t i = 0; i < n; i++) delta_many_fetch(&group[i]);
     for (size_t i = 0; i < n; i++) out_entries[begin + i] = delta_many_finish(&group[i]);
+    for (size_t i = 0; i < n && out_leaves != NULL; i++) out_leaves[begin + i] = group[i].node;
   }
 }

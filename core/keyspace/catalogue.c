@@ -39,12 +39,17 @@ static kl_slice catalogue_next_id_key(void) {
   return kl_slice_make(catalogue_next_id_bytes, sizeof catalogue_next_id_bytes);
 }
 
+static kl_status catalogue_unreadable(kl_status status, const kl_error *cause, kl_error *err) {
+  return kl_fail_errno(err, status, 0, "cannot read the catalogue: %s", cause->message);
+}
+
 /* 1 while there is no record: no keyspace has been created yet. */
 static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *err) {
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), &value, &cause);
   if (status == KL_OK) return catalogue_next_id_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   *out = KL_CATALOGUE_KEYSPACE + 1;
   return KL_OK;
 }
@@ -53,9 +58,10 @@ static kl_status catalogue_read_next_id(kl_txn *txn, uint32_t *out, kl_error *er
 static kl_status catalogue_read(kl_txn *txn, kl_slice name, catalogue_record *out, kl_error *err) {
   uint8_t key[CATALOGUE_NAME_KEY_MAX];
   kl_slice value;
-  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, NULL);
+  kl_error cause;
+  kl_status status = kl_txn_get(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), &value, &cause);
   if (status == KL_OK) return catalogue_record_decode(value, out, err);
-  if (status != KL_E_NOT_FOUND) return kl_fail(err, status, "cannot read the catalogue");
+  if (status != KL_E_NOT_FOUND) return catalogue_unreadable(status, &cause, err);
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "there is no keyspace \"%.*s\"", (int)name.size,
                  (const char *)name.data);
 }

@@ -62,6 +62,10 @@ struct kl_os {
   kl_status (*read)(kl_os *, kl_file *, void *buffer, size_t size, uint64_t offset, size_t *out_read, kl_error *);
   /* Writes all of the parts, in order, from offset on, or fails. A failed write may have written any part. */
   kl_status (*write)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
+  /* As write, for bytes inside the file whose space is reserved already. Small parts may be copied into a shared
+   * mapping of the file instead of being handed over by a system call (OS-10). Either way they are the system's when it
+   * returns: a process that is killed loses none of them, reads see them and sync covers them. */
+  kl_status (*overwrite)(kl_os *, kl_file *, const kl_slice *parts, size_t count, uint64_t offset, kl_error *);
   /* When it returns KL_OK, every write to the file that was finished before the call is on stable storage, from
    * whatever kl_file of it. data_only (fdatasync): and with them what is needed to read them back, such as the size; a
    * truncation or allocation after the last write may stay behind. The name of a new file needs sync_directory.
@@ -91,7 +95,8 @@ struct kl_os {
   bool (*working_directory)(kl_os *, char *out, size_t capacity);
 
   uint64_t (*monotonic_ns)(kl_os *);
-  uint64_t (*wall_ns)(kl_os *); /* since 1970-01-01 UTC */
+  uint64_t (*monotonic_coarse_ns)(kl_os *); /* the same clock, up to 10 ms behind, at a fraction of the cost */
+  uint64_t (*wall_ns)(kl_os *);             /* since 1970-01-01 UTC */
   void (*sleep_ns)(kl_os *, uint64_t ns);
   /* For identities and seeds, not for keys: it cannot fail, so it falls back to weaker sources. Seeded in the
    * simulation. */
@@ -132,6 +137,10 @@ static inline kl_status kl_os_write(kl_os *os, kl_file *file, const kl_slice *pa
                                     kl_error *err) {
   return os->write(os, file, parts, count, offset, err);
 }
+static inline kl_status kl_os_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                                        kl_error *err) {
+  return os->overwrite(os, file, parts, count, offset, err);
+}
 static inline kl_status kl_os_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err) {
   return os->sync(os, file, data_only, err);
 }
@@ -164,6 +173,9 @@ static inline bool kl_os_working_directory(kl_os *os, char *out, size_t capacity
 }
 static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
   return os->monotonic_ns(os);
+}
+static inline uint64_t kl_os_monotonic_coarse_ns(kl_os *os) {
+  return os->monotonic_coarse_ns(os);
 }
 static inline uint64_t kl_os_wall_ns(kl_os *os) {
   return os->wall_ns(os);

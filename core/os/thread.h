@@ -44,6 +44,14 @@ kl_status kl_thread_start(kl_os *os, const char *name, void (*run)(void *context
  * allowed. */
 void kl_thread_join(kl_thread *thread);
 void kl_thread_yield(void); /* gives up the time slice; for bounded spinning */
+/* Between two looks at what another thread is about to change: tens of nanoseconds in which this CPU does nothing. */
+static inline void kl_thread_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  __asm__ volatile("yield" ::: "memory");
+#endif
+}
 
 /* Equal numbers: the same process. It changes in the child at each fork after the first kl_os_posix() of the process.
  * Objects remember the value of their creation; another value means: forked, touch nothing. One relaxed load.

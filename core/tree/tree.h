@@ -280,8 +280,8 @@ kl_status kl_tree_walker_new(kl_allocator *allocator, const kl_tree_source *sour
 void kl_tree_walker_free(kl_tree_walker *walker);                         /* NULL is allowed */
 /* Begins at a root, null allowed. `leaves` false: leaves below inner pages are passed over. */
 void kl_tree_walker_start(kl_tree_walker *walker, const kl_tree_pointer *root, bool leaves);
-/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the walk
- * has ended. */
+/* KL_E_NOT_FOUND without a message: that was all. KL_E_NO_MEMORY, and what the source answers but for damage: the next
+ * call tries the same page again. */
 kl_status kl_tree_walker_next(kl_tree_walker *walker, kl_tree_item *out_item, kl_error *err);
 
 typedef struct kl_tree_visitor {

@@ -88,10 +88,15 @@ static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_e
                         .high = walker->promise.high,
                         .has_high = walker->promise.has_high,
                         .rows = walker->promise.rows};
-  walker->waits = false;
   kl_status status = tree_walk_load(walker, &page, &out->rows, &cause);
   bool is_root = walker->level == TREE_LEVEL_ANY;
-  if (status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION) {
+  bool damaged = status == KL_E_CORRUPT || status == KL_E_IO || status == KL_E_VERSION;
+  if (status != KL_OK && !damaged) { /* it still waits */
+    if (err != NULL) *err = cause;
+    return status;
+  }
+  walker->waits = false;
+  if (damaged) {
     out->kind = KL_TREE_ITEM_DAMAGE;
     out->rows = walker->promise.rows;
     out->cause = cause;
@@ -101,11 +106,6 @@ static kl_status tree_walk_enter(kl_tree_walker *walker, kl_tree_item *out, kl_e
       tree_walk_leave(walker, walker->level);
     }
     return KL_OK;
-  }
-  if (status != KL_OK) {
-    walker->done = true;
-    if (err != NULL) *err = cause;
-    return status;
   }
   walker->level = out->level = tree_page_level(page);
   if (is_root) walker->top = walker->level;

@@ -12,11 +12,12 @@
 #include "commit_request.h"
 
 enum {
-  COMMIT_SPINS = 100,                    /* looks at the state before a committer goes to sleep */
+  COMMIT_SPINS = 100,                    /* looks, with pauses, at the state before a committer goes to sleep */
   COMMIT_PARTS = 64,                     /* members of one log batch */
   COMMIT_BATCH_BYTES = 16 * 1024 * 1024, /* a log batch of several members stays below */
   COMMIT_ENTRY_OVERHEAD = 96,            /* bytes that the delta takes for an entry beside key and value */
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
+  COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
   COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
   COMMIT_DISK_TRIES = 3,
   COMMIT_INSERT_TRIES = 9, /* with pauses of 1, 2, 4 ... 128 ms between them */
@@ -118,6 +119,7 @@ static uint32_t commit_wait(kl_commit_pipeline *pipeline, kl_commit_request *req
   uint32_t now = state;
   for (int i = 0; i < COMMIT_SPINS && now == state; i++) {
     now = atomic_load_explicit(&request->state, memory_order_acquire);
+    if (now == state) kl_thread_relax();
   }
   if (now != state) return now;
   kl_commit_park *park = &pipeline->parks[request->park];
@@ -168,7 +170,9 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (writes->count > SIZE_MAX / sizeof(uint64_t) || writes->encoded_bytes > SIZE_MAX - KL_COMMIT_HEADER_SIZE) {
     return kl_fail(err, KL_E_LIMIT, "the transaction does not fit into memory as one log record");
   }
-  request->hashes = kl_arena_alloc(&writes->arena, (size_t)writes->count * sizeof(uint64_t), _Alignof(uint64_t));
+  size_t count = (size_t)writes->count;
+  request->hashes = kl_arena_alloc(&writes->arena, count * sizeof(uint64_t), _Alignof(uint64_t));
+  request->places = kl_arena_alloc(&writes->arena, count * sizeof *request->places, _Alignof(kl_delta_place));
   if (manager->wal != NULL) {
     request->record_size = KL_COMMIT_HEADER_SIZE + (size_t)writes->encoded_bytes;
     request->record = kl_arena_alloc(&writes->arena, request->record_size, _Alignof(uint64_t));
@@ -179,7 +183,7 @@ static kl_status commit_prepare(kl_txn_manager *manager, kl_commit_request *requ
   if (request->delta_bytes >= COMMIT_RESERVE_FROM) {
     request->reserve = kl_alloc(&manager->allocator, (size_t)request->delta_bytes);
   }
-  if (request->hashes == NULL || (manager->wal != NULL && request->record == NULL) ||
+  if (request->hashes == NULL || request->places == NULL || (manager->wal != NULL && request->record == NULL) ||
       (request->delta_bytes >= COMMIT_RESERVE_FROM && request->reserve == NULL)) {
     return kl_fail(err, KL_E_NO_MEMORY, "no memory to commit a transaction of %" PRIu64 " bytes; nothing was written",
                    writes->payload_bytes);
@@ -361,14 +365,14 @@ static void commit_leave_group(kl_txn_manager *manager, kl_commit_group *group) 
   if (atomic_fetch_sub_explicit(&group->pending, 1, memory_order_acq_rel) == 1) commit_publish(manager, group);
 }
 
-static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, uint32_t keyspace,
-                                     const kl_write_entry *entry, uint64_t ts, kl_error *err) {
-  kl_version version = {ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
+static kl_status commit_insert_entry(kl_txn_manager *manager, const kl_commit_request *request, uint32_t keyspace,
+                                     const kl_write_entry *entry, kl_delta_place place, kl_error *err) {
+  kl_version version = {request->ts, (kl_version_kind)entry->kind, kl_write_entry_value(entry)};
   kl_status status = KL_E_NO_MEMORY;
   /* The commit is on the log: want of memory may pass, a database that has to be opened again is worse than a pause. */
   for (unsigned try = 0; try < COMMIT_INSERT_TRIES && status == KL_E_NO_MEMORY; try++) {
     if (try != 0) kl_os_sleep_ns(manager->os, (uint64_t)1000000 << (try - 1));
-    status = kl_delta_insert(delta, keyspace, kl_write_entry_key(entry), &version, err);
+    status = kl_delta_insert_at(request->delta, keyspace, place, kl_write_entry_key(entry), &version, err);
   }
   return status;
 }
@@ -376,13 +380,18 @@ static kl_status commit_insert_entry(kl_txn_manager *manager, kl_delta *delta, u
 static void commit_insert(kl_txn_manager *manager, kl_commit_request *request) {
   const kl_write_set *writes = &request->txn->writes;
   commit_free_reserve(manager, request);
+  /* The precheck has been at all these places, but in another delta if ours was frozen since. */
+  bool placed = request->delta == request->txn->snapshot.layers->active;
+  uint64_t n = 0;
   kl_error error;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
     kl_write_position at;
     kl_write_tree_first(writes->trees[i], &at);
-    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at)) {
-      status = commit_insert_entry(manager, request->delta, writes->trees[i]->keyspace, at.entry, request->ts, &error);
+    for (; at.entry != NULL && status == KL_OK; kl_write_position_next(&at), n++) {
+      if (placed && n + COMMIT_PREFETCH < writes->count) kl_delta_prefetch(request->places[n + COMMIT_PREFETCH]);
+      kl_delta_place place = placed ? request->places[n] : NULL;
+      status = commit_insert_entry(manager, request, writes->trees[i]->keyspace, at.entry, place, &error);
     }
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);

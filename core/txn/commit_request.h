@@ -13,11 +13,12 @@ struct kl_commit_request {
   kl_commit_group *group;
   uint8_t *record; /* the encoded commit; NULL without a log */
   size_t record_size;
-  uint64_t *hashes;     /* of the entries, in the order of the write set */
-  uint64_t checked_ts;  /* kl_commit_precheck has looked at everything up to here */
-  kl_delta *delta;      /* that it goes into; stays until it is published, because it is not drained before */
-  void *reserve;        /* memory held back until the inserts need it */
-  uint64_t delta_bytes; /* that the inserts will need, about */
+  uint64_t *hashes;       /* of the entries, in the order of the write set */
+  kl_delta_place *places; /* of the entries, in the delta of the snapshot, as the precheck met them */
+  uint64_t checked_ts;    /* kl_commit_precheck has looked at everything up to here */
+  kl_delta *delta;        /* that it goes into; stays until it is published, because it is not drained before */
+  void *reserve;          /* memory held back until the inserts need it */
+  uint64_t delta_bytes;   /* that the inserts will need, about */
   uint64_t ts;
   uint32_t park;
   _Atomic uint32_t state;

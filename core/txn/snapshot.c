@@ -145,8 +145,10 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
     kl_snapshot_table *table = newest;
     KL_ASSERT(newest != NULL); /* the first is made with the registry */
     for (; table != NULL && slot == NULL; table = table->older) {
-      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. */
-      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(start ^ now_ns);
+      /* In a larger table a thread that holds many snapshots must not always begin at the same, taken, place. No two
+       * live snapshots lie at one address. */
+      uint64_t own = (uint64_t)(uintptr_t)out;
+      uint64_t from = table->count == SNAPSHOT_FIRST_SLOTS ? start * SNAPSHOT_PROBES : kl_mix64(own);
       slot = snapshot_search(table, from, SNAPSHOT_PROBES);
     }
     if (slot == NULL && !snapshot_grow(registry, newest)) {

@@ -93,7 +93,9 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   kl_txn *txn = txn_take_spare(manager);
   if (txn == NULL) txn = txn_new(manager);
   if (txn == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a transaction");
-  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), options->label, &txn->snapshot, err);
+  /* Of the time nothing is asked but how old the oldest snapshot is. */
+  uint64_t now_ns = kl_os_monotonic_coarse_ns(manager->os);
+  status = kl_snapshot_begin(&manager->snapshots, now_ns, options->label, &txn->snapshot, err);
   if (status != KL_OK) {
     txn_keep_or_free(txn);
     return status;

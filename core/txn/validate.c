@@ -6,7 +6,10 @@
 #include "../wal/commit_record.h"
 #include "commit_request.h"
 
-enum { VALIDATE_KEY_SHOWN = 40 };
+enum {
+  VALIDATE_KEY_SHOWN = 40,
+  VALIDATE_GROUP = 64 /* keys that are looked for side by side */
+};
 
 /* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
 static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
@@ -59,32 +62,66 @@ static kl_status validate_too_old(uint64_t snapshot_ts, kl_error *err) {
                  snapshot_ts);
 }
 
-static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snapshot *snapshot,
-                               const kl_write_tree *tree, const uint64_t *hashes, kl_error *err) {
-  uint64_t snapshot_ts = snapshot->ts;
-  if (tree->keyspace != 0) { /* TXN-9: a write to a keyspace reads its drop marker */
-    uint8_t bytes[KL_DROP_MARKER_SIZE];
-    kl_drop_marker_encode(tree->keyspace, bytes);
-    kl_slice marker = kl_slice_make(bytes, sizeof bytes);
-    uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
-    uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
-    if (dropped == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (dropped > snapshot_ts) {
-      return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", tree->keyspace);
-    }
-  }
+/* TXN-9: a write to a keyspace reads its drop marker. */
+static kl_status validate_keyspace(kl_txn_manager *manager, int where, const kl_snapshot *snapshot, uint32_t keyspace,
+                                   kl_error *err) {
+  if (keyspace == 0) return KL_OK;
+  uint8_t bytes[KL_DROP_MARKER_SIZE];
+  kl_drop_marker_encode(keyspace, bytes);
+  kl_slice marker = kl_slice_make(bytes, sizeof bytes);
+  uint64_t hash = kl_inflight_hash(manager->pipeline.hash_seed, 0, marker);
+  uint64_t dropped = validate_newest(manager, where, snapshot->layers, 0, marker, hash);
+  if (dropped == UINT64_MAX) return validate_too_old(snapshot->ts, err);
+  if (dropped <= snapshot->ts) return KL_OK;
+  return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", keyspace);
+}
+
+static kl_status validate_key(uint64_t newest, uint64_t snapshot_ts, uint32_t keyspace, kl_slice key, kl_error *err) {
+  if (newest <= snapshot_ts) return KL_OK;
+  if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
+  char shown[VALIDATE_KEY_SHOWN];
+  return kl_fail(err, KL_E_CONFLICT,
+                 "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                 "; run the transaction again",
+                 validate_show_key(key, shown), keyspace, newest, snapshot_ts);
+}
+
+/* The keys of one tree among those in flight, and where asked for in the deltas. `first`: the number of the tree's
+ * first entry in the write set. */
+static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_commit_request *request,
+                               const kl_write_tree *tree, uint64_t first, kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  const uint64_t *hashes = request->hashes + first;
   kl_write_position at;
   kl_write_tree_first(tree, &at);
   for (; at.entry != NULL; kl_write_position_next(&at)) {
     kl_slice key = kl_write_entry_key(at.entry);
     uint64_t newest = validate_newest(manager, where, snapshot->layers, tree->keyspace, key, *hashes++);
-    if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-    if (newest > snapshot_ts) {
-      char shown[VALIDATE_KEY_SHOWN];
-      return kl_fail(err, KL_E_CONFLICT,
-                     "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
-                     "; run the transaction again",
-                     validate_show_key(key, shown), tree->keyspace, newest, snapshot_ts);
+    kl_status status = validate_key(newest, snapshot->ts, tree->keyspace, key, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* The keys of one tree in the delta of the snapshot; their places there are kept for the inserts. */
+static kl_status validate_tree_own(const kl_commit_request *request, const kl_write_tree *tree, uint64_t first,
+                                   kl_error *err) {
+  const kl_snapshot *snapshot = &request->txn->snapshot;
+  kl_delta_place *places = request->places + first;
+  kl_write_position at;
+  kl_write_tree_first(tree, &at);
+  while (at.entry != NULL) {
+    kl_slice keys[VALIDATE_GROUP];
+    uint64_t newest[VALIDATE_GROUP];
+    size_t count = 0;
+    for (; at.entry != NULL && count < VALIDATE_GROUP; kl_write_position_next(&at)) {
+      keys[count++] = kl_write_entry_key(at.entry);
+    }
+    kl_delta_look_many(snapshot->layers->active, tree->keyspace, keys, count, newest, places);
+    places += count;
+    for (size_t i = 0; i < count; i++) {
+      kl_status status = validate_key(newest[i], snapshot->ts, tree->keyspace, keys[i], err);
+      if (status != KL_OK) return status;
     }
   }
   return KL_OK;
@@ -92,11 +129,15 @@ static kl_status validate_tree(kl_txn_manager *manager, int where, const kl_snap
 
 static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_commit_request *request, kl_error *err) {
   const kl_write_set *writes = &request->txn->writes;
-  const uint64_t *hashes = request->hashes;
+  uint64_t first = 0;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
-    status = validate_tree(manager, where, &request->txn->snapshot, writes->trees[i], hashes, err);
-    hashes += writes->trees[i]->count;
+    const kl_write_tree *tree = writes->trees[i];
+    status = validate_keyspace(manager, where, &request->txn->snapshot, tree->keyspace, err);
+    if (status != KL_OK) break;
+    status = where == VALIDATE_OWN ? validate_tree_own(request, tree, first, err)
+                                   : validate_tree(manager, where, request, tree, first, err);
+    first += tree->count;
   }
   return status;
 }

@@ -115,30 +115,41 @@ static kl_status wal_append_retract(kl_wal *wal, kl_lsn lsn, kl_error *err) {
   return status == KL_OK ? kl_os_sync(wal->os, wal->file, true, err) : status;
 }
 
+/* Hands a batch to the file; `place` is where all of it lies in there, when it lies in one segment. The lock is not
+ * held; the role is. */
+static kl_status wal_append_write(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint64_t *place, const uint8_t *header,
+                                  const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t payload = 0;
+  for (size_t i = 0; i < count; i++) payload += parts[i].size;
+  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
+  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
+  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  if (count < WAL_PARTS_MAX - 2) {
+    kl_slice all[WAL_PARTS_MAX];
+    all[0] = head;
+    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
+    all[count + 1] = pad;
+    if (place != NULL) return kl_os_overwrite(wal->os, wal->file, all, count + 2, *place, err);
+    return wal_space_write(wal, wal->file, lsn, all, count + 2, err);
+  }
+  kl_status status = wal_space_write(wal, wal->file, lsn, &head, 1, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, err);
+  if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, err);
+  return status;
+}
+
 /* The lock is held (let go meanwhile). */
 static kl_status wal_append_direct(kl_wal *wal, kl_lsn lsn, kl_lsn end, const uint8_t *header, const kl_slice *parts,
                                    size_t count, kl_error *err) {
   kl_error cause = {0};
   kl_status status = wal_append_hand_over(wal, err);
   if (status != KL_OK) return status;
-  uint64_t payload = 0;
-  for (size_t i = 0; i < count; i++) payload += parts[i].size;
-  kl_lsn body = lsn + WAL_BATCH_HEADER, after = body + payload;
-  kl_slice head = kl_slice_make(header, WAL_BATCH_HEADER);
-  kl_slice pad = kl_slice_make(wal_append_zeros, (size_t)(end - after));
+  uint64_t place, run;
+  /* The file has these bytes already (WAL-6). */
+  bool exists = wal_space_locate(wal, lsn, &place, &run) && end - lsn <= run && place + (end - lsn) <= wal->file_bytes;
   wal_append_take_role(wal, lsn, end);
   kl_mutex_unlock(&wal->lock);
-  if (count < WAL_PARTS_MAX - 2) {
-    kl_slice all[WAL_PARTS_MAX];
-    all[0] = head;
-    for (size_t i = 0; i < count; i++) all[i + 1] = parts[i];
-    all[count + 1] = pad;
-    status = wal_space_write(wal, wal->file, lsn, all, count + 2, &cause);
-  } else {
-    status = wal_space_write(wal, wal->file, lsn, &head, 1, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, body, parts, count, &cause);
-    if (status == KL_OK) status = wal_space_write(wal, wal->file, after, &pad, 1, &cause);
-  }
+  status = wal_append_write(wal, lsn, end, exists ? &place : NULL, header, parts, count, &cause);
   bool harmless = status == KL_E_DISK_FULL && wal_append_retract(wal, lsn, NULL) == KL_OK;
   kl_mutex_lock(&wal->lock);
   wal_append_give_role(wal);

@@ -159,7 +159,7 @@ void wal_space_settle(kl_wal *wal) {
     uint64_t inside = wal_space_slot_offset(wal, slot) + WAL_SEGMENT_HEADER + wal->tail % wal->data_size;
     wal->prepared_bytes = wal_align_up(inside, WAL_PAGE);
   }
-  kl_lsn prepared = wal->prewrite ? wal_space_prepared(wal, i) : (sequence + 1) * wal->data_size;
+  kl_lsn prepared = wal_space_prepared(wal, i);
   if (prepared > wal->ready) wal->ready = prepared;
 }
 
@@ -303,7 +303,7 @@ static kl_status wal_space_extend_to(kl_wal *wal, kl_lsn need, bool large, kl_er
     uint64_t sequence = at / wal->data_size;
     kl_lsn upto = (sequence + 1) * wal->data_size;
     kl_status status = wal_space_open_segment(wal, sequence, err);
-    if (status == KL_OK && wal->prewrite) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
+    if (status == KL_OK) status = wal_space_grow_segment(wal, sequence, need, zeros, &upto, err);
     if (status != KL_OK) return status;
     KL_ASSERT(upto > at);
     at = upto;

@@ -40,7 +40,7 @@ typedef struct kl_wal_options {
                               database, the checkpoint's position when a log is made anew, so that LSNs only grow */
   uint32_t file_mode;      /* permission bits for creation, 0: 0600 */
   bool read_only;          /* no write at all: for read-only databases; appends give KL_E_READ_ONLY */
-  bool prewrite;           /* zero ahead of the tail and sync it; off for databases that never sync */
+  bool prewrite;           /* zero ahead of the tail and sync it; off: only reserved, for databases that never sync */
 } kl_wal_options;
 
 /* Creates NAME-wal, durable when it returns (file and directory entry), ready for appending. KL_E_EXISTS when there is

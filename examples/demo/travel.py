@@ -57,7 +57,8 @@ def travel(db: keel.Database, thread: int) -> None:
 
 
 def main(path: str, threads: int) -> None:
-    db = keel.open(path)
+    # So little at a time that the background is always draining the log into the file: that is killed, too.
+    db = keel.open(path, delta_size=64 << 10)
     prepare(db)
     for thread in range(threads):
         threading.Thread(target=travel, args=(db, thread), daemon=True).start()

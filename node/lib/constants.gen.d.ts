@@ -20,6 +20,10 @@ export declare const limits: Readonly<{
   MAX_WRITE_BATCH: 2147483647;
   /** Largest `struct_size` that is ever accepted. In bytes. */
   MAX_STRUCT_SIZE: 4096;
+  /** As many problems does a check keep as text; it counts all. In problems. */
+  CHECK_PROBLEMS: 32;
+  /** Room for the text of any problem, with its terminating zero byte. In bytes. */
+  CHECK_TEXT_SIZE: 768;
   /** Room for a message in `keel_error`, with the terminating zero byte. In bytes. */
   ERROR_MESSAGE_SIZE: 248;
 }>;

@@ -53,7 +53,15 @@ function pathText(path) {
   throw invalid('path: expected a string, Buffer or file: URL');
 }
 
-const OPEN_NUMBERS = ['pageSize', 'groupIntervalMs', 'fileMode', 'logSegmentSize', 'memoryLimit', 'cacheSize', 'deltaSize'];
+const OPEN_NUMBERS = [
+  'pageSize',
+  'groupIntervalMs',
+  'fileMode',
+  'logSegmentSize',
+  'memoryLimit',
+  'cacheSize',
+  'deltaSize',
+];
 const OPEN_NAMES = ['readOnly', 'create', 'mustCreate', 'durability', ...OPEN_NUMBERS];
 
 function openArguments(path, options) {

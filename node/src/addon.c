@@ -104,6 +104,9 @@ static void kn_close(kn_kind kind, uint64_t handle) {
     case KN_BATCH:
       (void)keel_batch_free(handle, NULL);
       break;
+    case KN_CHECK:
+      (void)keel_check_close(handle, NULL);
+      break;
   }
 }
 

@@ -1362,18 +1362,19 @@ Napi::Value SWIG_NAPI_AppendOutput(Napi::Env env, Napi::Value result, Napi::Valu
 
 #define SWIGTYPE_p_char swig_types[0]
 #define SWIGTYPE_p_int swig_types[1]
-#define SWIGTYPE_p_keel_checkpoint swig_types[2]
-#define SWIGTYPE_p_keel_error swig_types[3]
-#define SWIGTYPE_p_keel_stats swig_types[4]
-#define SWIGTYPE_p_long_long swig_types[5]
-#define SWIGTYPE_p_short swig_types[6]
-#define SWIGTYPE_p_signed_char swig_types[7]
-#define SWIGTYPE_p_unsigned_char swig_types[8]
-#define SWIGTYPE_p_unsigned_int swig_types[9]
-#define SWIGTYPE_p_unsigned_long_long swig_types[10]
-#define SWIGTYPE_p_unsigned_short swig_types[11]
-static swig_type_info *swig_types[13];
-static swig_module_info swig_module = {swig_types, 12, 0, 0, 0, 0};
+#define SWIGTYPE_p_keel_check_report swig_types[2]
+#define SWIGTYPE_p_keel_checkpoint swig_types[3]
+#define SWIGTYPE_p_keel_error swig_types[4]
+#define SWIGTYPE_p_keel_stats swig_types[5]
+#define SWIGTYPE_p_long_long swig_types[6]
+#define SWIGTYPE_p_short swig_types[7]
+#define SWIGTYPE_p_signed_char swig_types[8]
+#define SWIGTYPE_p_unsigned_char swig_types[9]
+#define SWIGTYPE_p_unsigned_int swig_types[10]
+#define SWIGTYPE_p_unsigned_long_long swig_types[11]
+#define SWIGTYPE_p_unsigned_short swig_types[12]
+static swig_type_info *swig_types[14];
+static swig_module_info swig_module = {swig_types, 13, 0, 0, 0, 0};
 #define SWIG_TypeQuery(name) SWIG_TypeQueryModule(&swig_module, &swig_module, name)
 #define SWIG_MangledTypeQuery(name) SWIG_MangledTypeQueryModule(&swig_module, &swig_module, name)
 
@@ -1518,6 +1519,22 @@ template <typename T> T SwigValueInit() {
   X(record, file_used), \
   X(record, file_free), \
   X(record, file_held)
+#define KEEL_CHECK_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, problems), \
+  X(record, done_bytes), \
+  X(record, total_bytes), \
+  X(record, checkpoint), \
+  X(record, keyspaces), \
+  X(record, pages), \
+  X(record, extents), \
+  X(record, rows), \
+  X(record, value_bytes), \
+  X(record, lost_pages), \
+  X(record, lost_extents), \
+  X(record, lost_rows), \
+  X(record, unreached_bytes), \
+  X(record, log_commits)
 
 
 #include "addon.h"
@@ -1759,6 +1776,13 @@ SWIG_AsVal_size_t (Napi::Value obj, size_t *val)
 }
 
 
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+
+
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
                                   uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
@@ -1812,6 +1836,15 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 
 
@@ -2182,6 +2215,189 @@ Napi::Value _wrap_get_stats(const Napi::CallbackInfo &info) {
     SWIG_fail;
   }
 
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_verify_begin(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_db arg1 ;
+  keel_check *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  uint64_t made2 ;
+  keel_error error3 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_verify_begin.");
+  }
+
+  made2 = 0;
+  arg2 = &made2;
+  error3.code = KEEL_OK;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_verify_begin(arg1,arg2,arg3);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK && *arg2 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_CHECK, *arg2)) {
+      kn_throw_no_memory(env);
+      SWIG_fail;
+    }
+    jsresult = Napi::Value(env, kn_number_out(env, *arg2));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg3);
+    SWIG_fail;
+  }
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_salvage_begin(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  char *arg1 = 0 ;
+  char *arg2 = 0 ;
+  keel_check *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  KnBytes text1 ;
+  KnBytes text2 ;
+  uint64_t made3 ;
+  keel_error error4 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_salvage_begin.");
+  }
+
+  made3 = 0;
+  arg3 = &made3;
+  error4.code = KEEL_OK;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  if (!kn_text_in(env, info[0], "path", false, &text1)) SWIG_fail;
+  arg1 = (char *)text1.data;if (!kn_text_in(env, info[1], "new_path", false, &text2)) SWIG_fail;
+  arg2 = (char *)text2.data;result = (keel_status)keel_salvage_begin((char const *)arg1,(char const *)arg2,arg3,arg4);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK && *arg3 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_CHECK, *arg3)) {
+      kn_throw_no_memory(env);
+      SWIG_fail;
+    }
+    jsresult = Napi::Value(env, kn_number_out(env, *arg3));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg4);
+    SWIG_fail;
+  }
+
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_check_step(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  keel_check_report *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  uint64_t number2 ;
+  keel_check_report record3 ;
+  keel_error error4 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_check_step.");
+  }
+
+  memset(&record3, 0, sizeof record3);
+  record3.struct_size = (uint32_t)sizeof record3;
+  arg3 = &record3;
+  error4.code = KEEL_OK;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_number_in(env, info[1], "max_bytes", SIZE_MAX, &number2)) SWIG_fail;
+  arg2 = (uint64_t)number2;result = (keel_status)keel_check_step(arg1,arg2,arg3,arg4);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK) {
+    const kn_field fields[] = {
+      KEEL_CHECK_REPORT_FIELDS(KN_RECORD_FIELD, arg3)
+    };
+    jsresult = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg4);
+    SWIG_fail;
+  }
+
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_check_close(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_check arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_check_close.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_check_close(arg1,arg2);
+  kn_ended(kn_state_of(env), arg1, result);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
 
 
 
@@ -3137,10 +3353,38 @@ fail:
 }
 
 
+// js_global_function
+Napi::Value _wrap_check_problem(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  uint64_t number2 ;
+  char *result = 0 ;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_check_problem.");
+  }
+
+  arg1 = kn_handle_in(env, info[0]);if (!kn_number_in(env, info[1], "index", SIZE_MAX, &number2)) SWIG_fail;
+  arg2 = (uint64_t)number2;result = (char *)keel_flat_check_problem(arg1,arg2);
+  jsresult = Napi::String::New(env, result);
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
 /* -------- TYPE CONVERSION AND EQUIVALENCE RULES (BEGIN) -------- */
 
 static swig_type_info _swigt__p_char = {"_p_char", "char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_int = {"_p_int", "int32_t *|int_fast16_t *|int_fast32_t *|int_least32_t *|intptr_t *|keel_status *|int *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_keel_check_report = {"_p_keel_check_report", "keel_check_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_checkpoint = {"_p_keel_checkpoint", "keel_checkpoint *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_error = {"_p_keel_error", "keel_error *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_stats = {"_p_keel_stats", "keel_stats *", 0, 0, (void*)0, 0};
@@ -3149,12 +3393,13 @@ static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {
   &_swigt__p_char,
   &_swigt__p_int,
+  &_swigt__p_keel_check_report,
   &_swigt__p_keel_checkpoint,
   &_swigt__p_keel_error,
   &_swigt__p_keel_stats,
@@ -3169,6 +3414,7 @@ static swig_type_info *swig_type_initial[] = {
 
 static swig_cast_info _swigc__p_char[] = {  {&_swigt__p_char, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_int[] = {  {&_swigt__p_int, 0, 0, 0},{0, 0, 0, 0}};
+static swig_cast_info _swigc__p_keel_check_report[] = {  {&_swigt__p_keel_check_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_checkpoint[] = {  {&_swigt__p_keel_checkpoint, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_error[] = {  {&_swigt__p_keel_error, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_stats[] = {  {&_swigt__p_keel_stats, 0, 0, 0},{0, 0, 0, 0}};
@@ -3183,6 +3429,7 @@ static swig_cast_info _swigc__p_unsigned_short[] = {  {&_swigt__p_unsigned_short
 static swig_cast_info *swig_cast_initial[] = {
   _swigc__p_char,
   _swigc__p_int,
+  _swigc__p_keel_check_report,
   _swigc__p_keel_checkpoint,
   _swigc__p_keel_error,
   _swigc__p_keel_stats,
@@ -3676,6 +3923,10 @@ exports.Set("flush", Napi::Function::New<_wrap_flush>(env, "flush"));
 exports.Set("make_checkpoint", Napi::Function::New<_wrap_make_checkpoint>(env, "make_checkpoint"));
 exports.Set("last_checkpoint", Napi::Function::New<_wrap_last_checkpoint>(env, "last_checkpoint"));
 exports.Set("get_stats", Napi::Function::New<_wrap_get_stats>(env, "get_stats"));
+exports.Set("verify_begin", Napi::Function::New<_wrap_verify_begin>(env, "verify_begin"));
+exports.Set("salvage_begin", Napi::Function::New<_wrap_salvage_begin>(env, "salvage_begin"));
+exports.Set("check_step", Napi::Function::New<_wrap_check_step>(env, "check_step"));
+exports.Set("check_close", Napi::Function::New<_wrap_check_close>(env, "check_close"));
 exports.Set("keyspace_close", Napi::Function::New<_wrap_keyspace_close>(env, "keyspace_close"));
 exports.Set("keyspace_drop", Napi::Function::New<_wrap_keyspace_drop>(env, "keyspace_drop"));
 exports.Set("commit", Napi::Function::New<_wrap_commit>(env, "commit"));
@@ -3697,6 +3948,7 @@ exports.Set("open", Napi::Function::New<_wrap_open>(env, "open"));
 exports.Set("keyspace_open", Napi::Function::New<_wrap_keyspace_open>(env, "keyspace_open"));
 exports.Set("begin", Napi::Function::New<_wrap_begin>(env, "begin"));
 exports.Set("cursor_open", Napi::Function::New<_wrap_cursor_open>(env, "cursor_open"));
+exports.Set("check_problem", Napi::Function::New<_wrap_check_problem>(env, "check_problem"));
 
 
   return exports;

@@ -16,7 +16,7 @@ const OPTIONS = { deltaSize: 64 * 1024, cacheSize: 8 * 1024 * 1024 }; // the row
 const key = (number) => `row ${String(number).padStart(8, '0')}`;
 const value = (number) => `value of ${number} `.repeat(12).slice(0, 100);
 
-/** Steps through all numbers below `count` in an order that looks random; `stride` and `count` have no common factor. */
+/** All numbers below `count`, in an order that looks random; `stride` and `count` have no common factor. */
 function* scattered(count, stride) {
   for (let i = 0, at = 0; i < count; i++, at = (at + stride) % count) yield at;
 }

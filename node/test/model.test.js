@@ -48,6 +48,7 @@ const operation = fc.oneof(
     options: rangeOptions,
     moves: fc.array(fc.tuple(fc.nat(5), bytes), { maxLength: 8 }),
   }),
+  fc.record({ kind: fc.constant('checkpoint') }),
   fc.record({ kind: fc.constant('end'), how: fc.constantFrom('commit', 'rollback') }),
 );
 
@@ -186,6 +187,10 @@ test(`random programs see what a Map would (seed ${seed})`, () => {
         let models = committed.map(({ rows }) => new Model(rows));
         let txn = db.begin();
         for (const step of program) {
+          if (step.kind === 'checkpoint') {
+            db.makeCheckpointSync();
+            continue;
+          }
           if (step.kind !== 'end') {
             apply(txn, keyspaces, models, step);
             continue;

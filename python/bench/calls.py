@@ -1,14 +1,16 @@
 """Cost of one call, in nanoseconds: the raw module, the layer above, and what Python itself charges.
 
-    python python/bench/calls.py [--rows N] [--rounds N]
+    python python/bench/calls.py [--rows N] [--rounds N] [--file]
 
-Best of several rounds, one thread, a ":memory:" database. CPU time of that thread, so that other programs disturb
+Best of several rounds, one thread, a ":memory:" database whose rows are recent commits; with --file one in a
+temporary file, drained, so that reads come from cached pages of its trees. CPU time of that thread, so that other programs disturb
 little.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 import timeit
 from collections.abc import Callable
@@ -29,11 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--file", action="store_true")
     arguments = parser.parse_args()
-    with keel.open(":memory:") as db:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        keel.open(f"{folder}/bench.keel" if arguments.file else ":memory:") as db,
+    ):
         rows = db["rows"]
         keys = [b"%015d" % (i * 7919 % arguments.rows) for i in range(arguments.rows)]
         rows.put_many((key, b"v" * 100) for key in keys)
+        if arguments.file:
+            db.make_checkpoint()
         key = keys[len(keys) // 2]
         many = keys[:BATCH]
         dictionary = {key: b"v" for key in keys}

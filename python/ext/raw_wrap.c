@@ -3210,18 +3210,19 @@ SWIG_Python_NonDynamicSetAttr(PyObject *obj, PyObject *name, PyObject *value) {
 
 #define SWIGTYPE_p_char swig_types[0]
 #define SWIGTYPE_p_int swig_types[1]
-#define SWIGTYPE_p_keel_checkpoint swig_types[2]
-#define SWIGTYPE_p_keel_error swig_types[3]
-#define SWIGTYPE_p_keel_stats swig_types[4]
-#define SWIGTYPE_p_long_long swig_types[5]
-#define SWIGTYPE_p_short swig_types[6]
-#define SWIGTYPE_p_signed_char swig_types[7]
-#define SWIGTYPE_p_unsigned_char swig_types[8]
-#define SWIGTYPE_p_unsigned_int swig_types[9]
-#define SWIGTYPE_p_unsigned_long_long swig_types[10]
-#define SWIGTYPE_p_unsigned_short swig_types[11]
-static swig_type_info *swig_types[13];
-static swig_module_info swig_module = {swig_types, 12, 0, 0, 0, 0};
+#define SWIGTYPE_p_keel_check_report swig_types[2]
+#define SWIGTYPE_p_keel_checkpoint swig_types[3]
+#define SWIGTYPE_p_keel_error swig_types[4]
+#define SWIGTYPE_p_keel_stats swig_types[5]
+#define SWIGTYPE_p_long_long swig_types[6]
+#define SWIGTYPE_p_short swig_types[7]
+#define SWIGTYPE_p_signed_char swig_types[8]
+#define SWIGTYPE_p_unsigned_char swig_types[9]
+#define SWIGTYPE_p_unsigned_int swig_types[10]
+#define SWIGTYPE_p_unsigned_long_long swig_types[11]
+#define SWIGTYPE_p_unsigned_short swig_types[12]
+static swig_type_info *swig_types[14];
+static swig_module_info swig_module = {swig_types, 13, 0, 0, 0, 0};
 #define SWIG_TypeQuery(name) SWIG_TypeQueryModule(&swig_module, &swig_module, name)
 #define SWIG_MangledTypeQuery(name) SWIG_MangledTypeQueryModule(&swig_module, &swig_module, name)
 
@@ -3315,6 +3316,22 @@ static swig_module_info swig_module = {swig_types, 12, 0, 0, 0, 0};
   X(record, file_used), \
   X(record, file_free), \
   X(record, file_held)
+#define KEEL_CHECK_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, problems), \
+  X(record, done_bytes), \
+  X(record, total_bytes), \
+  X(record, checkpoint), \
+  X(record, keyspaces), \
+  X(record, pages), \
+  X(record, extents), \
+  X(record, rows), \
+  X(record, value_bytes), \
+  X(record, lost_pages), \
+  X(record, lost_extents), \
+  X(record, lost_rows), \
+  X(record, unreached_bytes), \
+  X(record, log_commits)
 
 
 #include "keelpy.h"
@@ -3707,6 +3724,13 @@ SWIGINTERNINLINE PyObject*
 }
 
 
+#ifdef __cplusplus
+#define KEEL_FLAT_THREAD_LOCAL thread_local
+#else
+#define KEEL_FLAT_THREAD_LOCAL _Thread_local
+#endif
+
+
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
                                   uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
@@ -3760,6 +3784,15 @@ static keel_status keel_flat_cursor_open(keel_txn txn, keel_keyspace keyspace, c
   options.prefix = prefix;
   options.prefix_size = prefix_size;
   return keel_cursor_open(txn, keyspace, &options, out_cursor, err);
+}
+
+/* The text of a problem; "" when there is none of that number. It stays until this thread asks again, and the language
+ * copies it at once: nothing borrowed gets out. */
+static const char *keel_flat_check_problem(keel_check check, uint64_t index) {
+  static KEEL_FLAT_THREAD_LOCAL char text[KEEL_CHECK_TEXT_SIZE];
+  size_t size;
+  if (keel_check_problem(check, index, text, sizeof text, &size, NULL) != KEEL_OK) text[0] = 0;
+  return text;
 }
 
 
@@ -4255,6 +4288,191 @@ SWIGINTERN PyObject *_wrap_get_stats(PyObject *self, PyObject *args) {
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
     keelpy_raise(result, arg3);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_verify_begin(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_db arg1 ;
+  keel_check *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_check made2 ;
+  keel_error error3 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  made2 = 0;
+  arg2 = &made2;
+  error3.code = 0;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_verify_begin(arg1,arg2,arg3);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    resultobj = PyLong_FromUnsignedLongLong(*arg2);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg3);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_salvage_begin(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  char *arg1 = 0 ;
+  char *arg2 = 0 ;
+  keel_check *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  PyObject *encoded1 ;
+  PyObject *encoded2 ;
+  keel_check made3 ;
+  keel_error error4 ;
+  PyObject *swig_obj[2] ;
+  keel_status result;
+
+  encoded1 = NULL;
+  encoded2 = NULL;
+  made3 = 0;
+  arg3 = &made3;
+  error4.code = 0;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "salvage_begin", 2, 2, swig_obj)) SWIG_fail;
+  if (!PyUnicode_FSConverter(swig_obj[0], &encoded1)) SWIG_fail;
+  arg1 = PyBytes_AsString(encoded1);
+  if (!PyUnicode_FSConverter(swig_obj[1], &encoded2)) SWIG_fail;
+  arg2 = PyBytes_AsString(encoded2);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_salvage_begin((char const *)arg1,(char const *)arg2,arg3,arg4);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    resultobj = PyLong_FromUnsignedLongLong(*arg3);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg4);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  Py_XDECREF(encoded1);
+  Py_XDECREF(encoded2);
+  return resultobj;
+fail:
+  Py_XDECREF(encoded1);
+  Py_XDECREF(encoded2);
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_check_step(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  keel_check_report *arg3 = 0 ;
+  keel_error *arg4 = 0 ;
+  unsigned long long val2 ;
+  int ecode2 = 0 ;
+  keel_check_report record3 ;
+  keel_error error4 ;
+  PyObject *swig_obj[2] ;
+  keel_status result;
+
+  memset(&record3, 0, sizeof record3);
+  record3.struct_size = (uint32_t)sizeof record3;
+  arg3 = &record3;
+  error4.code = 0;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "check_step", 2, 2, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  ecode2 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[1], &val2);
+  if (!SWIG_IsOK(ecode2)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode2), "in method '" "check_step" "', argument " "2"" of type '" "uint64_t""'");
+  }
+  arg2 = (uint64_t)(val2);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_check_step(arg1,arg2,arg3,arg4);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    const uint64_t values[] = {
+      KEEL_CHECK_REPORT_FIELDS(KEEL_FIELD_VALUE, arg3)
+    };
+    resultobj = keelpy_tuple(values, sizeof values / sizeof values[0]);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg4);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_check_close(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_check arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_check_close(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
     SWIG_fail;
   }
   if (!resultobj) resultobj = SWIG_Py_Void();
@@ -5076,6 +5294,32 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_check_problem(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_check arg1 ;
+  uint64_t arg2 ;
+  unsigned long long val2 ;
+  int ecode2 = 0 ;
+  PyObject *swig_obj[2] ;
+  char *result = 0 ;
+
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "check_problem", 2, 2, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  ecode2 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[1], &val2);
+  if (!SWIG_IsOK(ecode2)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode2), "in method '" "check_problem" "', argument " "2"" of type '" "uint64_t""'");
+  }
+  arg2 = (uint64_t)(val2);
+  result = (char *)keel_flat_check_problem(arg1,arg2);
+  resultobj = SWIG_FromCharPtr((const char *)result);
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
 static PyMethodDef SwigMethods[] = {
 	 { "get_view", _wrap_get_view, METH_VARARGS, NULL},
 	 { "get_many", _wrap_get_many, METH_VARARGS, NULL},
@@ -5093,6 +5337,10 @@ static PyMethodDef SwigMethods[] = {
 	 { "make_checkpoint", _wrap_make_checkpoint, METH_O, NULL},
 	 { "last_checkpoint", _wrap_last_checkpoint, METH_O, NULL},
 	 { "get_stats", _wrap_get_stats, METH_O, NULL},
+	 { "verify_begin", _wrap_verify_begin, METH_O, NULL},
+	 { "salvage_begin", _wrap_salvage_begin, METH_VARARGS, NULL},
+	 { "check_step", _wrap_check_step, METH_VARARGS, NULL},
+	 { "check_close", _wrap_check_close, METH_O, NULL},
 	 { "keyspace_close", _wrap_keyspace_close, METH_O, NULL},
 	 { "keyspace_drop", _wrap_keyspace_drop, METH_VARARGS, NULL},
 	 { "commit", _wrap_commit, METH_O, NULL},
@@ -5110,6 +5358,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "keyspace_open", _wrap_keyspace_open, METH_VARARGS, NULL},
 	 { "begin", _wrap_begin, METH_VARARGS, NULL},
 	 { "cursor_open", _wrap_cursor_open, METH_VARARGS, NULL},
+	 { "check_problem", _wrap_check_problem, METH_VARARGS, NULL},
 	 { NULL, NULL, 0, NULL }
 };
 
@@ -5118,6 +5367,7 @@ static PyMethodDef SwigMethods[] = {
 
 static swig_type_info _swigt__p_char = {"_p_char", "char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_int = {"_p_int", "int32_t *|int_fast16_t *|int_fast32_t *|int_least32_t *|intptr_t *|keel_status *|int *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_keel_check_report = {"_p_keel_check_report", "keel_check_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_checkpoint = {"_p_keel_checkpoint", "keel_checkpoint *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_error = {"_p_keel_error", "keel_error *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_stats = {"_p_keel_stats", "keel_stats *", 0, 0, (void*)0, 0};
@@ -5126,12 +5376,13 @@ static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {
   &_swigt__p_char,
   &_swigt__p_int,
+  &_swigt__p_keel_check_report,
   &_swigt__p_keel_checkpoint,
   &_swigt__p_keel_error,
   &_swigt__p_keel_stats,
@@ -5146,6 +5397,7 @@ static swig_type_info *swig_type_initial[] = {
 
 static swig_cast_info _swigc__p_char[] = {  {&_swigt__p_char, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_int[] = {  {&_swigt__p_int, 0, 0, 0},{0, 0, 0, 0}};
+static swig_cast_info _swigc__p_keel_check_report[] = {  {&_swigt__p_keel_check_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_checkpoint[] = {  {&_swigt__p_keel_checkpoint, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_error[] = {  {&_swigt__p_keel_error, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_stats[] = {  {&_swigt__p_keel_stats, 0, 0, 0},{0, 0, 0, 0}};
@@ -5160,6 +5412,7 @@ static swig_cast_info _swigc__p_unsigned_short[] = {  {&_swigt__p_unsigned_short
 static swig_cast_info *swig_cast_initial[] = {
   _swigc__p_char,
   _swigc__p_int,
+  _swigc__p_keel_check_report,
   _swigc__p_keel_checkpoint,
   _swigc__p_keel_error,
   _swigc__p_keel_stats,

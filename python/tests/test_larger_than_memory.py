@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -202,3 +203,62 @@ def test_the_options_of_a_second_opening_must_agree(path: Path) -> None:
             keel.open(path, delta_size=2 * DELTA)
         with pytest.raises(keel.InvalidError, match="cache_size"):
             keel.open(path, cache_size=2 * CACHE)
+
+
+def test_threads_among_drains(path: Path) -> None:
+    """Writers, readers, views and checkpoints at once, through deltas that are drained all the time."""
+    keys_each, threads, rounds = 500, 4, 30
+    errors: list[BaseException] = []
+    with keel.open(path, durability="none", delta_size=DELTA, cache_size=CACHE) as db:
+        rows = db["rows"]
+        done = threading.Event()
+
+        def row(thread: int, round_number: int) -> bytes:
+            return b"%d %d " % (thread, round_number) * 25
+
+        def write(thread: int) -> None:
+            for round_number in range(rounds):
+                rows.put_many((b"%d %04d" % (thread, n), row(thread, round_number)) for n in range(keys_each))
+
+        def read() -> None:
+            while not done.is_set():
+                with db.transaction(read_only=True) as txn:
+                    here = txn[rows]
+                    for thread in range(threads):
+                        first = here.get(b"%d 0000" % thread)
+                        expected = [first] * (keys_each if first is not None else 0)
+                        prefix = b"%d " % thread
+                        assert list(here.values(prefix=prefix)) == expected, "a commit is seen whole or not at all"
+                        if first is None:
+                            continue
+                        with here.view(prefix + b"0007") as view:
+                            assert view.nbytes == len(first)
+                            assert bytes(view) == first
+                        assert here.get_many(prefix + b"%04d" % n for n in range(keys_each)) == expected
+
+        def checkpoint() -> None:
+            while not done.is_set():
+                db.make_checkpoint()
+
+        def run(work: Callable[..., None], *arguments: int) -> threading.Thread:
+            def guarded() -> None:
+                try:
+                    work(*arguments)
+                except BaseException as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=guarded)
+            thread.start()
+            return thread
+
+        others = [run(read), run(read), run(checkpoint)]
+        for writer in [run(write, thread) for thread in range(threads)]:
+            writer.join()
+        done.set()
+        for other in others:
+            other.join()
+        assert errors == []
+        assert db.stats().checkpoints > 3
+        assert db.stats().views_live == db.stats().snapshots_live == 0
+    with reopen(path) as db:
+        assert list(db["rows"].values()) == [row(t, rounds - 1) for t in range(threads) for _ in range(keys_each)]

@@ -8,13 +8,14 @@
 #include "capi/layout.gen.h"
 #include "cmocka_all.h"
 
-_Static_assert(ABUSE_KINDS == 6, "abuse_support.h knows every kind of handle");
+_Static_assert(ABUSE_KINDS == 7, "abuse_support.h knows every kind of handle");
 _Static_assert(ABUSE_DB == 0, "db");
 _Static_assert(ABUSE_KEYSPACE == 1, "keyspace");
 _Static_assert(ABUSE_TXN == 2, "txn");
 _Static_assert(ABUSE_CURSOR == 3, "cursor");
 _Static_assert(ABUSE_VIEW == 4, "view");
 _Static_assert(ABUSE_BATCH == 5, "batch");
+_Static_assert(ABUSE_CHECK == 6, "check");
 
 static void test_keel_version(void **state) {
   (void)state;
@@ -363,6 +364,212 @@ static void test_keel_get_stats(void **state) {
 
   abuse_expect_ok(a, keel_get_stats(db, out_stats, &error), &error);
   if (a->cases == 0 && 2 > 0) fail_msg("keel_get_stats: nothing was tried");
+}
+
+static void test_keel_verify_begin(void **state) {
+  abuse *a = *state;
+  a->function = "keel_verify_begin";
+  keel_error error;
+  keel_db db = a->live[ABUSE_DB];
+  keel_check storage_out_check = UINT64_C(0xA5A5A5A5A5A5A5A5), *out_check = &storage_out_check;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_check, sizeof storage_out_check); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_verify_begin(db, out_check, NULL); \
+    keel_status with = keel_verify_begin(db, out_check, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_db[ABUSE_WRONG_HANDLES];
+  int wrong_db_count = abuse_wrong_handles(a, ABUSE_DB, wrong_db);
+  for (int i = 0; i < wrong_db_count; i++) WITH(keel_db, db, wrong_db[i], KEEL_E_HANDLE);
+  WITH(keel_db, db, a->closed[ABUSE_DB], KEEL_E_HANDLE);
+  WITH(keel_check *, out_check, NULL, KEEL_E_INVALID);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_verify_begin(db, out_check, &error), &error);
+  abuse_close(ABUSE_CHECK, storage_out_check);
+  if (a->cases == 0 && 2 > 0) fail_msg("keel_verify_begin: nothing was tried");
+}
+
+static void test_keel_salvage_begin(void **state) {
+  abuse *a = *state;
+  a->function = "keel_salvage_begin";
+  keel_error error;
+  const char *path = ":memory:";
+  const char *new_path = "memory_database";
+  keel_check storage_out_check = UINT64_C(0xA5A5A5A5A5A5A5A5), *out_check = &storage_out_check;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_check, sizeof storage_out_check); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_salvage_begin(path, new_path, out_check, NULL); \
+    keel_status with = keel_salvage_begin(path, new_path, out_check, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  WITH(const char *, path, NULL, KEEL_E_INVALID);
+  WITH(const char *, path, "", KEEL_E_INVALID);
+  WITH(const char *, path, abuse_long_text, KEEL_E_INVALID);
+  WITH(const char *, path, abuse_long_text + sizeof abuse_long_text - 1 - (KEEL_MAX_PATH_SIZE + 1), KEEL_E_INVALID);
+  WITH(const char *, new_path, NULL, KEEL_E_INVALID);
+  WITH(const char *, new_path, "", KEEL_E_INVALID);
+  WITH(const char *, new_path, abuse_long_text, KEEL_E_INVALID);
+  WITH(const char *, new_path, abuse_long_text + sizeof abuse_long_text - 1 - (KEEL_MAX_PATH_SIZE + 1), KEEL_E_INVALID);
+  WITH(keel_check *, out_check, NULL, KEEL_E_INVALID);
+  ABUSE("all is right", KEEL_E_NO_FILE);
+#undef WITH
+#undef ABUSE
+
+  if (a->cases == 0 && 3 > 0) fail_msg("keel_salvage_begin: nothing was tried");
+}
+
+static void test_keel_check_step(void **state) {
+  abuse *a = *state;
+  a->function = "keel_check_step";
+  keel_error error;
+  keel_check check = a->live[ABUSE_CHECK];
+  uint64_t max_bytes = 1;
+  keel_check_report storage_out_report;
+  memset(&storage_out_report, 0xA5, sizeof storage_out_report);
+  storage_out_report.struct_size = (uint32_t)sizeof storage_out_report;
+  keel_check_report *out_report = &storage_out_report;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_report, sizeof storage_out_report); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_check_step(check, max_bytes, out_report, NULL); \
+    keel_status with = keel_check_step(check, max_bytes, out_report, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_check[ABUSE_WRONG_HANDLES];
+  int wrong_check_count = abuse_wrong_handles(a, ABUSE_CHECK, wrong_check);
+  for (int i = 0; i < wrong_check_count; i++) WITH(keel_check, check, wrong_check[i], KEEL_E_HANDLE);
+  WITH(keel_check, check, a->closed[ABUSE_CHECK], KEEL_E_HANDLE);
+  WITH(keel_check_report *, out_report, NULL, KEEL_E_INVALID);
+  const uint32_t sizes_out_report[] = {0, 1, 4, CAPI_CHECK_REPORT_FIRST_SIZE - 1, KEEL_MAX_STRUCT_SIZE + 1, UINT32_MAX};
+  for (size_t i = 0; i < sizeof sizes_out_report / sizeof sizes_out_report[0]; i++) {
+    storage_out_report.struct_size = sizes_out_report[i];
+    ABUSE("struct_size of out_report", KEEL_E_INVALID);
+  }
+  storage_out_report.struct_size = (uint32_t)sizeof storage_out_report;
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_check_step(check, max_bytes, out_report, &error), &error);
+  if (a->cases == 0 && 3 > 0) fail_msg("keel_check_step: nothing was tried");
+}
+
+static void test_keel_check_problem(void **state) {
+  abuse *a = *state;
+  a->function = "keel_check_problem";
+  keel_error error;
+  keel_check check = a->live[ABUSE_CHECK];
+  uint64_t index = 1;
+  unsigned char storage_buffer[16] = {0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5};
+  void *buffer = storage_buffer;
+  size_t capacity = sizeof storage_buffer;
+  size_t storage_out_value_size = 77, *out_value_size = &storage_out_value_size;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_buffer, sizeof storage_buffer); \
+    abuse_guard_take(&guards[guard_count++], &storage_out_value_size, sizeof storage_out_value_size); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_check_problem(check, index, buffer, capacity, out_value_size, NULL); \
+    keel_status with = keel_check_problem(check, index, buffer, capacity, out_value_size, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_check[ABUSE_WRONG_HANDLES];
+  int wrong_check_count = abuse_wrong_handles(a, ABUSE_CHECK, wrong_check);
+  for (int i = 0; i < wrong_check_count; i++) WITH(keel_check, check, wrong_check[i], KEEL_E_HANDLE);
+  WITH(keel_check, check, a->closed[ABUSE_CHECK], KEEL_E_HANDLE);
+  WITH(void *, buffer, NULL, KEEL_E_INVALID);
+  WITH(size_t, capacity, SIZE_MAX, KEEL_E_INVALID);
+  WITH(size_t *, out_value_size, NULL, KEEL_E_INVALID);
+  ABUSE("all is right", KEEL_E_NOT_FOUND);
+#undef WITH
+#undef ABUSE
+
+  if (a->cases == 0 && 4 > 0) fail_msg("keel_check_problem: nothing was tried");
+}
+
+static void test_keel_check_close(void **state) {
+  abuse *a = *state;
+  a->function = "keel_check_close";
+  keel_error error;
+  keel_check check = a->live[ABUSE_CHECK];
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_check_close(check, NULL); \
+    keel_status with = keel_check_close(check, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_check[ABUSE_WRONG_HANDLES];
+  int wrong_check_count = abuse_wrong_handles(a, ABUSE_CHECK, wrong_check);
+  for (int i = 0; i < wrong_check_count; i++) WITH(keel_check, check, wrong_check[i], KEEL_E_HANDLE);
+  WITH(keel_check, check, a->closed[ABUSE_CHECK], KEEL_E_HANDLE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_check_close(check, &error), &error);
+  abuse_consumed(a, ABUSE_CHECK);
+  if (a->cases == 0 && 1 > 0) fail_msg("keel_check_close: nothing was tried");
 }
 
 static void test_keel_keyspace_open(void **state) {
@@ -1824,6 +2031,11 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_make_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_last_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get_stats, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_verify_begin, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_salvage_begin, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_check_step, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_check_problem, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_check_close, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_keyspace_open, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_keyspace_close, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_keyspace_drop, abuse_setup, abuse_teardown),

@@ -30,6 +30,7 @@ static void open_one_of_each(uint64_t handles[ABUSE_KINDS]) {
   must(keel_cursor_seek(handles[ABUSE_CURSOR], "kez", 3, &error), &error);
   must(keel_get_view(txn, keyspace, "key", 3, &handles[ABUSE_VIEW], &error), &error);
   must(keel_batch_new(&handles[ABUSE_BATCH], &error), &error);
+  must(keel_verify_begin(handles[ABUSE_DB], &handles[ABUSE_CHECK], &error), &error);
 }
 
 void abuse_close(enum abuse_kind kind, uint64_t handle) {
@@ -52,6 +53,9 @@ void abuse_close(enum abuse_kind kind, uint64_t handle) {
       break;
     case ABUSE_BATCH:
       must(keel_batch_free(handle, &error), &error);
+      break;
+    case ABUSE_CHECK:
+      must(keel_check_close(handle, &error), &error);
       break;
     case ABUSE_KINDS:
       fail_msg("no kind");

@@ -252,6 +252,7 @@ class Function:
     returns_doc: str
     errors: list[tuple[Status, str]]
     line: int
+    example: Status | None = None  # what the arguments of the abuse test get; None: success
 
     @property
     def fallible(self) -> bool:
@@ -480,7 +481,7 @@ class _Reader:
         return p
 
     def function(self, m: _Map, api: Api, group: str) -> Function:
-        self.take(m, "function", ("name", "since", "doc", "params"), ("returns", "errors"))
+        self.take(m, "function", ("name", "since", "doc", "params"), ("returns", "errors", "example"))
         if not re.fullmatch(r"keel_[a-z_]+", str(m["name"])):
             raise self.fail(m, f"function '{m['name']}': names are keel_ and lower-case words")
         params = [self.param(p, api, m["name"]) for p in m["params"]]
@@ -505,7 +506,13 @@ class _Reader:
         for p in params:
             if p.same_database and p.same_database not in names or p.count and p.count not in names:
                 raise self.fail(p.line, f"{m['name']}: parameter '{p.name}' refers to a parameter that does not exist")
-        return Function(m["name"], str(m["doc"]).strip(), m["since"], group, params, returns_type, returns_doc, listed, m.line)
+        example = None
+        if "example" in m:
+            example = next((s for s in listed if s[0].name == m["example"]), (None, ""))[0]
+            if example is None:
+                raise self.fail(m, f"{m['name']}: example '{m['example']}' is none of its errors")
+        return Function(m["name"], str(m["doc"]).strip(), m["since"], group, params, returns_type, returns_doc, listed, m.line,
+                        example)
 
     @staticmethod
     def implied_errors(params: list[Param]) -> dict[str, str]:

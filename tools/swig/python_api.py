@@ -128,17 +128,21 @@ def errors(api: model.Api) -> str:
     return "\n".join(out) + "\n"
 
 
+def record_name(struct: model.Struct) -> str:
+    return "".join(part.capitalize() for part in struct.name.split("_"))
+
+
 def named_tuples(api: model.Api) -> str:
     out = [f'"""What the library fills in, as named tuples.\n\n{NOTICE}\n"""', ""]
     out += ["from __future__ import annotations", "", "from typing import NamedTuple"]
     structs = records.records(api)
     for struct in structs:
-        out += ["", "", f"class {struct.name.capitalize()}(NamedTuple):", docstring(struct.doc), ""]
+        out += ["", "", f"class {record_name(struct)}(NamedTuple):", docstring(struct.doc), ""]
         docs = {field.name: field for field in struct.fields}
         for name in records.names(struct):
             unit = f" In {docs[name].unit}." if docs[name].unit else ""
             out += [f"    {name}: int", docstring(docs[name].doc + unit)]
-    out += ["", "", "__all__ = [" + ", ".join(f'"{struct.name.capitalize()}"' for struct in structs) + "]"]
+    out += ["", "", "__all__ = [" + ", ".join(f'"{record_name(struct)}"' for struct in structs) + "]"]
     return "\n".join(out) + "\n"
 
 
@@ -161,6 +165,7 @@ REPLACED = (
     "batch_new",
     "batch_free",
     "batch_data",
+    "check_problem",
 )
 FLAT = ("open", "keyspace_open", "begin", "cursor_open")
 EXTENSION = '''
@@ -179,6 +184,7 @@ def cursor_rows(
 @overload
 def cursor_rows(cursor: int, max_rows: int, max_bytes: int, reverse: int, columns: Literal[1, 2], /) -> list[bytes]: ...
 def keyspace_list(db: int, /) -> list[bytes]: ...
+def check_problem(check: int, index: int, /) -> str: ...
 
 @final
 class View:
@@ -231,7 +237,7 @@ def raw_function(function: model.Function) -> str:
         elif param.kind == "bound":
             arguments.append(f"{param.name}_: ReadableBuffer | None")
         elif param.kind == "cstring":
-            path = param.name == "path"
+            path = param.name in ("path", "new_path")
             arguments.append(f"{param.name}: " + ("str | bytes | PathLike[str] | PathLike[bytes]" if path else "str"))
         elif param.kind == "struct-in":
             arguments += option_arguments(param.struct)

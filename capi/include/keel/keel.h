@@ -188,6 +188,10 @@ typedef int32_t keel_status;
 #define KEEL_MAX_WRITE_BATCH 2147483647
 /* Largest struct_size that is ever accepted. In bytes. Since 0.1. */
 #define KEEL_MAX_STRUCT_SIZE 4096
+/* As many problems does a check keep as text; it counts all. In problems. Since 0.1. */
+#define KEEL_CHECK_PROBLEMS 32
+/* Room for the text of any problem, with its terminating zero byte. In bytes. Since 0.1. */
+#define KEEL_CHECK_TEXT_SIZE 768
 /* Room for a message in keel_error, with the terminating zero byte. In bytes. Since 0.1. */
 #define KEEL_ERROR_MESSAGE_SIZE 248
 
@@ -273,6 +277,8 @@ typedef uint64_t keel_view;
 /* Columns of keys and values that many-row calls fill; reused between calls. From keel_batch_new, until
  * keel_batch_free. */
 typedef uint64_t keel_batch;
+/* A verification or a salvage on its way, and what it has found. From keel_verify_begin, until keel_check_close. */
+typedef uint64_t keel_check;
 
 /* ---- Structs ---- */
 
@@ -505,6 +511,44 @@ typedef struct keel_stats {
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
   }
 
+/* How far a verification or a salvage has come, and what it has found so far. Since 0.1. */
+typedef struct keel_check_report {
+  /* sizeof(keel_check_report), as the initialiser sets it. */
+  uint32_t struct_size;
+  /* 1 when there is nothing left to do. */
+  uint32_t finished;
+  /* Everything that is not as it should be. 0 at the end: the database is sound, or all of it was copied. */
+  uint64_t problems;
+  /* Read so far. In bytes. */
+  uint64_t done_bytes;
+  /* What will have been read at the end: an estimate, and never below done_bytes. In bytes. */
+  uint64_t total_bytes;
+  /* Number of the checkpoint that is looked at. */
+  uint64_t checkpoint;
+  /* Keyspaces that were found. */
+  uint64_t keyspaces;
+  /* Pages that are sound. */
+  uint64_t pages;
+  /* Values that are stored outside of pages, and sound. */
+  uint64_t extents;
+  /* Rows on sound pages; of a salvage, rows that were copied from pages. */
+  uint64_t rows;
+  /* Bytes of extents. In bytes. */
+  uint64_t value_bytes;
+  /* Pages that cannot be read, or are not what they should be. */
+  uint64_t lost_pages;
+  /* Likewise, values that are stored outside of pages. */
+  uint64_t lost_extents;
+  /* Rows that are lost with those, as far as other pages tell. */
+  uint64_t lost_rows;
+  /* Space that is in use and belongs to nothing. No data is lost with it. In bytes. */
+  uint64_t unreached_bytes;
+  /* Of a salvage: commits that were applied from the log. */
+  uint64_t log_commits;
+} keel_check_report;
+#define KEEL_CHECK_REPORT_INIT \
+  { (uint32_t)sizeof(keel_check_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
 /* The columns of a batch. Key i is keys[key_offsets[i]] up to (not including) keys[key_offsets[i + 1]], and likewise
  * for values. The pointers are borrowed until the batch is used again or freed. Since 0.1. */
 typedef struct keel_batch_view {
@@ -697,6 +741,117 @@ KEEL_API keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_check
  *   KEEL_E_FORKED     The handle was made before a fork.
  *   KEEL_E_NO_MEMORY  Out of memory. */
 KEEL_API keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err);
+
+/* ---- Checking ---- */
+
+/* Is a database sound, and what can be saved of one that is not? Both work in steps, so that a program can show how
+ * far it is, do other things between two steps, and end it when it likes. Both read the file itself, past the cache. */
+
+/* Begins to verify a database while it is in use. Every page and value that the newest checkpoint reaches is read
+ * and compared with checksum, order, key range and counts; no block may belong to two things; and the map of space
+ * must have as used exactly what is reached. What was committed later lies in the log, which opening has checked.
+ *
+ * A snapshot is held until the verification is finished or closed. It takes two bits of memory for each 4096 bytes
+ * of the file.
+ *
+ *   db         The database.
+ *   out_check  (out) The verification; close it with keel_check_close.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID    A pointer that must not be NULL is.
+ *   KEEL_E_HANDLE     A handle is not open, of the wrong kind.
+ *   KEEL_E_FORKED     The handle was made before a fork.
+ *   KEEL_E_CLOSED     The database is being closed.
+ *   KEEL_E_IO         The head of the file cannot be read.
+ *   KEEL_E_CORRUPT    The database is damaged so that not even its catalogue is known.
+ *   KEEL_E_NO_MEMORY  Out of memory.
+ *   KEEL_E_LIMIT      Too many handles. */
+KEEL_API keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_error *err);
+
+/* Begins to copy what is sound of a database into a new one. The old one may be damaged so much that it cannot be
+ * opened; it must not be open, and is never written to. Of the checkpoints that the file still names, it takes the
+ * newest that has not lost much of its rows, and what the log holds behind it, as far as it is sound.
+ *
+ * Keyspaces keep their names; one whose name is lost is called lost-keyspace- and its number. Closing it before it
+ * is finished leaves in the new database what has been copied.
+ *
+ *   path       The database to save.
+ *   new_path   The database to make; there is none yet.
+ *   out_check  (out) The salvage; close it with keel_check_close.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID          A pointer that must not be NULL is. The text is empty or too long.
+ *   KEEL_E_NO_FILE          There is no file at path, or no directory for new_path.
+ *   KEEL_E_EXISTS           There is something at new_path already.
+ *   KEEL_E_LOCKED           The database is open, here or in another process.
+ *   KEEL_E_IO               A read or write failed.
+ *   KEEL_E_DISK_FULL        No room for the new file.
+ *   KEEL_E_PERMISSION       The system does not allow access.
+ *   KEEL_E_READ_ONLY_MEDIA  The new file cannot be written there.
+ *   KEEL_E_NOT_A_FILE       One of the paths is a directory or a device.
+ *   KEEL_E_CORRUPT          None of the blocks that name its trees is intact.
+ *   KEEL_E_FORMAT           The file at path is not a Keel database.
+ *   KEEL_E_VERSION          A newer Keel made it.
+ *   KEEL_E_NO_MEMORY        Out of memory.
+ *   KEEL_E_LIMIT            Too many handles. */
+KEEL_API keel_status keel_salvage_begin(const char *path, const char *new_path, keel_check *out_check, keel_error *err);
+
+/* Goes on for about so many bytes, and says how far it has come. Damage is a problem in the report, and no failure
+ * of the call. Nothing happens any more when it is finished; a salvage is finished when the new database is on
+ * stable storage.
+ *
+ *   check       The verification or salvage.
+ *   max_bytes   (bytes) How much is read in this step; 0: as little as possible.
+ *   out_report  (out) Set struct_size first, as KEEL_CHECK_REPORT_INIT does.
+ *
+ * Threads: Any thread, one at a time per check. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer that must not be NULL is. struct_size or a field is not valid.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              A salvage could not write the new database; it is over.
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        As KEEL_E_IO.
+ *   KEEL_E_CORRUPT         As KEEL_E_IO; the new database is damaged already.
+ *   KEEL_E_NO_MEMORY       Out of memory. A verification goes on with the next step.
+ *   KEEL_E_LIMIT           The new database has reached a limit; the salvage is over. */
+KEEL_API keel_status keel_check_step(keel_check check, uint64_t max_bytes, keel_check_report *out_report,
+                                     keel_error *err);
+
+/* The text of a problem, one line, with file, block, keyspace and keys where they are known. The first
+ * KEEL_CHECK_PROBLEMS are kept.
+ *
+ *   check             The verification or salvage.
+ *   index             Number of the problem, counted from 0.
+ *   buffer, capacity  (out) Receives the text, terminated, or as much of it as fits. KEEL_CHECK_TEXT_SIZE bytes are
+ *                     always enough. NULL with capacity 0 asks for the size only.
+ *   out_value_size    (out) Size of the text without the terminating zero byte, also with KEEL_E_BUFFER_SIZE.
+ *
+ * Threads: Any thread, one at a time per check. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer that must not be NULL is. A pointer is NULL although its size is not 0.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_BUFFER_SIZE     The text and its terminator need more than capacity.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_NOT_FOUND       There is no such problem, or it was not kept. */
+KEEL_API keel_status keel_check_problem(keel_check check, uint64_t index, void *buffer, size_t capacity,
+                                        size_t *out_value_size, keel_error *err);
+
+/* Ends a verification or a salvage, at any time, and lets go of all that it holds.
+ *
+ *   check  The verification or salvage.
+ *
+ * Threads: Any thread, one at a time per check. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              It was the last use of the database, and the final sync failed. */
+KEEL_API keel_status keel_check_close(keel_check check, keel_error *err);
 
 /* ---- Keyspaces ---- */
 

@@ -79,6 +79,7 @@ kl_status kl_posix_open(kl_os *os, const char *path, uint32_t flags, uint32_t mo
   }
   file->fd = fd;
   file->writable = (flags & KL_OPEN_WRITE) != 0;
+  file->window.refused = (flags & KL_OPEN_DSYNC) != 0; /* a store into a mapping promises nothing */
   file->fork_count = kl_fork_count();
   file->struct_size = struct_size;
   memcpy(file->path, path, path_size);
@@ -115,6 +116,7 @@ static int posix_file_set_lock(int fd, short type) {
 void kl_posix_close(kl_os *os, kl_file *file) {
   if (file == NULL) return;
   bool ours = file->fork_count == kl_fork_count();
+  if (ours) kl_posix_window_forget(file);
   if (file->watch != NULL && ours) {
     /* In this order, see fork.c. The unlock is for copies that a child may have made a moment ago. */
     (void)posix_file_set_lock(file->fd, F_UNLCK);
@@ -213,7 +215,9 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
   (void)os;
   kl_status status = posix_file_check_writable(file, err);
   if (status == KL_OK) status = kl_check_range(file->path, 0, size, err);
-  return status == KL_OK ? posix_file_resize(file, size, err) : status;
+  if (status != KL_OK) return status;
+  kl_posix_window_forget(file); /* what is cut off and comes again may be a hole */
+  return posix_file_resize(file, size, err);
 }
 
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err) {

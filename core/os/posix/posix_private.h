@@ -11,9 +11,18 @@
 
 typedef struct kl_posix_watch kl_posix_watch; /* a descriptor that a forked child must close (fork.c) */
 
+/* The part of a file that is mapped for overwriting, or that was found unfit for it (overwrite.c). */
+typedef struct kl_posix_window {
+  _Atomic bool busy;     /* whoever sets it owns the fields below until it clears it */
+  bool refused;          /* this file is never mapped */
+  unsigned char *memory; /* NULL: no mapping, [start, end) is written by system calls */
+  uint64_t start, end;
+} kl_posix_window;
+
 struct kl_file {
   int fd;
   bool writable;
+  kl_posix_window window;
   uint64_t fork_count;   /* of the process that opened it */
   kl_posix_watch *watch; /* not NULL once a lock was asked for */
   size_t struct_size;    /* as allocated, with the path */
@@ -38,6 +47,12 @@ kl_status kl_posix_truncate(kl_os *os, kl_file *file, uint64_t size, kl_error *e
 kl_status kl_posix_allocate(kl_os *os, kl_file *file, uint64_t offset, uint64_t size, kl_error *err);
 kl_status kl_posix_lock(kl_os *os, kl_file *file, kl_lock_mode mode, kl_error *err);
 
+/* overwrite.c */
+kl_status kl_posix_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                             kl_error *err);
+/* Unmaps: before the file is cut or closed. Not in a forked child, which has no copy of the mapping. */
+void kl_posix_window_forget(kl_file *file);
+
 /* directory.c */
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err);
 kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err);
@@ -47,6 +62,7 @@ kl_status kl_posix_sync_directory(kl_os *os, const char *path, kl_error *err);
 
 /* clock.c */
 uint64_t kl_posix_monotonic_ns(kl_os *os);
+uint64_t kl_posix_monotonic_coarse_ns(kl_os *os);
 uint64_t kl_posix_wall_ns(kl_os *os);
 void kl_posix_sleep_ns(kl_os *os, uint64_t ns);
 

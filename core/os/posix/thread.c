@@ -37,7 +37,15 @@ static void posix_must_be_zero(int result) {
 }
 
 kl_status kl_mutex_init(kl_mutex *mutex, kl_error *err) {
-  int failed = pthread_mutex_init(posix_mutex(mutex), NULL);
+  pthread_mutexattr_t *kind = NULL;
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+  /* Looks again for a moment before it sleeps: our critical sections are shorter than a sleep and a wake-up. */
+  pthread_mutexattr_t adaptive;
+  if (pthread_mutexattr_init(&adaptive) == 0) kind = &adaptive;
+  if (kind != NULL) (void)pthread_mutexattr_settype(kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+  int failed = pthread_mutex_init(posix_mutex(mutex), kind);
+  if (kind != NULL) (void)pthread_mutexattr_destroy(kind);
   if (failed == 0) return KL_OK;
   return kl_fail_errno(err, KL_E_NO_MEMORY, failed, "a mutex cannot be initialised (free some memory)");
 }

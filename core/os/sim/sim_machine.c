@@ -125,6 +125,7 @@ static void sim_machine_wire(kl_sim *sim) {
   sim->os.allocator = &sim->allocator.face;
   sim->os.has_threads = false;
   sim->os.monotonic_ns = sim_monotonic_ns;
+  sim->os.monotonic_coarse_ns = sim_monotonic_ns;
   sim->os.wall_ns = sim_wall_ns;
   sim->os.sleep_ns = sim_sleep_ns;
   sim->os.random = sim_random;

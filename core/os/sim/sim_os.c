@@ -308,8 +308,8 @@ static void sim_write_plan(sim_transfer *transfer, uint64_t offset, uint64_t siz
   }
 }
 
-static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
-                           kl_error *err) {
+static kl_status sim_write_any(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                               bool inside, kl_error *err) {
   kl_sim *sim = sim_of(os);
   uint64_t size = 0;
   kl_status status = kl_check_writable(file->path, (file->flags & KL_OPEN_WRITE) != 0, err);
@@ -320,6 +320,12 @@ static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size
   if (status == KL_OK) status = kl_check_range(file->path, offset, size, err);
   if (status != KL_OK) return status;
   kl_mutex_lock(&sim->mutex);
+  uint64_t there = sim_file_is_dead(sim, file) ? UINT64_MAX : sim_file_node(sim, file)->current.size;
+  if (inside && there < offset + size) { /* a mapping ends with the file; the real one would write, and grow it */
+    kl_mutex_unlock(&sim->mutex);
+    return kl_fail(err, KL_E_INVALID, "\"%s\" has %llu bytes: those up to %llu cannot be overwritten", file->path,
+                   (unsigned long long)there, (unsigned long long)(offset + size));
+  }
   bool syncs = (file->flags & KL_OPEN_DSYNC) != 0;
   sim_transfer transfer = {sim, file, sim_file_step(sim, file, KL_SIM_CALL_WRITE, syncs), UINT64_MAX, EINTR};
   sim_write_plan(&transfer, offset, size);
@@ -328,6 +334,17 @@ static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size
   if (sim->crashed) status = sim_fail(sim, EIO, file->path, "cannot write", err);
   kl_mutex_unlock(&sim->mutex);
   return status;
+}
+
+static kl_status sim_write(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                           kl_error *err) {
+  return sim_write_any(os, file, parts, count, offset, false, err);
+}
+
+/* A store into a mapping is a write that neither stops early nor fails; so a write does all that it may do, and more. */
+static kl_status sim_overwrite(kl_os *os, kl_file *file, const kl_slice *parts, size_t count, uint64_t offset,
+                               kl_error *err) {
+  return sim_write_any(os, file, parts, count, offset, true, err);
 }
 
 static kl_status sim_sync(kl_os *os, kl_file *file, bool data_only, kl_error *err) {
@@ -440,6 +457,7 @@ void kl_sim_os_init(kl_os *os) {
   os->close = sim_close;
   os->read = sim_read;
   os->write = sim_write;
+  os->overwrite = sim_overwrite;
   os->sync = sim_sync;
   os->size = sim_size;
   os->truncate = sim_truncate;

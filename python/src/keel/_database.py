@@ -144,8 +144,8 @@ class Database:
     def make_checkpoint(self) -> None:
         """Drain what has been committed into the trees of the database file; return when a checkpoint holds it.
 
-        The engine does so by itself, in the background and when the database is closed. This is for measurements, before
-        the file is copied, and before a long idle time. Others go on reading and writing meanwhile.
+        The engine does so by itself, in the background and when the database is closed. This is for measurements,
+        before the file is copied, and before a long idle time. Others go on reading and writing meanwhile.
         """
         _raw.make_checkpoint(self._open_handle())
 

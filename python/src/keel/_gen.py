@@ -19,6 +19,8 @@ MAX_LABEL_SIZE = 255  # bytes
 MAX_GET_MANY = 16777216  # keys
 MAX_WRITE_BATCH = 2147483647  # bytes
 MAX_STRUCT_SIZE = 4096  # bytes
+CHECK_PROBLEMS = 32  # problems
+CHECK_TEXT_SIZE = 768  # bytes
 ERROR_MESSAGE_SIZE = 248  # bytes
 
 # Flags of keel_options.
@@ -524,4 +526,21 @@ STATS_FIELDS: tuple[str, ...] = (
     "file_used",
     "file_free",
     "file_held",
+)
+CHECK_REPORT_FIELDS: tuple[str, ...] = (
+    "finished",
+    "problems",
+    "done_bytes",
+    "total_bytes",
+    "checkpoint",
+    "keyspaces",
+    "pages",
+    "extents",
+    "rows",
+    "value_bytes",
+    "lost_pages",
+    "lost_extents",
+    "lost_rows",
+    "unreached_bytes",
+    "log_commits",
 )

@@ -138,4 +138,41 @@ class Stats(NamedTuple):
     """What only old snapshots or the checkpoint before the newest still need. In bytes."""
 
 
-__all__ = ["Checkpoint", "Stats"]
+class CheckReport(NamedTuple):
+    """How far a verification or a salvage has come, and what it has found so far."""
+
+    finished: int
+    """1 when there is nothing left to do."""
+    problems: int
+    """Everything that is not as it should be. 0 at the end: the database is sound, or all of it was
+    copied.
+    """
+    done_bytes: int
+    """Read so far. In bytes."""
+    total_bytes: int
+    """What will have been read at the end: an estimate, and never below `done_bytes`. In bytes."""
+    checkpoint: int
+    """Number of the checkpoint that is looked at."""
+    keyspaces: int
+    """Keyspaces that were found."""
+    pages: int
+    """Pages that are sound."""
+    extents: int
+    """Values that are stored outside of pages, and sound."""
+    rows: int
+    """Rows on sound pages; of a salvage, rows that were copied from pages."""
+    value_bytes: int
+    """Bytes of `extents`. In bytes."""
+    lost_pages: int
+    """Pages that cannot be read, or are not what they should be."""
+    lost_extents: int
+    """Likewise, values that are stored outside of pages."""
+    lost_rows: int
+    """Rows that are lost with those, as far as other pages tell."""
+    unreached_bytes: int
+    """Space that is in use and belongs to nothing. No data is lost with it. In bytes."""
+    log_commits: int
+    """Of a salvage: commits that were applied from the log."""
+
+
+__all__ = ["Checkpoint", "Stats", "CheckReport"]

@@ -229,6 +229,10 @@ static void trial_get(trial *t) {
   row = model_visible(&t->model, keyspace, k, UINT64_MAX);
   uint64_t newest = row == SIZE_MAX ? 0 : t->model.rows[row].ts;
   CHECK_SEED(kl_delta_newest_ts(t->delta, keyspace, k) == newest, t->seed);
+  uint64_t looked = UINT64_MAX;
+  kl_delta_place place;
+  kl_delta_look_many(t->delta, keyspace, &k, 1, &looked, &place);
+  CHECK_SEED(looked == newest, t->seed);
 }
 
 /* A batch of look-ups answers as single ones do. */

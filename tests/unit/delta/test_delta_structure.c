@@ -8,7 +8,8 @@
 typedef struct structure {
   delta_memory memory;
   delta_tree *tree;
-  uint64_t seed;
+  const delta_node *oldest; /* the leaf that the tree began with */
+  uint64_t seed, insertions;
 } structure;
 
 static structure structure_make(void) {
@@ -17,6 +18,7 @@ static structure structure_make(void) {
   assert_int_equal(kl_shared_arena_new(kl_allocator_libc(), &s.memory.entries, NULL), KL_OK);
   s.tree = kl_delta_tree_new(&s.memory, 1);
   assert_non_null(s.tree);
+  s.oldest = delta_tree_root(s.tree);
   return s;
 }
 
@@ -25,10 +27,22 @@ static void structure_free(structure *s) {
   kl_shared_arena_free(s->memory.entries);
 }
 
+/* Where an insertion may begin: nowhere in particular, where a look-up ends now, or where one ended when the tree was
+ * made, in a leaf that has been split and replaced ever since. */
+static const delta_node *structure_place(structure *s, kl_slice key, uint64_t turn) {
+  const delta_node *place = NULL;
+  delta_entry *entry;
+  if (turn % 4 == 1) kl_delta_tree_find_many(s->tree, &key, 1, &entry, &place);
+  if (turn % 64 == 3) place = s->oldest;
+  return place;
+}
+
 static void structure_insert(structure *s, kl_slice key) {
   kl_version version = testing_put(1, key);
   bool new_key, new_version;
-  assert_int_equal(kl_delta_tree_insert(s->tree, &s->memory, key, &version, &new_key, &new_version, NULL), KL_OK);
+  const delta_node *place = structure_place(s, key, s->insertions++);
+  assert_int_equal(kl_delta_tree_insert(s->tree, &s->memory, place, key, &version, &new_key, &new_version, NULL),
+                   KL_OK);
 }
 
 /* Compares a slot's key with a bound; NULL is below everything. */
@@ -223,8 +237,9 @@ static void *structure_writer(void *argument) {
     kl_slice k = i % 2 == 0 ? structure_key(n, "append/", true, key) : structure_key(kl_mix64(n), "", false, key);
     kl_version version = testing_put(1, k);
     bool new_key, new_version;
-    if (kl_delta_tree_insert(t->structure->tree, &t->structure->memory, k, &version, &new_key, &new_version, NULL) !=
-            KL_OK ||
+    const delta_node *place = structure_place(t->structure, k, kl_rng_next(&rng));
+    if (kl_delta_tree_insert(t->structure->tree, &t->structure->memory, place, k, &version, &new_key, &new_version,
+                             NULL) != KL_OK ||
         !new_key) {
       return t;
     }

@@ -79,7 +79,13 @@ static void *distinct_write(void *argument) {
     kl_store_u32_be(value, thread->number);
     kl_store_u64_be(value + 4, i);
     kl_version version = testing_put(i + 1, kl_slice_make(value, sizeof value));
-    CHECK_STRESS(s, kl_delta_insert(s->delta, 5, kl_slice_make(key, 16), &version, NULL) == KL_OK);
+    /* Every other time as a commit does: looks first, and inserts where it looked, while others split that leaf. */
+    kl_slice looked = kl_slice_make(key, 16);
+    kl_delta_place place = NULL;
+    uint64_t newest = 0;
+    if (i % 2 == 1) kl_delta_look_many(s->delta, 5, &looked, 1, &newest, &place);
+    CHECK_STRESS(s, newest == 0);
+    CHECK_STRESS(s, kl_delta_insert_at(s->delta, 5, place, looked, &version, NULL) == KL_OK);
     kl_version got;
     CHECK_STRESS(s, kl_delta_get(s->delta, 5, kl_slice_make(key, 16), i + 1, &got));
     CHECK_STRESS(s, got.ts == i + 1 && kl_slice_equal(got.value, version.value));

@@ -261,7 +261,7 @@ static void suite_removes_and_renames(void **state) {
   kl_os_close(f->os, b);
 }
 
-/* Random writes, truncations, allocations and reads against an array. */
+/* Random writes, overwrites, truncations, allocations and reads against an array. */
 static void suite_behaves_like_an_array(void **state) {
   const os_fixture *f = *state;
   enum { LIMIT = 40000, STEPS = 3000 };
@@ -289,7 +289,12 @@ static void suite_behaves_like_an_array(void **state) {
       case 4:
         kl_rng_fill(&rng, bytes, size);
         if (kl_rng_below(&rng, 4) == 0) memset(bytes, 0, size);
-        os_must_write(f, file, offset, bytes, size);
+        if (offset + size <= model_size && kl_rng_below(&rng, 2) == 0) {
+          kl_slice halves[2] = {kl_slice_make(bytes, size / 2), kl_slice_make(bytes + size / 2, size - size / 2)};
+          assert_int_equal(kl_os_overwrite(f->os, file, halves, 2, offset, NULL), KL_OK);
+        } else {
+          os_must_write(f, file, offset, bytes, size);
+        }
         memcpy(model + offset, bytes, size);
         if (size > 0 && offset + size > model_size) model_size = offset + size;
         break;

@@ -45,7 +45,7 @@ static void stage_open(stage *s, uint64_t memory_limit) {
   assert_ok(kl_sim_new(3, &s->sim, &err), &err);
   kl_os *os = kl_sim_os(s->sim);
   real_write = os->write;
-  os->write = gated_write;
+  os->write = os->overwrite = gated_write;
   kl_wal_options wal_options = {.segment_size = UINT64_C(65536), .prewrite = true};
   assert_ok(kl_wal_create(os, "test-wal", &wal_options, &s->wal, &err), &err);
   kl_txn_manager_options options = {.durability = KL_DURABILITY_NONE, .memory_limit = memory_limit};
