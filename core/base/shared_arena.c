@@ -14,8 +14,8 @@
 enum {
   SHARED_ARENA_SHARDS = 8, /* a power of two */
   SHARED_ARENA_FIRST_CHUNK = 4096,
-  SHARED_ARENA_LARGEST_CHUNK = 1024 * 1024, /* a request above a quarter of it gets a chunk of its own */
-  SHARED_ARENA_UNIT = 16                    /* `used` moves in multiples of it */
+  SHARED_ARENA_LARGEST_CHUNK = 2 << 20, /* most systems' huge page; a request above a quarter gets a chunk of its own */
+  SHARED_ARENA_UNIT = 16                /* `used` moves in multiples of it */
 };
 
 typedef struct shared_arena_chunk {

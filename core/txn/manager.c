@@ -8,9 +8,20 @@
 
 enum { MANAGER_DELTAS_MAX = 4 }; /* deltas' worth of memory that may wait to be drained */
 
+/* Blocks of this size are the chunks of a delta that has grown: from huge pages, where the system has them, they cost
+ * one page fault instead of 512, and look-ups all over them few misses of the TLB. */
+static void *manager_alloc_huge(kl_os *os) {
+  void *memory = NULL;
+  if (kl_os_map(os, KL_MEMORY_HUGE, &memory, NULL) != KL_OK) return NULL;
+  if (kl_os_commit(os, memory, KL_MEMORY_HUGE, true, NULL) == KL_OK) return memory;
+  kl_os_unmap(os, memory, KL_MEMORY_HUGE);
+  return NULL;
+}
+
 static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
   kl_txn_manager *manager = (kl_txn_manager *)self; /* `allocator` is its first member */
-  void *memory = manager->os->allocator->alloc(manager->os->allocator, size, align);
+  kl_os *os = manager->os;
+  void *memory = size == KL_MEMORY_HUGE ? manager_alloc_huge(os) : os->allocator->alloc(os->allocator, size, align);
   if (memory != NULL) kl_counters_add(&manager->counters, TXN_MEMORY, size);
   return memory;
 }
@@ -19,7 +30,11 @@ static void manager_free(kl_allocator *self, void *memory, size_t size) {
   kl_txn_manager *manager = (kl_txn_manager *)self;
   if (memory == NULL) return;
   kl_counters_add(&manager->counters, TXN_MEMORY, (uint64_t)0 - size);
-  manager->os->allocator->free(manager->os->allocator, memory, size);
+  if (size == KL_MEMORY_HUGE) {
+    kl_os_unmap(manager->os, memory, size);
+  } else {
+    manager->os->allocator->free(manager->os->allocator, memory, size);
+  }
 }
 
 static kl_status manager_init(kl_txn_manager *manager, kl_error *err) {
