@@ -1811,6 +1811,10 @@ struct kl_os {
   /* Creations, renames and removals in the directory are durable when it returns KL_OK. */
   kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
 
+  /* What a relative path is relative to, "/" at its end, terminated. False: there is none, it cannot be told, or it does
+   * not fit. */
+  bool (*working_directory)(kl_os *, char *out, size_t capacity);
+
   uint64_t (*monotonic_ns)(kl_os *);
   uint64_t (*monotonic_coarse_ns)(kl_os *); /* the same clock, up to 10 ms behind, at a fraction of the cost */
   uint64_t (*wall_ns)(kl_os *);             /* since 1970-01-01 UTC */
@@ -1884,6 +1888,9 @@ static inline kl_status kl_os_rename(kl_os *os, const char *from, const char *to
 }
 static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_error *err) {
   return os->sync_directory(os, path, err);
+}
+static inline bool kl_os_working_directory(kl_os *os, char *out, size_t capacity) {
+  return os->working_directory(os, out, capacity);
 }
 static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
   return os->monotonic_ns(os);
@@ -2186,6 +2193,7 @@ void kl_posix_window_forget(kl_file *file);
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err);
 kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err);
 kl_status kl_posix_rename(kl_os *os, const char *from, const char *to, kl_error *err);
+bool kl_posix_working_directory(kl_os *os, char *out, size_t capacity);
 kl_status kl_posix_sync_directory(kl_os *os, const char *path, kl_error *err);
 
 /* clock.c */
@@ -2271,6 +2279,16 @@ kl_status kl_posix_rename(kl_os *os, const char *from, const char *to, kl_error 
   if (status != KL_OK) return status;
   if (rename(from, to) == 0) return KL_OK;
   return kl_os_fail(err, errno, from, "cannot rename");
+}
+
+bool kl_posix_working_directory(kl_os *os, char *out, size_t capacity) {
+  (void)os;
+  if (getcwd(out, capacity) == NULL || out[0] != '/') return false; /* "(unreachable)...": Linux, outside of a chroot */
+  size_t size = strlen(out);
+  if (out[size - 1] == '/') return true;
+  if (size + 2 > capacity) return false;
+  memcpy(out + size, "/", 2);
+  return true;
 }
 
 static int posix_open_directory(const char *path) {
@@ -2931,6 +2949,7 @@ static kl_os posix_os = {
     .remove = kl_posix_remove,
     .rename = kl_posix_rename,
     .sync_directory = kl_posix_sync_directory,
+    .working_directory = kl_posix_working_directory,
     .monotonic_ns = kl_posix_monotonic_ns,
     .monotonic_coarse_ns = kl_posix_monotonic_coarse_ns,
     .wall_ns = kl_posix_wall_ns,
@@ -18718,9 +18737,9 @@ typedef struct kl_throttle {
   _Atomic uint64_t rate;                        /* bytes per second of the last drain; 0: not known yet */
   _Atomic bool asked;                           /* a drain has been asked for since the last freeze */
   _Atomic uint64_t throttled_ns, waits;
-  kl_mutex mutex; /* guards what follows */
+  _Atomic uint64_t drains; /* that have ended, well or not; changed under the mutex */
+  kl_mutex mutex;          /* guards what follows */
   kl_cond changed;
-  uint64_t drains; /* that have ended, well or not */
   bool failing;    /* the last one failed */
   kl_error reason; /* why */
 } kl_throttle;
@@ -18728,8 +18747,9 @@ typedef struct kl_throttle {
 kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err);
 void kl_throttle_destroy(kl_throttle *throttle);
 
-/* Before a commit of about `bytes`: sleeps as told above. KL_E_LIMIT. */
-kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err);
+/* Before a commit of about `bytes`: sleeps as told above. False: the limit is reached, and the commit has to wait until
+ * a drain has ended; the caller asks for one, because those who could have are waiting, too. */
+bool kl_throttle_enter(kl_throttle *throttle, uint64_t bytes);
 /* How long after the one before it a commit of `bytes` may come, with so much active (more than `soft`) and so much in
  * all. */
 uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes);
@@ -18742,9 +18762,9 @@ void kl_throttle_freeze(kl_throttle *throttle);
 /* There was nothing to drain; counts as a drain that went well, for those who wait. */
 void kl_throttle_idle(kl_throttle *throttle);
 /* How many drains have ended, well or not. */
-uint64_t kl_throttle_drains(kl_throttle *throttle);
-/* Waits until one more has ended than `seen`. False: it has failed. */
-bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen);
+uint64_t kl_throttle_drains(const kl_throttle *throttle);
+/* Waits until one more has ended than `seen`. KL_E_LIMIT: it has failed; err says why. */
+kl_status kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen, kl_error *err);
 /* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
 void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 
@@ -19071,7 +19091,8 @@ enum {
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
   COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
   COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
-  COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
+  COMMIT_DISK_TRIES = 3,
+  COMMIT_INSERT_TRIES = 9, /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
 };
 
@@ -19534,25 +19555,43 @@ static kl_status commit_once(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   return status;
 }
 
-/* memory_limit is reached: the deltas' memory is more than the bytes that the throttle goes by. Drains make room; true
- * when one has ended since there were `seen` of them, and it is worth trying again. */
-static bool commit_make_room(kl_txn_manager *manager, uint64_t seen) {
-  const kl_txn_manager_options *options = &manager->options;
-  if (options->delta_size == 0) return false;
-  options->drain_wanted(options->drain_context);
-  return kl_throttle_wait_drain(&manager->throttle, seen);
+static void commit_ask_drain(kl_txn_manager *manager) {
+  manager->options.drain_wanted(manager->options.drain_context);
+}
+
+/* Before anything is prepared: as slow as the drain asks for. */
+static kl_status commit_enter(kl_txn_manager *manager, uint64_t bytes, kl_error *err) {
+  kl_throttle *throttle = &manager->throttle;
+  while (!kl_throttle_enter(throttle, bytes)) {
+    uint64_t seen = kl_throttle_drains(throttle);
+    if (kl_throttle_enter(throttle, bytes)) break; /* one ended just now */
+    commit_ask_drain(manager);
+    kl_status status = kl_throttle_wait_drain(throttle, seen, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* Refused because memory_limit is reached (the deltas' memory is more than the bytes that the throttle goes by), or because
+ * the log has no room to grow. Drains make room: memory, and segments of the log. True when one has ended since there
+ * were `seen` of them, and it is worth trying again. */
+static bool commit_make_room(kl_txn_manager *manager, kl_status status, int try, uint64_t seen) {
+  int tries = status == KL_E_LIMIT ? COMMIT_ROOM_TRIES : status == KL_E_DISK_FULL ? COMMIT_DISK_TRIES : 0;
+  if (try >= tries || manager->options.delta_size == 0) return false;
+  commit_ask_drain(manager);
+  return kl_throttle_wait_drain(&manager->throttle, seen, NULL) == KL_OK;
 }
 
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
-  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  kl_status status = commit_enter(manager, txn->writes.payload_bytes, err);
   for (int try = 0; status == KL_OK; try++) {
-    uint64_t drains = manager->options.memory_limit != 0 ? kl_throttle_drains(&manager->throttle) : 0;
+    uint64_t drains = kl_throttle_drains(&manager->throttle);
     status = commit_once(txn, out_ts, err);
-    if (status != KL_E_LIMIT || try == COMMIT_ROOM_TRIES || !commit_make_room(manager, drains)) break;
+    if (!commit_make_room(manager, status, try, drains)) break;
     status = KL_OK;
   }
-  if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
+  if (kl_throttle_wants_drain(&manager->throttle)) commit_ask_drain(manager);
   return status;
 }
 
@@ -21632,7 +21671,7 @@ void kl_txn_sources_destroy(kl_txn_sources *sources) {
 kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err) {
   throttle->os = os;
   throttle->soft = soft;
-  throttle->hard = hard != 0 && hard < 2 * soft ? 2 * soft : hard;
+  throttle->hard = hard < 2 * soft ? 2 * soft : hard;
   kl_status status = kl_mutex_init(&throttle->mutex, err);
   if (status != KL_OK) return status;
   status = kl_cond_init(&throttle->changed, err);
@@ -21648,30 +21687,6 @@ void kl_throttle_destroy(kl_throttle *throttle) {
 /* Relaxed throughout: these are estimates that steer, and the numbers order nothing. */
 static uint64_t throttle_load(const _Atomic uint64_t *number) {
   return atomic_load_explicit(number, memory_order_relaxed);
-}
-
-/* Waits until there is room for `bytes`, or a drain has failed. */
-static kl_status throttle_wait(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
-  kl_status status = KL_OK;
-  uint64_t start = kl_os_monotonic_ns(throttle->os);
-  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
-  kl_mutex_lock(&throttle->mutex);
-  for (;;) {
-    uint64_t used = throttle_load(&throttle->active) + throttle_load(&throttle->frozen);
-    /* What is larger than all there is goes when nothing else is in the way. */
-    if (used + bytes <= throttle->hard || used == 0) break;
-    if (throttle->failing) {
-      status = kl_fail(err, KL_E_LIMIT,
-                       "memory_limit is reached (%" PRIu64 " bytes wait to be drained) and draining fails: %s", used,
-                       throttle->reason.message);
-      break;
-    }
-    kl_cond_wait(&throttle->changed, &throttle->mutex);
-  }
-  kl_mutex_unlock(&throttle->mutex);
-  uint64_t now = kl_os_monotonic_ns(throttle->os);
-  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
-  return status;
 }
 
 uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
@@ -21698,16 +21713,14 @@ static void throttle_pace(kl_throttle *throttle, uint64_t active, uint64_t used,
   atomic_fetch_add_explicit(&throttle->throttled_ns, ahead, memory_order_relaxed);
 }
 
-kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
-  if (throttle->soft == 0) return KL_OK;
+bool kl_throttle_enter(kl_throttle *throttle, uint64_t bytes) {
+  if (throttle->soft == 0) return true;
   uint64_t active = throttle_load(&throttle->active);
-  if (active <= throttle->soft || !throttle->os->has_threads) return KL_OK; /* without threads the drain runs inline */
+  if (active <= throttle->soft || !throttle->os->has_threads) return true; /* without threads the drain runs inline */
   uint64_t used = active + throttle_load(&throttle->frozen);
-  if (throttle->hard != 0 && (used > throttle->hard || bytes > throttle->hard - used)) {
-    return throttle_wait(throttle, bytes, err);
-  }
-  if (throttle->hard != 0) throttle_pace(throttle, active, used, bytes);
-  return KL_OK;
+  if (used > throttle->hard || bytes > throttle->hard - used) return false;
+  throttle_pace(throttle, active, used, bytes);
+  return true;
 }
 
 void kl_throttle_add(kl_throttle *throttle, uint64_t bytes) {
@@ -21738,7 +21751,7 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
     if (bytes >= throttle->soft / 2) atomic_store_explicit(&throttle->rate, (uint64_t)rate + 1, memory_order_relaxed);
     atomic_store_explicit(&throttle->frozen, 0, memory_order_relaxed);
   }
-  throttle->drains++;
+  atomic_fetch_add_explicit(&throttle->drains, 1, memory_order_relaxed);
   atomic_store_explicit(&throttle->asked, false, memory_order_relaxed); /* there may be more to drain already */
   kl_cond_broadcast(&throttle->changed);
   kl_mutex_unlock(&throttle->mutex);
@@ -21746,29 +21759,32 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
 
 void kl_throttle_idle(kl_throttle *throttle) {
   kl_mutex_lock(&throttle->mutex);
-  throttle->drains++;
+  atomic_fetch_add_explicit(&throttle->drains, 1, memory_order_relaxed);
   throttle->failing = false;
   kl_cond_broadcast(&throttle->changed);
   kl_mutex_unlock(&throttle->mutex);
 }
 
-uint64_t kl_throttle_drains(kl_throttle *throttle) {
-  kl_mutex_lock(&throttle->mutex);
-  uint64_t drains = throttle->drains;
-  kl_mutex_unlock(&throttle->mutex);
-  return drains;
+uint64_t kl_throttle_drains(const kl_throttle *throttle) {
+  return throttle_load(&throttle->drains);
 }
 
-bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen) {
+kl_status kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen, kl_error *err) {
+  kl_status status = KL_OK;
   uint64_t start = kl_os_monotonic_ns(throttle->os);
   kl_mutex_lock(&throttle->mutex);
-  while (throttle->drains == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
-  bool good = !throttle->failing;
+  while (throttle_load(&throttle->drains) == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
+  if (throttle->failing) {
+    uint64_t used = throttle_load(&throttle->active) + throttle_load(&throttle->frozen);
+    status =
+        kl_fail(err, KL_E_LIMIT, "nothing was committed: %" PRIu64 " bytes wait to be drained, and draining fails: %s",
+                used, throttle->reason.message);
+  }
   kl_mutex_unlock(&throttle->mutex);
   uint64_t now = kl_os_monotonic_ns(throttle->os);
   atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
   if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
-  return good;
+  return status;
 }
 
 /* ---- core/txn/txn.c ---- */
@@ -24041,13 +24057,29 @@ static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }
 
+/* The path as it is used: a relative one is made absolute, so that NAME-wal is found at close wherever the process has
+ * gone meanwhile. One that would become too long stays as it is. */
+static char *db_absolute_path(kl_os *os, const char *path, size_t *out_size) {
+  char folder[DB_PATH_MAX + 1] = "";
+  bool relative = path[0] != '/' && strcmp(path, db_memory_path) != 0;
+  if (!relative || !kl_os_working_directory(os, folder, sizeof folder) || strlen(folder) + strlen(path) > DB_PATH_MAX) {
+    folder[0] = '\0';
+  }
+  size_t prefix = strlen(folder), size = strlen(path) + 1;
+  char *absolute = kl_alloc(os->allocator, prefix + size);
+  if (absolute == NULL) return NULL;
+  memcpy(absolute, folder, prefix);
+  memcpy(absolute + prefix, path, size);
+  *out_size = prefix + size;
+  return absolute;
+}
+
 /* An object without an engine: `busy` held, one reference, one holder. */
 static kl_status db_new(kl_os *os, const char *path, const kl_db_options *options, kl_db **out, kl_error *err) {
   kl_db *db = kl_alloc(os->allocator, sizeof *db);
   if (db == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database");
   db->os = os;
-  db->path_size = strlen(path) + 1;
-  db->path = kl_alloc(os->allocator, db->path_size);
+  db->path = db_absolute_path(os, path, &db->path_size);
   kl_status status = db->path == NULL ? kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database") : KL_OK;
   if (status == KL_OK) status = kl_mutex_init(&db->busy, err);
   if (status == KL_OK) {
@@ -24059,7 +24091,6 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
     kl_free(os->allocator, db, sizeof *db);
     return status;
   }
-  memcpy(db->path, path, db->path_size);
   db->fork_count = kl_fork_count();
   atomic_init(&db->references, 1);
   db->holders = 1;
@@ -24211,7 +24242,7 @@ kl_status kl_db_open(kl_os *os, const char *path, const kl_db_options *options, 
   db_identity identity;
   bool again = true;
   while (status == KL_OK && again) {
-    status = db_identify(os, path, &identity, err);
+    status = db_identify(os, db->path, &identity, err);
     if (status == KL_OK) kl_db_registry_claim(db, &identity, &found, &again);
   }
   if (status != KL_OK || found != NULL) {
@@ -24720,8 +24751,7 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
   (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
-/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1). A
- * relative path may mean another place by now: only the file that was opened is removed. */
+/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1, DB-14). */
 static void db_files_remove_log(kl_db *db) {
   char *wal_path;
   size_t wal_path_size;

@@ -52,13 +52,29 @@ static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }
 
+/* The path as it is used: a relative one is made absolute, so that NAME-wal is found at close wherever the process has
+ * gone meanwhile. One that would become too long stays as it is. */
+static char *db_absolute_path(kl_os *os, const char *path, size_t *out_size) {
+  char folder[DB_PATH_MAX + 1] = "";
+  bool relative = path[0] != '/' && strcmp(path, db_memory_path) != 0;
+  if (!relative || !kl_os_working_directory(os, folder, sizeof folder) || strlen(folder) + strlen(path) > DB_PATH_MAX) {
+    folder[0] = '\0';
+  }
+  size_t prefix = strlen(folder), size = strlen(path) + 1;
+  char *absolute = kl_alloc(os->allocator, prefix + size);
+  if (absolute == NULL) return NULL;
+  memcpy(absolute, folder, prefix);
+  memcpy(absolute + prefix, path, size);
+  *out_size = prefix + size;
+  return absolute;
+}
+
 /* An object without an engine: `busy` held, one reference, one holder. */
 static kl_status db_new(kl_os *os, const char *path, const kl_db_options *options, kl_db **out, kl_error *err) {
   kl_db *db = kl_alloc(os->allocator, sizeof *db);
   if (db == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database");
   db->os = os;
-  db->path_size = strlen(path) + 1;
-  db->path = kl_alloc(os->allocator, db->path_size);
+  db->path = db_absolute_path(os, path, &db->path_size);
   kl_status status = db->path == NULL ? kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database") : KL_OK;
   if (status == KL_OK) status = kl_mutex_init(&db->busy, err);
   if (status == KL_OK) {
@@ -70,7 +86,6 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
     kl_free(os->allocator, db, sizeof *db);
     return status;
   }
-  memcpy(db->path, path, db->path_size);
   db->fork_count = kl_fork_count();
   atomic_init(&db->references, 1);
   db->holders = 1;
@@ -222,7 +237,7 @@ kl_status kl_db_open(kl_os *os, const char *path, const kl_db_options *options, 
   db_identity identity;
   bool again = true;
   while (status == KL_OK && again) {
-    status = db_identify(os, path, &identity, err);
+    status = db_identify(os, db->path, &identity, err);
     if (status == KL_OK) kl_db_registry_claim(db, &identity, &found, &again);
   }
   if (status != KL_OK || found != NULL) {

@@ -208,8 +208,7 @@ static void db_files_seal(kl_db *db, kl_lsn durable) {
   (void)kl_store_publish(db->store, &checkpoint, NULL);
 }
 
-/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1). A
- * relative path may mean another place by now: only the file that was opened is removed. */
+/* NAME holds everything and says so: NAME-wal goes. When that fails, it is what a crash would have left (DB-1, DB-14). */
 static void db_files_remove_log(kl_db *db) {
   char *wal_path;
   size_t wal_path_size;

@@ -90,6 +90,10 @@ struct kl_os {
   /* Creations, renames and removals in the directory are durable when it returns KL_OK. */
   kl_status (*sync_directory)(kl_os *, const char *path_of_a_file_in_it, kl_error *);
 
+  /* What a relative path is relative to, "/" at its end, terminated. False: there is none, it cannot be told, or it does
+   * not fit. */
+  bool (*working_directory)(kl_os *, char *out, size_t capacity);
+
   uint64_t (*monotonic_ns)(kl_os *);
   uint64_t (*monotonic_coarse_ns)(kl_os *); /* the same clock, up to 10 ms behind, at a fraction of the cost */
   uint64_t (*wall_ns)(kl_os *);             /* since 1970-01-01 UTC */
@@ -163,6 +167,9 @@ static inline kl_status kl_os_rename(kl_os *os, const char *from, const char *to
 }
 static inline kl_status kl_os_sync_directory(kl_os *os, const char *path, kl_error *err) {
   return os->sync_directory(os, path, err);
+}
+static inline bool kl_os_working_directory(kl_os *os, char *out, size_t capacity) {
+  return os->working_directory(os, out, capacity);
 }
 static inline uint64_t kl_os_monotonic_ns(kl_os *os) {
   return os->monotonic_ns(os);

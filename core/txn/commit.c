@@ -19,7 +19,8 @@ enum {
   COMMIT_RESERVE_FROM = 64 * 1024,       /* smaller commits do not hold memory back */
   COMMIT_PREFETCH = 4,                   /* so many inserts ahead memory is asked for */
   COMMIT_ROOM_TRIES = 20,                /* how often a commit waits for drains to make room for it */
-  COMMIT_INSERT_TRIES = 9,               /* with pauses of 1, 2, 4 ... 128 ms between them */
+  COMMIT_DISK_TRIES = 3,
+  COMMIT_INSERT_TRIES = 9, /* with pauses of 1, 2, 4 ... 128 ms between them */
   COMMIT_KEY_SHOWN = 40
 };
 
@@ -482,24 +483,42 @@ static kl_status commit_once(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   return status;
 }
 
-/* memory_limit is reached: the deltas' memory is more than the bytes that the throttle goes by. Drains make room; true
- * when one has ended since there were `seen` of them, and it is worth trying again. */
-static bool commit_make_room(kl_txn_manager *manager, uint64_t seen) {
-  const kl_txn_manager_options *options = &manager->options;
-  if (options->delta_size == 0) return false;
-  options->drain_wanted(options->drain_context);
-  return kl_throttle_wait_drain(&manager->throttle, seen);
+static void commit_ask_drain(kl_txn_manager *manager) {
+  manager->options.drain_wanted(manager->options.drain_context);
+}
+
+/* Before anything is prepared: as slow as the drain asks for. */
+static kl_status commit_enter(kl_txn_manager *manager, uint64_t bytes, kl_error *err) {
+  kl_throttle *throttle = &manager->throttle;
+  while (!kl_throttle_enter(throttle, bytes)) {
+    uint64_t seen = kl_throttle_drains(throttle);
+    if (kl_throttle_enter(throttle, bytes)) break; /* one ended just now */
+    commit_ask_drain(manager);
+    kl_status status = kl_throttle_wait_drain(throttle, seen, err);
+    if (status != KL_OK) return status;
+  }
+  return KL_OK;
+}
+
+/* Refused because memory_limit is reached (the deltas' memory is more than the bytes that the throttle goes by), or because
+ * the log has no room to grow. Drains make room: memory, and segments of the log. True when one has ended since there
+ * were `seen` of them, and it is worth trying again. */
+static bool commit_make_room(kl_txn_manager *manager, kl_status status, int try, uint64_t seen) {
+  int tries = status == KL_E_LIMIT ? COMMIT_ROOM_TRIES : status == KL_E_DISK_FULL ? COMMIT_DISK_TRIES : 0;
+  if (try >= tries || manager->options.delta_size == 0) return false;
+  commit_ask_drain(manager);
+  return kl_throttle_wait_drain(&manager->throttle, seen, NULL) == KL_OK;
 }
 
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
-  kl_status status = kl_throttle_enter(&manager->throttle, txn->writes.payload_bytes, err);
+  kl_status status = commit_enter(manager, txn->writes.payload_bytes, err);
   for (int try = 0; status == KL_OK; try++) {
-    uint64_t drains = manager->options.memory_limit != 0 ? kl_throttle_drains(&manager->throttle) : 0;
+    uint64_t drains = kl_throttle_drains(&manager->throttle);
     status = commit_once(txn, out_ts, err);
-    if (status != KL_E_LIMIT || try == COMMIT_ROOM_TRIES || !commit_make_room(manager, drains)) break;
+    if (!commit_make_room(manager, status, try, drains)) break;
     status = KL_OK;
   }
-  if (kl_throttle_wants_drain(&manager->throttle)) manager->options.drain_wanted(manager->options.drain_context);
+  if (kl_throttle_wants_drain(&manager->throttle)) commit_ask_drain(manager);
   return status;
 }

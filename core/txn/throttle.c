@@ -13,7 +13,7 @@
 kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err) {
   throttle->os = os;
   throttle->soft = soft;
-  throttle->hard = hard != 0 && hard < 2 * soft ? 2 * soft : hard;
+  throttle->hard = hard < 2 * soft ? 2 * soft : hard;
   kl_status status = kl_mutex_init(&throttle->mutex, err);
   if (status != KL_OK) return status;
   status = kl_cond_init(&throttle->changed, err);
@@ -29,30 +29,6 @@ void kl_throttle_destroy(kl_throttle *throttle) {
 /* Relaxed throughout: these are estimates that steer, and the numbers order nothing. */
 static uint64_t throttle_load(const _Atomic uint64_t *number) {
   return atomic_load_explicit(number, memory_order_relaxed);
-}
-
-/* Waits until there is room for `bytes`, or a drain has failed. */
-static kl_status throttle_wait(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
-  kl_status status = KL_OK;
-  uint64_t start = kl_os_monotonic_ns(throttle->os);
-  atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
-  kl_mutex_lock(&throttle->mutex);
-  for (;;) {
-    uint64_t used = throttle_load(&throttle->active) + throttle_load(&throttle->frozen);
-    /* What is larger than all there is goes when nothing else is in the way. */
-    if (used + bytes <= throttle->hard || used == 0) break;
-    if (throttle->failing) {
-      status = kl_fail(err, KL_E_LIMIT,
-                       "memory_limit is reached (%" PRIu64 " bytes wait to be drained) and draining fails: %s", used,
-                       throttle->reason.message);
-      break;
-    }
-    kl_cond_wait(&throttle->changed, &throttle->mutex);
-  }
-  kl_mutex_unlock(&throttle->mutex);
-  uint64_t now = kl_os_monotonic_ns(throttle->os);
-  if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
-  return status;
 }
 
 uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes) {
@@ -79,16 +55,14 @@ static void throttle_pace(kl_throttle *throttle, uint64_t active, uint64_t used,
   atomic_fetch_add_explicit(&throttle->throttled_ns, ahead, memory_order_relaxed);
 }
 
-kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err) {
-  if (throttle->soft == 0) return KL_OK;
+bool kl_throttle_enter(kl_throttle *throttle, uint64_t bytes) {
+  if (throttle->soft == 0) return true;
   uint64_t active = throttle_load(&throttle->active);
-  if (active <= throttle->soft || !throttle->os->has_threads) return KL_OK; /* without threads the drain runs inline */
+  if (active <= throttle->soft || !throttle->os->has_threads) return true; /* without threads the drain runs inline */
   uint64_t used = active + throttle_load(&throttle->frozen);
-  if (throttle->hard != 0 && (used > throttle->hard || bytes > throttle->hard - used)) {
-    return throttle_wait(throttle, bytes, err);
-  }
-  if (throttle->hard != 0) throttle_pace(throttle, active, used, bytes);
-  return KL_OK;
+  if (used > throttle->hard || bytes > throttle->hard - used) return false;
+  throttle_pace(throttle, active, used, bytes);
+  return true;
 }
 
 void kl_throttle_add(kl_throttle *throttle, uint64_t bytes) {
@@ -119,7 +93,7 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
     if (bytes >= throttle->soft / 2) atomic_store_explicit(&throttle->rate, (uint64_t)rate + 1, memory_order_relaxed);
     atomic_store_explicit(&throttle->frozen, 0, memory_order_relaxed);
   }
-  throttle->drains++;
+  atomic_fetch_add_explicit(&throttle->drains, 1, memory_order_relaxed);
   atomic_store_explicit(&throttle->asked, false, memory_order_relaxed); /* there may be more to drain already */
   kl_cond_broadcast(&throttle->changed);
   kl_mutex_unlock(&throttle->mutex);
@@ -127,27 +101,30 @@ void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error
 
 void kl_throttle_idle(kl_throttle *throttle) {
   kl_mutex_lock(&throttle->mutex);
-  throttle->drains++;
+  atomic_fetch_add_explicit(&throttle->drains, 1, memory_order_relaxed);
   throttle->failing = false;
   kl_cond_broadcast(&throttle->changed);
   kl_mutex_unlock(&throttle->mutex);
 }
 
-uint64_t kl_throttle_drains(kl_throttle *throttle) {
-  kl_mutex_lock(&throttle->mutex);
-  uint64_t drains = throttle->drains;
-  kl_mutex_unlock(&throttle->mutex);
-  return drains;
+uint64_t kl_throttle_drains(const kl_throttle *throttle) {
+  return throttle_load(&throttle->drains);
 }
 
-bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen) {
+kl_status kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen, kl_error *err) {
+  kl_status status = KL_OK;
   uint64_t start = kl_os_monotonic_ns(throttle->os);
   kl_mutex_lock(&throttle->mutex);
-  while (throttle->drains == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
-  bool good = !throttle->failing;
+  while (throttle_load(&throttle->drains) == seen) kl_cond_wait(&throttle->changed, &throttle->mutex);
+  if (throttle->failing) {
+    uint64_t used = throttle_load(&throttle->active) + throttle_load(&throttle->frozen);
+    status =
+        kl_fail(err, KL_E_LIMIT, "nothing was committed: %" PRIu64 " bytes wait to be drained, and draining fails: %s",
+                used, throttle->reason.message);
+  }
   kl_mutex_unlock(&throttle->mutex);
   uint64_t now = kl_os_monotonic_ns(throttle->os);
   atomic_fetch_add_explicit(&throttle->waits, 1, memory_order_relaxed);
   if (now > start) atomic_fetch_add_explicit(&throttle->throttled_ns, now - start, memory_order_relaxed);
-  return good;
+  return status;
 }

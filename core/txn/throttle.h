@@ -28,9 +28,9 @@ typedef struct kl_throttle {
   _Atomic uint64_t rate;                        /* bytes per second of the last drain; 0: not known yet */
   _Atomic bool asked;                           /* a drain has been asked for since the last freeze */
   _Atomic uint64_t throttled_ns, waits;
-  kl_mutex mutex; /* guards what follows */
+  _Atomic uint64_t drains; /* that have ended, well or not; changed under the mutex */
+  kl_mutex mutex;          /* guards what follows */
   kl_cond changed;
-  uint64_t drains; /* that have ended, well or not */
   bool failing;    /* the last one failed */
   kl_error reason; /* why */
 } kl_throttle;
@@ -38,8 +38,9 @@ typedef struct kl_throttle {
 kl_status kl_throttle_init(kl_throttle *throttle, kl_os *os, uint64_t soft, uint64_t hard, kl_error *err);
 void kl_throttle_destroy(kl_throttle *throttle);
 
-/* Before a commit of about `bytes`: sleeps as told above. KL_E_LIMIT. */
-kl_status kl_throttle_enter(kl_throttle *throttle, uint64_t bytes, kl_error *err);
+/* Before a commit of about `bytes`: sleeps as told above. False: the limit is reached, and the commit has to wait until
+ * a drain has ended; the caller asks for one, because those who could have are waiting, too. */
+bool kl_throttle_enter(kl_throttle *throttle, uint64_t bytes);
 /* How long after the one before it a commit of `bytes` may come, with so much active (more than `soft`) and so much in
  * all. */
 uint64_t kl_throttle_gap_ns(const kl_throttle *throttle, uint64_t active, uint64_t used, uint64_t bytes);
@@ -52,9 +53,9 @@ void kl_throttle_freeze(kl_throttle *throttle);
 /* There was nothing to drain; counts as a drain that went well, for those who wait. */
 void kl_throttle_idle(kl_throttle *throttle);
 /* How many drains have ended, well or not. */
-uint64_t kl_throttle_drains(kl_throttle *throttle);
-/* Waits until one more has ended than `seen`. False: it has failed. */
-bool kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen);
+uint64_t kl_throttle_drains(const kl_throttle *throttle);
+/* Waits until one more has ended than `seen`. KL_E_LIMIT: it has failed; err says why. */
+kl_status kl_throttle_wait_drain(kl_throttle *throttle, uint64_t seen, kl_error *err);
 /* The frozen bytes are drained, which took so long; or, with a reason, they are not. */
 void kl_throttle_drained(kl_throttle *throttle, uint64_t took_ns, const kl_error *reason);
 

@@ -12,7 +12,16 @@
 #include "capi/include/keel/keel.h"
 
 /* In the order of the description. */
-enum abuse_kind { ABUSE_DB, ABUSE_KEYSPACE, ABUSE_TXN, ABUSE_CURSOR, ABUSE_VIEW, ABUSE_BATCH, ABUSE_CHECK, ABUSE_KINDS };
+enum abuse_kind {
+  ABUSE_DB,
+  ABUSE_KEYSPACE,
+  ABUSE_TXN,
+  ABUSE_CURSOR,
+  ABUSE_VIEW,
+  ABUSE_BATCH,
+  ABUSE_CHECK,
+  ABUSE_KINDS
+};
 
 typedef struct abuse {
   uint64_t live[ABUSE_KINDS];

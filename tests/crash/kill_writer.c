@@ -101,7 +101,10 @@ int main(int argc, char **argv) {
   keel_error error = {0};
   kill_thread all[KILL_THREADS_MAX] = {{0}};
   kill_thread first = {.durability = (uint32_t)strtoul(argv[3], NULL, 10)};
-  bool good = keel_open(argv[1], NULL, &first.db, &error) == KEEL_OK &&
+  keel_options options = KEEL_OPTIONS_INIT;
+  options.delta_size = UINT64_C(16384) << ((unsigned)getpid() % 8); /* some are killed in the middle of a drain */
+  options.log_segment_size = 65536;
+  bool good = keel_open(argv[1], &options, &first.db, &error) == KEEL_OK &&
               keel_keyspace_open(first.db, "events", 6, NULL, &first.events, &error) == KEEL_OK &&
               keel_keyspace_open(first.db, "state", 5, NULL, &first.state, &error) == KEEL_OK &&
               keel_keyspace_open(first.db, "shared", 6, NULL, &first.shared, &error) == KEEL_OK;

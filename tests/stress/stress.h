@@ -55,7 +55,7 @@ static inline bool stress_chance(stress_rng *rng, uint64_t one_in) {
 
 /* clang-format off */
 #define STRESS_FUNCTIONS(X) \
-  X(feature) X(open) X(close) X(flush) X(last_checkpoint) X(get_stats) X(keyspace_open) X(keyspace_close) \
+  X(feature) X(open) X(close) X(flush) X(make_checkpoint) X(last_checkpoint) X(get_stats) X(keyspace_open) X(keyspace_close) \
   X(keyspace_drop) X(keyspace_list) X(begin) X(commit) X(rollback) X(get) X(get_copy) X(get_view) X(view_data) \
   X(view_release) X(get_many) X(put) X(del) X(del_range) X(write_batch) X(cursor_open) X(cursor_close) \
   X(cursor_first) X(cursor_last) X(cursor_next) X(cursor_prev) X(cursor_seek) X(cursor_seek_le) X(cursor_get) \

@@ -150,6 +150,8 @@ static void shared_open(worker *w) {
   options.flags = stress_chance(&w->rng, 10) ? (uint32_t)stress_below(&w->rng, 9) : 0;
   options.durability = stress_chance(&w->rng, 4) ? (uint32_t)stress_below(&w->rng, 5) : 0;
   options.log_segment_size = 65536;
+  options.delta_size = w->home % 2 == 0 ? 30000 : 0; /* drained all the time, or only when asked */
+  options.cache_size = 1;                            /* as small as can be */
   keel_db db = 0;
   if (CALL(open, api.paths[w->home], &options, &db) != KEEL_OK) return;
   replace(&api.dbs[w->home + DBS * stress_below(&w->rng, 2)], db, close_db);
@@ -326,7 +328,10 @@ static void shared_other(worker *w) {
   keel_batch_view view = KEEL_BATCH_VIEW_INIT;
   keel_batch batch = 0;
   int32_t enabled = 0;
-  switch (stress_below(&w->rng, 8)) {
+  switch (stress_below(&w->rng, 9)) {
+    case 8:
+      (void)CALL(make_checkpoint, DB(w));
+      break;
     case 0:
       (void)CALL(close, DB(w));
       break;

@@ -409,6 +409,7 @@ static void check_forks(worker *workers, size_t count) {
 static void open_all(const char *path) {
   keel_options options = KEEL_OPTIONS_INIT;
   options.group_interval_ms = 2;
+  options.delta_size = 100000; /* drains run beside everything else */
   (void)(MUST(open, path, &options, &iso.db) && MUST(keyspace_open, iso.db, "bank", 4, NULL, &iso.bank) &&
          MUST(keyspace_open, iso.db, "counters", 8, NULL, &iso.counters) &&
          MUST(keyspace_open, iso.db, "stamps", 6, NULL, &iso.stamps) &&

@@ -38,6 +38,16 @@ kl_status kl_posix_rename(kl_os *os, const char *from, const char *to, kl_error 
   return kl_os_fail(err, errno, from, "cannot rename");
 }
 
+bool kl_posix_working_directory(kl_os *os, char *out, size_t capacity) {
+  (void)os;
+  if (getcwd(out, capacity) == NULL || out[0] != '/') return false; /* "(unreachable)...": Linux, outside of a chroot */
+  size_t size = strlen(out);
+  if (out[size - 1] == '/') return true;
+  if (size + 2 > capacity) return false;
+  memcpy(out + size, "/", 2);
+  return true;
+}
+
 static int posix_open_directory(const char *path) {
   int fd;
   do {

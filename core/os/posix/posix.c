@@ -20,6 +20,7 @@ static kl_os posix_os = {
     .remove = kl_posix_remove,
     .rename = kl_posix_rename,
     .sync_directory = kl_posix_sync_directory,
+    .working_directory = kl_posix_working_directory,
     .monotonic_ns = kl_posix_monotonic_ns,
     .monotonic_coarse_ns = kl_posix_monotonic_coarse_ns,
     .wall_ns = kl_posix_wall_ns,

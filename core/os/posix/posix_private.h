@@ -57,6 +57,7 @@ void kl_posix_window_forget(kl_file *file);
 kl_status kl_posix_stat(kl_os *os, const char *path, kl_file_info *out, kl_error *err);
 kl_status kl_posix_remove(kl_os *os, const char *path, kl_error *err);
 kl_status kl_posix_rename(kl_os *os, const char *from, const char *to, kl_error *err);
+bool kl_posix_working_directory(kl_os *os, char *out, size_t capacity);
 kl_status kl_posix_sync_directory(kl_os *os, const char *path, kl_error *err);
 
 /* clock.c */

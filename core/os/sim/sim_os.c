@@ -181,6 +181,14 @@ static kl_status sim_rename(kl_os *os, const char *from, const char *to, kl_erro
   return status != KL_OK ? status : sim_change_name(sim_of(os), from, to, "cannot rename", err);
 }
 
+/* Paths are compared as text: there is nothing that they could be relative to. */
+static bool sim_working_directory(kl_os *os, char *out, size_t capacity) {
+  (void)os;
+  (void)out;
+  (void)capacity;
+  return false;
+}
+
 static kl_status sim_sync_directory(kl_os *os, const char *path, kl_error *err) {
   kl_sim *sim = sim_of(os);
   kl_status status = KL_OK;
@@ -459,4 +467,5 @@ void kl_sim_os_init(kl_os *os) {
   os->remove = sim_remove;
   os->rename = sim_rename;
   os->sync_directory = sim_sync_directory;
+  os->working_directory = sim_working_directory;
 }

@@ -339,6 +339,7 @@ static void test_relative_path_survives_chdir(void **state) {
   assert_ok(kl_db_flush(db, &err), &err);
   db_close(db);
   assert_int_equal(chdir(here), 0);
+  assert_false(exists(f->wal)); /* closing found it */
   db = db_open(kl_os_posix(), f->db, NULL);
   db_assert_value(db, "a", "299", "some value");
   db_close(db);
