@@ -3445,8 +3445,8 @@ kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_addre
  * else has other roots all the same: what the one before the last needed for a fall-back is free after it (STORE-13).
  * Errors as of kl_store_allocate; abort then. */
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err);
-/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such run,
- * and nothing has changed; the file never grows. */
+/* As kl_store_allocate, but all of it before the address `end`. KL_E_NOT_FOUND, without a message: there is no such
+ * run, and nothing has changed; the file never grows. */
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address, kl_error *err);
 /* Writes the parts, in order, from `address` on: inside of what this checkpoint allocated. Not synced before publish.
  */
@@ -3669,8 +3669,8 @@ void store_space_close(store_space *space);
 
 /* Begins to search anew; and remembers where to go back to. */
 void store_space_start(store_space *space);
-/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are used
- * have room before it, beside those in limbo there. What of the map lies behind it will move. */
+/* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are
+ * used have room before it, beside those in limbo there. What of the map lies behind it will move. */
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
 /* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
  * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */
@@ -15943,8 +15943,8 @@ static kl_status compact_tree(compact_run *run, const kl_tree_changes *changes, 
   return KL_OK;
 }
 
-/* The tree record behind `after` in the catalogue of `base`. KL_E_NOT_FOUND: there is none. Between two calls no page is
- * held, and each looks for its place anew: trees are merged in between, with the same source. */
+/* The tree record behind `after` in the catalogue of `base`. KL_E_NOT_FOUND: there is none. Between two calls no page
+ * is held, and each looks for its place anew: trees are merged in between, with the same source. */
 static kl_status compact_next_keyspace(compact_run *run, bool first, uint32_t after, drain_root *out, kl_error *err) {
   uint8_t key[KL_TREE_RECORD_KEY];
   kl_tree_cursor *cursor = kl_alloc(run->input->allocator, sizeof *cursor); /* with a key: large for a stack */
