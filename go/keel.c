@@ -8590,9 +8590,6 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
  * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
 
-/* Starts to bring what a lookup of the address will read near; for lookups that are about to come. Inside an epoch. */
-void kl_cache_prefetch(const kl_cache *cache, uint64_t address);
-
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
  * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
  * harmless. */
@@ -9030,10 +9027,6 @@ size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t cou
     found++;
   }
   return found;
-}
-
-void kl_cache_prefetch(const kl_cache *cache, uint64_t address) {
-  kl_table_prefetch(&cache->table, address);
 }
 
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
@@ -18694,9 +18687,6 @@ kl_status kl_txn_manager_check(kl_txn_manager *manager, kl_error *err);
  * first reason stays. Reads go on. */
 void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason);
 
-/* A timestamp that no live snapshot is below, and none will be: for reclamation. */
-uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager);
-
 typedef struct kl_txn_manager_stats {
   /* Of finished transactions: what one does is added up when it ends. */
   uint64_t commits, commits_read_only, rollbacks, conflicts, groups;
@@ -20707,10 +20697,6 @@ void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason) {
     atomic_store_explicit(&pipeline->poisoned, true, memory_order_release);
   }
   kl_mutex_unlock(&pipeline->publishing);
-}
-
-uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager) {
-  return kl_snapshot_oldest_ts(&manager->snapshots);
 }
 
 /* A snapshot keeps the layers while they are looked at. */
@@ -23759,9 +23745,7 @@ typedef struct db_drainer {
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  uint64_t drain_ns;              /* of all that published */
   kl_drain_stats totals;
-  kl_error last_failure; /* code KL_OK: the last one went well */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);
@@ -24382,7 +24366,7 @@ kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, 
   }
 }
 
-static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status, const kl_error *error) {
+static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
   if (status == KL_OK) {
@@ -24394,10 +24378,8 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status stat
     drainer->totals.pages_read += stats->pages_read;
     drainer->totals.bytes_written += stats->bytes_written;
     drainer->totals.ns += stats->ns;
-    drainer->last_failure.code = KL_OK;
   } else {
     drainer->failures++;
-    drainer->last_failure = *error;
   }
   kl_mutex_unlock(&drainer->mutex);
 }
@@ -24431,7 +24413,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
   kl_drain_stats stats = {0};
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
-  drainer_count(db, &stats, status, err);
+  drainer_count(db, &stats, status);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;

@@ -121,10 +121,6 @@ size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t cou
   return found;
 }
 
-void kl_cache_prefetch(const kl_cache *cache, uint64_t address) {
-  kl_table_prefetch(&cache->table, address);
-}
-
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
   const void *frame;
   return kl_cache_load(cache, ref, bytes, flags, &frame, err);

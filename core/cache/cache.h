@@ -96,9 +96,6 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
  * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
 
-/* Starts to bring what a lookup of the address will read near; for lookups that are about to come. Inside an epoch. */
-void kl_cache_prefetch(const kl_cache *cache, uint64_t address);
-
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
  * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
  * harmless. */

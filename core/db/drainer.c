@@ -63,7 +63,7 @@ kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, 
   }
 }
 
-static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status, const kl_error *error) {
+static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
   if (status == KL_OK) {
@@ -75,10 +75,8 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status stat
     drainer->totals.pages_read += stats->pages_read;
     drainer->totals.bytes_written += stats->bytes_written;
     drainer->totals.ns += stats->ns;
-    drainer->last_failure.code = KL_OK;
   } else {
     drainer->failures++;
-    drainer->last_failure = *error;
   }
   kl_mutex_unlock(&drainer->mutex);
 }
@@ -112,7 +110,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
   kl_drain_stats stats = {0};
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
-  drainer_count(db, &stats, status, err);
+  drainer_count(db, &stats, status);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;

@@ -33,9 +33,7 @@ typedef struct db_drainer {
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  uint64_t drain_ns;              /* of all that published */
   kl_drain_stats totals;
-  kl_error last_failure; /* code KL_OK: the last one went well */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);

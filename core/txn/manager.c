@@ -265,10 +265,6 @@ void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
-uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager) {
-  return kl_snapshot_oldest_ts(&manager->snapshots);
-}
-
 /* A snapshot keeps the layers while they are looked at. */
 static void manager_deltas_stats(kl_txn_manager *manager, kl_delta_stats *out) {
   kl_snapshot snapshot;

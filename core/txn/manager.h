@@ -100,9 +100,6 @@ kl_status kl_txn_manager_check(kl_txn_manager *manager, kl_error *err);
  * first reason stays. Reads go on. */
 void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason);
 
-/* A timestamp that no live snapshot is below, and none will be: for reclamation. */
-uint64_t kl_txn_manager_oldest_ts(kl_txn_manager *manager);
-
 typedef struct kl_txn_manager_stats {
   /* Of finished transactions: what one does is added up when it ends. */
   uint64_t commits, commits_read_only, rollbacks, conflicts, groups;
