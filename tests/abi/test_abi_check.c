@@ -131,7 +131,7 @@ typedef struct writer {
 /* Random rows, drained in the background all the time. */
 static void *write_on(void *argument) {
   writer *self = argument;
-  keel_keyspace keyspace;
+  keel_keyspace keyspace = 0;
   char value[200];
   memset(value, 'w', sizeof value);
   self->status = keel_keyspace_open(self->db, "rows", 4, NULL, &keyspace, NULL);
@@ -147,6 +147,7 @@ static void *write_on(void *argument) {
     self->commits++;
     if (i % 20 == 0 && self->status == KEEL_OK) self->status = keel_make_checkpoint(self->db, NULL);
   }
+  if (keyspace != 0) (void)keel_keyspace_close(keyspace, NULL); /* it would keep the engine beyond keel_close */
   atomic_store(&self->ended, 1);
   return NULL;
 }
