@@ -17666,6 +17666,8 @@ static kl_status pages_ask(kl_pages *pages, const kl_tree_pointer *root, const p
   return status == KL_OK ? status : pages_explain(pages, &op.failed, root, question->low, 0, status, err);
 }
 
+/* What is asked for is written through the question. NOLINTBEGIN(readability-non-const-parameter) */
+
 kl_status kl_pages_rows(kl_pages *pages, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
   pages_question question = {.kind = PAGES_ROWS, .number = out_rows};
   return pages_ask(pages, root, &question, err);
@@ -17688,6 +17690,8 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
       .kind = PAGES_SPLIT, .low = low, .high = high, .wanted = wanted, .splits = out_splits, .split_count = out_count};
   return pages_ask(pages, root, &question, err);
 }
+
+/* NOLINTEND(readability-non-const-parameter) */
 
 /* ---- core/drain/pages_value.c ---- */
 /* core/drain/pages_value.c: values that stay readable: copied, pinned, or in memory of their own.
@@ -17828,7 +17832,7 @@ static kl_status pages_held_keep(kl_held *held, pages_op *op, kl_slice value, bo
 
 kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *value, bool own_life,
                           pages_extent *out_later, kl_error *err) {
-  kl_slice bytes;
+  kl_slice bytes = {NULL, 0};
   bool is_frame;
   if (!value->is_extent) {
     is_frame = op->pages->cache != NULL && op->asides == NULL;
@@ -19983,7 +19987,8 @@ enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
 static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
   if (batch->count == 0) return otherwise;
   uint64_t from = batch->key_offsets[batch->count - 1];
-  return kl_slice_make(batch->keys + from, (size_t)(batch->key_offsets[batch->count] - from));
+  size_t size = (size_t)(batch->key_offsets[batch->count] - from);
+  return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
 /* Row by row, as the merge gives them. */
@@ -21280,6 +21285,7 @@ static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, 
   for (size_t i = 0; i < count; i++) {
     size_t size = (size_t)(offsets[i + 1] - offsets[i]);
     many.keys[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+    many.versions[i].ts = 0;
   }
   read_many_recent(txn, keyspace, &many);
   kl_status status = KL_OK;

@@ -189,6 +189,8 @@ static kl_status pages_ask(kl_pages *pages, const kl_tree_pointer *root, const p
   return status == KL_OK ? status : pages_explain(pages, &op.failed, root, question->low, 0, status, err);
 }
 
+/* What is asked for is written through the question. NOLINTBEGIN(readability-non-const-parameter) */
+
 kl_status kl_pages_rows(kl_pages *pages, const kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
   pages_question question = {.kind = PAGES_ROWS, .number = out_rows};
   return pages_ask(pages, root, &question, err);
@@ -211,3 +213,5 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
       .kind = PAGES_SPLIT, .low = low, .high = high, .wanted = wanted, .splits = out_splits, .split_count = out_count};
   return pages_ask(pages, root, &question, err);
 }
+
+/* NOLINTEND(readability-non-const-parameter) */

@@ -141,7 +141,7 @@ static kl_status pages_held_keep(kl_held *held, pages_op *op, kl_slice value, bo
 
 kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *value, bool own_life,
                           pages_extent *out_later, kl_error *err) {
-  kl_slice bytes;
+  kl_slice bytes = {NULL, 0};
   bool is_frame;
   if (!value->is_extent) {
     is_frame = op->pages->cache != NULL && op->asides == NULL;

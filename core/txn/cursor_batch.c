@@ -13,7 +13,8 @@ enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
 static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
   if (batch->count == 0) return otherwise;
   uint64_t from = batch->key_offsets[batch->count - 1];
-  return kl_slice_make(batch->keys + from, (size_t)(batch->key_offsets[batch->count] - from));
+  size_t size = (size_t)(batch->key_offsets[batch->count] - from);
+  return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
 /* Row by row, as the merge gives them. */

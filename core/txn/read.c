@@ -278,6 +278,7 @@ static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, 
   for (size_t i = 0; i < count; i++) {
     size_t size = (size_t)(offsets[i + 1] - offsets[i]);
     many.keys[i] = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size);
+    many.versions[i].ts = 0;
   }
   read_many_recent(txn, keyspace, &many);
   kl_status status = KL_OK;

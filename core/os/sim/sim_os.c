@@ -184,8 +184,7 @@ static kl_status sim_rename(kl_os *os, const char *from, const char *to, kl_erro
 /* Paths are compared as text: there is nothing that they could be relative to. */
 static bool sim_working_directory(kl_os *os, char *out, size_t capacity) {
   (void)os;
-  (void)out;
-  (void)capacity;
+  if (capacity != 0) out[0] = '\0';
   return false;
 }
 

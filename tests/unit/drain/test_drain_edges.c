@@ -11,7 +11,7 @@ static void test_held_outlives_the_store(void **state) {
   kl_tree_pointer root;
   memset(held, 0, sizeof held);
   drain_db_open(&db, 1, 4096, false, KL_CACHE_LIMIT_MIN);
-  for (unsigned i = 0; i < 3; i++) drain_db_write(&db, 1, kl_slice_make("abc" + i, 1), true, i, sizes[i]);
+  for (unsigned i = 0; i < 3; i++) drain_db_write(&db, 1, kl_slice_make(&"abc"[i], 1), true, i, sizes[i]);
   drain_db_write(&db, 1, kl_slice_make("d", 1), true, 9, 50);
   drain_db_drain(&db, NULL);
   rows = db.drained.space[1].rows;

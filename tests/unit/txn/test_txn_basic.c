@@ -377,6 +377,31 @@ static void test_concurrent_use(void **state) {
   manager_close(manager);
 }
 
+/* The only key is the empty one, and the batch has never had a byte of keys. */
+static void test_batch_of_an_empty_key(void **state) {
+  (void)state;
+  kl_txn_manager *manager = manager_open(kl_os_posix(), NULL);
+  kl_txn *txn = begin(manager);
+  kl_cursor *cursor;
+  kl_batch batch;
+  kl_error err;
+  kl_batch_init(&batch, kl_allocator_libc());
+  put(txn, 1, "", "value");
+  assert_ok(kl_cursor_open(txn, 1, kl_slice_make(NULL, 0), kl_slice_make(NULL, 0), &cursor, &err), &err);
+  assert_ok(kl_cursor_next_batch(cursor, 0, 0, &batch, &err), &err);
+  assert_int_equal(batch.count, 1);
+  kl_slice key, value;
+  assert_ok(kl_cursor_get(cursor, &key, &value, &err), &err); /* it stands on the row */
+  assert_slice(key, "");
+  assert_slice(value, "value");
+  assert_ok(kl_cursor_next_batch(cursor, 0, 0, &batch, &err), &err);
+  assert_int_equal(batch.count, 0);
+  kl_batch_destroy(&batch);
+  kl_cursor_close(cursor);
+  kl_txn_release(txn);
+  manager_close(manager);
+}
+
 /* The owner lets go of a transaction that it has ended while a cursor, on another thread, is inside of it to find that it
  * has ended. */
 typedef struct late_looker {
@@ -461,6 +486,7 @@ int main(void) {
                                      cmocka_unit_test(test_drop_marker),
                                      cmocka_unit_test(test_concurrent_use),
                                      cmocka_unit_test(test_release_under_a_cursor),
+                                     cmocka_unit_test(test_batch_of_an_empty_key),
                                      cmocka_unit_test(test_stats)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
