@@ -230,6 +230,10 @@ kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, 
   if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
     status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
   }
-  if (status == KL_OK) cursor->key = current->key;
+  if (status == KL_OK) {
+    cursor->key = current->key;
+  } else {
+    cursor->place = CURSOR_LOST; /* some sources may have moved already */
+  }
   return status;
 }

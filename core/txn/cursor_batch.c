@@ -45,10 +45,7 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
   if (status == KL_E_NOT_FOUND) {
     return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
   }
-  if (status != KL_OK) {
-    kl_status back = kl_cursor_return(cursor, start_place, start_key, forward, NULL);
-    if (back != KL_OK) cursor->place = CURSOR_LOST;
-  }
+  if (status != KL_OK) (void)kl_cursor_return(cursor, start_place, start_key, forward, NULL);
   return status;
 }
 
@@ -128,14 +125,25 @@ static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t ma
   return KL_OK;
 }
 
+/* The cursor's key, in memory of its own. */
+static void cursor_keep_key(kl_cursor *cursor, kl_slice key) {
+  if (key.size != 0) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+/* As kl_cursor_next_batch. On failure the cursor is back where it was. */
 static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                      kl_batch *batch, kl_error *err) {
   if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
+  if (cursor->place == CURSOR_ON && !cursor->detached) { /* it moves on with the tree's cursor */
+    cursor_keep_key(cursor, cursor->key);
+  }
+  cursor_place start_place = cursor->place;
   kl_status status = cursor_tree_start(cursor, forward, err);
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    cursor->place = CURSOR_LOST;
+    (void)kl_cursor_return(cursor, start_place, cursor->key, forward, NULL);
     return status;
   }
   if (batch->count == 0) { /* off the end */
@@ -143,9 +151,7 @@ static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max
     cursor->detached = false;
     return KL_OK;
   }
-  kl_slice last = cursor_last_row(batch, kl_slice_make(NULL, 0));
-  if (last.size != 0) memcpy(cursor->batch_key, last.data, last.size);
-  cursor->key = kl_slice_make(cursor->batch_key, last.size);
+  cursor_keep_key(cursor, cursor_last_row(batch, kl_slice_make(NULL, 0)));
   cursor->place = CURSOR_ON;
   cursor->detached = true;
   cursor->detached_forward = forward;

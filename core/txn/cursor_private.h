@@ -30,7 +30,8 @@ struct kl_cursor {
 
 /* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
 kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
-/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. */
+/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. A failure leaves it
+ * nowhere (CURSOR_LOST). */
 kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
 
 #endif

@@ -357,6 +357,62 @@ static void test_no_memory(void **unused) {
   }
 }
 
+/* A batch for which there is no memory leaves the cursor where it was: asked again, it gives the same rows. */
+static void take_batches(kl_sim *sim, kl_db *db, bool forward) {
+  enum { ROWS = 40, TAKEN = 7 };
+  kl_keyspace *keyspace;
+  kl_cursor *cursor;
+  kl_error err;
+  assert_ok(kl_keyspace_open(kl_db_catalogue(db), text("rows"), false, &keyspace, &err), &err);
+  kl_txn *txn = begin_read_only(kl_db_txn_manager(db));
+  kl_slice open_end = {NULL, 0};
+  assert_ok(kl_cursor_open(txn, kl_keyspace_id(keyspace), open_end, open_end, &cursor, &err), &err);
+  int seen = 0;
+  while (seen < ROWS) {
+    for (uint64_t n = 1;; n++) {
+      kl_batch batch; /* a new one each time, so that each call takes memory */
+      kl_batch_init(&batch, kl_sim_os(sim)->allocator);
+      kl_sim_fail_allocation(sim, n);
+      kl_status status = forward ? kl_cursor_next_batch(cursor, TAKEN, 0, &batch, &err)
+                                 : kl_cursor_prev_batch(cursor, TAKEN, 0, &batch, &err);
+      kl_sim_fail_allocation(sim, 0);
+      for (size_t i = 0; status == KL_OK && i < batch.count; i++, seen++) {
+        char key[8];
+        (void)snprintf(key, sizeof key, "%03d", forward ? seen : ROWS - 1 - seen);
+        assert_slice(
+            kl_slice_make(batch.keys + batch.key_offsets[i], (size_t)(batch.key_offsets[i + 1] - batch.key_offsets[i])),
+            key);
+      }
+      kl_batch_destroy(&batch);
+      if (status == KL_OK) break;
+      assert_int_equal(status, KL_E_NO_MEMORY);
+    }
+  }
+  assert_int_equal(seen, ROWS);
+  kl_cursor_close(cursor);
+  kl_txn_release(txn);
+  kl_keyspace_release(keyspace);
+}
+
+static void test_batches_without_memory(void **unused) {
+  (void)unused;
+  kl_sim *sim = machine(35);
+  kl_error err;
+  kl_db *db = db_open(kl_sim_os(sim), db_path, NULL);
+  for (int i = 0; i < 40; i++) {
+    char key[8];
+    (void)snprintf(key, sizeof key, "%03d", i);
+    assert_ok(db_put(db, "rows", key, "value", KL_DURABILITY_NONE, &err), &err);
+  }
+  for (int drained = 0; drained < 2; drained++) { /* from the delta, then from the tree alone */
+    take_batches(sim, db, true);
+    take_batches(sim, db, false);
+    assert_ok(kl_db_make_checkpoint(db, &err), &err);
+  }
+  db_close(db);
+  machine_end(sim);
+}
+
 /* An allocator that fails for good from the n-th allocation on, until it is mended. */
 typedef struct broken_allocator {
   kl_allocator base;
@@ -555,6 +611,7 @@ int main(void) {
                                      cmocka_unit_test(test_poisoned),
                                      cmocka_unit_test(test_flush_poisons),
                                      cmocka_unit_test(test_no_memory),
+                                     cmocka_unit_test(test_batches_without_memory),
                                      cmocka_unit_test(test_memory_stays_out),
                                      cmocka_unit_test(test_creation_is_atomic),
                                      cmocka_unit_test(test_threads_and_faults)};
