@@ -45,9 +45,9 @@ static uint64_t db_clamp_cache(uint64_t size) {
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   if (options->memory_limit == 0) options->memory_limit = physical / 2;
   uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
-  uint64_t quarter = options->memory_limit / 4; /* of a small limit: several deltas must fit */
+  uint64_t quarter = options->memory_limit / 4;
   share = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
-  if (options->memory_limit != 0 && share > quarter) share = quarter + 1;
+  if (options->memory_limit != 0 && share > quarter) share = quarter + 1; /* several fit; 0 would mean: no drain */
   if (options->delta_size == 0) options->delta_size = share;
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }

@@ -82,7 +82,7 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status stat
 }
 
 /* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, kl_error *err) {
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
   kl_status status = KL_OK;
   uint64_t begin = kl_os_monotonic_ns(db->os);
   if (db->wal != NULL) {
@@ -100,7 +100,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .ts = frozen->ts,
                           .log_lsn = frozen->log_end,
                           .known_durable = frozen->log_end,
-                          .log_needed = db->wal != NULL && !last,
+                          .log_needed = db->wal != NULL,
                           .base = frozen->roots};
   uint64_t *live = NULL;
   size_t capacity = 0;
@@ -118,7 +118,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
-/* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
+/* All is drained: the checkpoint says that the log is not needed. */
 static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -139,13 +139,12 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_status status = KL_OK;
   if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
   if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
-  bool drained = status == KL_OK && frozen.delta != NULL;
-  if (drained) {
+  if (status == KL_OK && frozen.delta != NULL) {
     /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
     kl_txn_frozen rest = {0};
-    status = drainer_run(db, &frozen, false, &error);
+    status = drainer_run(db, &frozen, &error);
     if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
-    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, false, &error);
+    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, &error);
   }
   if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
   kl_mutex_unlock(&db->drainer.draining);

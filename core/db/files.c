@@ -2,8 +2,9 @@
  * core/db/README.md.
  *
  * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log.
- * Only after that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a
- * NAME-wal beside it is what a crash left of its creation. */
+ * Only after that can anything be committed. Closing goes back: all is drained, a checkpoint that needs no log, NAME-wal
+ * removed. So a NAME whose checkpoint needs no log holds everything, and a NAME-wal beside it is what a crash left of a
+ * creation or of a close. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ static void db_files_wal_options(const kl_db *db, kl_wal_options *out) {
   out->prewrite = db->options.durability != KL_DURABILITY_NONE;
 }
 
-/* A database that has never been committed to gets its log: a left-over one goes first. */
+/* A database that needs no log (a new one, or one that was closed) gets one: a left-over one goes first. */
 static kl_status db_files_make_log(kl_db *db, const char *wal_path, kl_error *err) {
   kl_file_info info;
   kl_status status = kl_store_confirm(db->store, err);

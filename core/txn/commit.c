@@ -503,9 +503,12 @@ static kl_status commit_enter(kl_txn_manager *manager, uint64_t bytes, kl_error 
 /* Refused because memory_limit is reached (the deltas' memory is more than the bytes that the throttle goes by), or because
  * the log has no room to grow. Drains make room: memory, and segments of the log. True when one has ended since there
  * were `seen` of them, and it is worth trying again. */
-static bool commit_make_room(kl_txn_manager *manager, kl_status status, int try, uint64_t seen) {
+static bool commit_make_room(const kl_txn *txn, kl_status status, int try, uint64_t seen) {
+  kl_txn_manager *manager = txn->manager;
   int tries = status == KL_E_LIMIT ? COMMIT_ROOM_TRIES : status == KL_E_DISK_FULL ? COMMIT_DISK_TRIES : 0;
   if (try >= tries || manager->options.delta_size == 0) return false;
+  /* One that is larger than all there is will not fit into it empty either. */
+  if (status == KL_E_LIMIT && txn->writes.payload_bytes >= manager->options.memory_limit) return false;
   commit_ask_drain(manager);
   return kl_throttle_wait_drain(&manager->throttle, seen, NULL) == KL_OK;
 }
@@ -516,7 +519,7 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   for (int try = 0; status == KL_OK; try++) {
     uint64_t drains = kl_throttle_drains(&manager->throttle);
     status = commit_once(txn, out_ts, err);
-    if (!commit_make_room(manager, status, try, drains)) break;
+    if (!commit_make_room(txn, status, try, drains)) break;
     status = KL_OK;
   }
   if (kl_throttle_wants_drain(&manager->throttle)) commit_ask_drain(manager);

@@ -165,6 +165,17 @@ size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity
   return count;
 }
 
+void kl_layers_delta_stats(kl_layers_book *book, kl_delta_stats *out) {
+  const kl_layers *current = kl_layers_current(book);
+  kl_delta_get_stats(current->active, out);
+  if (current->frozen == NULL) return;
+  kl_delta_stats frozen;
+  kl_delta_get_stats(current->frozen, &frozen);
+  out->keys += frozen.keys;
+  out->versions += frozen.versions;
+  out->bytes += frozen.bytes;
+}
+
 /* The delta with that number, NULL when it is gone. */
 static kl_delta *layers_by_serial(kl_layers_book *book, const kl_layers *current, const kl_layers *seen,
                                   uint64_t serial) {

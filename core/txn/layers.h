@@ -78,6 +78,9 @@ void kl_layers_collect(kl_layers_book *book);
  * as `capacity` goes; returns how many there are. Under the turn. */
 size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity);
 
+/* Of the active and the frozen delta together. Under the turn. */
+void kl_layers_delta_stats(kl_layers_book *book, kl_delta_stats *out);
+
 /* When the key was last written, as far as the deltas tell that are newer than those of `seen`, and its active one.
  * False: one of those deltas is gone (the snapshot is too old for what is remembered). Under the turn. */
 bool kl_layers_newest_ts(kl_layers_book *book, const kl_layers *seen, uint32_t keyspace, kl_slice key,

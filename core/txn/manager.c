@@ -265,24 +265,6 @@ void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
-/* A snapshot keeps the layers while they are looked at. */
-static void manager_deltas_stats(kl_txn_manager *manager, kl_delta_stats *out) {
-  kl_snapshot snapshot;
-  memset(out, 0, sizeof *out);
-  if (kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), "stats", &snapshot, NULL) != KL_OK) {
-    return; /* no memory to look */
-  }
-  kl_delta_get_stats(snapshot.layers->active, out);
-  if (snapshot.layers->frozen != NULL) {
-    kl_delta_stats frozen;
-    kl_delta_get_stats(snapshot.layers->frozen, &frozen);
-    out->keys += frozen.keys;
-    out->versions += frozen.versions;
-    out->bytes += frozen.bytes;
-  }
-  kl_snapshot_end(&snapshot);
-}
-
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out) {
   memset(out, 0, sizeof *out);
   const kl_counters *counters = &manager->counters;
@@ -308,6 +290,8 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->freezes = kl_counters_sum(counters, TXN_FREEZES);
   out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
   out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
-  manager_deltas_stats(manager, &out->deltas);
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_layers_delta_stats(&manager->layers, &out->deltas);
+  kl_mutex_unlock(&manager->pipeline.turn);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
 }

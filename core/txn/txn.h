@@ -71,7 +71,7 @@ kl_txn_manager *kl_txn_get_manager(kl_txn *txn);
 bool kl_txn_is_read_only(const kl_txn *txn);
 
 /* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is
- * borrowed: it stays valid until the transaction's next write or end. */
+ * borrowed: it stays valid until the next call with the transaction, or its end. */
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err);
 /* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not
  * fit. */

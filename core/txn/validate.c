@@ -165,14 +165,9 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
     return KL_OK;
   }
   kl_delta_stats stats;
-  const kl_layers *current = kl_layers_current(&manager->layers);
-  kl_delta_get_stats(current->active, &stats);
-  uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
-  bytes += manager->tree_bytes;
-  if (current->frozen != NULL) {
-    kl_delta_get_stats(current->frozen, &stats);
-    bytes += stats.bytes;
-  }
+  kl_layers_delta_stats(&manager->layers, &stats);
+  uint64_t reserved = atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  uint64_t bytes = stats.bytes + reserved + manager->tree_bytes;
   pipeline->memory_bound = 0;
   if (bytes + request->delta_bytes <= limit) {
     pipeline->memory_bound = bytes + 2 * request->delta_bytes;
