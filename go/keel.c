@@ -18356,7 +18356,7 @@ kl_txn_manager *kl_txn_get_manager(kl_txn *txn);
 bool kl_txn_is_read_only(const kl_txn *txn);
 
 /* `keyspace` is an id from the catalogue (core/keyspace). KL_E_NOT_FOUND when the key has no value. The value is
- * borrowed: it stays valid until the transaction's next write or end. */
+ * borrowed: it stays valid until the next call with the transaction, or its end. */
 kl_status kl_txn_get(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice *out_value, kl_error *err);
 /* Copies up to `capacity` bytes inside the call; *out_size is the value's full size. KL_E_BUFFER_SIZE when it did not
  * fit. */
@@ -18590,6 +18590,9 @@ void kl_layers_collect(kl_layers_book *book);
 /* Writes the sequence numbers of the checkpoints whose trees a snapshot can read, now or from now on, into `out`, as far
  * as `capacity` goes; returns how many there are. Under the turn. */
 size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity);
+
+/* Of the active and the frozen delta together. Under the turn. */
+void kl_layers_delta_stats(kl_layers_book *book, kl_delta_stats *out);
 
 /* When the key was last written, as far as the deltas tell that are newer than those of `seen`, and its active one.
  * False: one of those deltas is gone (the snapshot is too old for what is remembered). Under the turn. */
@@ -19569,9 +19572,12 @@ static kl_status commit_enter(kl_txn_manager *manager, uint64_t bytes, kl_error 
 /* Refused because memory_limit is reached (the deltas' memory is more than the bytes that the throttle goes by), or because
  * the log has no room to grow. Drains make room: memory, and segments of the log. True when one has ended since there
  * were `seen` of them, and it is worth trying again. */
-static bool commit_make_room(kl_txn_manager *manager, kl_status status, int try, uint64_t seen) {
+static bool commit_make_room(const kl_txn *txn, kl_status status, int try, uint64_t seen) {
+  kl_txn_manager *manager = txn->manager;
   int tries = status == KL_E_LIMIT ? COMMIT_ROOM_TRIES : status == KL_E_DISK_FULL ? COMMIT_DISK_TRIES : 0;
   if (try >= tries || manager->options.delta_size == 0) return false;
+  /* One that is larger than all there is will not fit into it empty either. */
+  if (status == KL_E_LIMIT && txn->writes.payload_bytes >= manager->options.memory_limit) return false;
   commit_ask_drain(manager);
   return kl_throttle_wait_drain(&manager->throttle, seen, NULL) == KL_OK;
 }
@@ -19582,7 +19588,7 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   for (int try = 0; status == KL_OK; try++) {
     uint64_t drains = kl_throttle_drains(&manager->throttle);
     status = commit_once(txn, out_ts, err);
-    if (!commit_make_room(manager, status, try, drains)) break;
+    if (!commit_make_room(txn, status, try, drains)) break;
     status = KL_OK;
   }
   if (kl_throttle_wants_drain(&manager->throttle)) commit_ask_drain(manager);
@@ -19744,7 +19750,8 @@ struct kl_cursor {
 
 /* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
 kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
-/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. */
+/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. A failure leaves it
+ * nowhere (CURSOR_LOST). */
 kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
 
 #endif
@@ -19970,7 +19977,11 @@ kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, 
   if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
     status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
   }
-  if (status == KL_OK) cursor->key = current->key;
+  if (status == KL_OK) {
+    cursor->key = current->key;
+  } else {
+    cursor->place = CURSOR_LOST; /* some sources may have moved already */
+  }
   return status;
 }
 
@@ -20019,10 +20030,7 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
   if (status == KL_E_NOT_FOUND) {
     return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
   }
-  if (status != KL_OK) {
-    kl_status back = kl_cursor_return(cursor, start_place, start_key, forward, NULL);
-    if (back != KL_OK) cursor->place = CURSOR_LOST;
-  }
+  if (status != KL_OK) (void)kl_cursor_return(cursor, start_place, start_key, forward, NULL);
   return status;
 }
 
@@ -20102,14 +20110,25 @@ static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t ma
   return KL_OK;
 }
 
+/* The cursor's key, in memory of its own. */
+static void cursor_keep_key(kl_cursor *cursor, kl_slice key) {
+  if (key.size != 0) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+/* As kl_cursor_next_batch. On failure the cursor is back where it was. */
 static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                      kl_batch *batch, kl_error *err) {
   if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
+  if (cursor->place == CURSOR_ON && !cursor->detached) { /* it moves on with the tree's cursor */
+    cursor_keep_key(cursor, cursor->key);
+  }
+  cursor_place start_place = cursor->place;
   kl_status status = cursor_tree_start(cursor, forward, err);
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    cursor->place = CURSOR_LOST;
+    (void)kl_cursor_return(cursor, start_place, cursor->key, forward, NULL);
     return status;
   }
   if (batch->count == 0) { /* off the end */
@@ -20117,9 +20136,7 @@ static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max
     cursor->detached = false;
     return KL_OK;
   }
-  kl_slice last = cursor_last_row(batch, kl_slice_make(NULL, 0));
-  if (last.size != 0) memcpy(cursor->batch_key, last.data, last.size);
-  cursor->key = kl_slice_make(cursor->batch_key, last.size);
+  cursor_keep_key(cursor, cursor_last_row(batch, kl_slice_make(NULL, 0)));
   cursor->place = CURSOR_ON;
   cursor->detached = true;
   cursor->detached_forward = forward;
@@ -20417,6 +20434,17 @@ size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity
   return count;
 }
 
+void kl_layers_delta_stats(kl_layers_book *book, kl_delta_stats *out) {
+  const kl_layers *current = kl_layers_current(book);
+  kl_delta_get_stats(current->active, out);
+  if (current->frozen == NULL) return;
+  kl_delta_stats frozen;
+  kl_delta_get_stats(current->frozen, &frozen);
+  out->keys += frozen.keys;
+  out->versions += frozen.versions;
+  out->bytes += frozen.bytes;
+}
+
 /* The delta with that number, NULL when it is gone. */
 static kl_delta *layers_by_serial(kl_layers_book *book, const kl_layers *current, const kl_layers *seen,
                                   uint64_t serial) {
@@ -20704,24 +20732,6 @@ void kl_txn_manager_poison(kl_txn_manager *manager, const kl_error *reason) {
   kl_mutex_unlock(&pipeline->publishing);
 }
 
-/* A snapshot keeps the layers while they are looked at. */
-static void manager_deltas_stats(kl_txn_manager *manager, kl_delta_stats *out) {
-  kl_snapshot snapshot;
-  memset(out, 0, sizeof *out);
-  if (kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_ns(manager->os), "stats", &snapshot, NULL) != KL_OK) {
-    return; /* no memory to look */
-  }
-  kl_delta_get_stats(snapshot.layers->active, out);
-  if (snapshot.layers->frozen != NULL) {
-    kl_delta_stats frozen;
-    kl_delta_get_stats(snapshot.layers->frozen, &frozen);
-    out->keys += frozen.keys;
-    out->versions += frozen.versions;
-    out->bytes += frozen.bytes;
-  }
-  kl_snapshot_end(&snapshot);
-}
-
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out) {
   memset(out, 0, sizeof *out);
   const kl_counters *counters = &manager->counters;
@@ -20747,7 +20757,9 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->freezes = kl_counters_sum(counters, TXN_FREEZES);
   out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
   out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
-  manager_deltas_stats(manager, &out->deltas);
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_layers_delta_stats(&manager->layers, &out->deltas);
+  kl_mutex_unlock(&manager->pipeline.turn);
   out->poisoned = atomic_load_explicit(&manager->pipeline.poisoned, memory_order_relaxed);
 }
 
@@ -22220,14 +22232,9 @@ static kl_status validate_memory(kl_txn_manager *manager, kl_commit_request *req
     return KL_OK;
   }
   kl_delta_stats stats;
-  const kl_layers *current = kl_layers_current(&manager->layers);
-  kl_delta_get_stats(current->active, &stats);
-  uint64_t bytes = stats.bytes + atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
-  bytes += manager->tree_bytes;
-  if (current->frozen != NULL) {
-    kl_delta_get_stats(current->frozen, &stats);
-    bytes += stats.bytes;
-  }
+  kl_layers_delta_stats(&manager->layers, &stats);
+  uint64_t reserved = atomic_load_explicit(&pipeline->reserved_bytes, memory_order_relaxed);
+  uint64_t bytes = stats.bytes + reserved + manager->tree_bytes;
   pipeline->memory_bound = 0;
   if (bytes + request->delta_bytes <= limit) {
     pipeline->memory_bound = bytes + 2 * request->delta_bytes;
@@ -24040,9 +24047,9 @@ static uint64_t db_clamp_cache(uint64_t size) {
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
   if (options->memory_limit == 0) options->memory_limit = physical / 2;
   uint64_t share = options->memory_limit == 0 ? DB_DELTA_MAX : options->memory_limit / DB_DELTA_SHARE;
-  uint64_t quarter = options->memory_limit / 4; /* of a small limit: several deltas must fit */
+  uint64_t quarter = options->memory_limit / 4;
   share = db_clamp(share, DB_DELTA_MIN, DB_DELTA_MAX);
-  if (options->memory_limit != 0 && share > quarter) share = quarter + 1;
+  if (options->memory_limit != 0 && share > quarter) share = quarter + 1; /* several fit; 0 would mean: no drain */
   if (options->delta_size == 0) options->delta_size = share;
   options->cache_size = db_clamp_cache(options->cache_size != 0 ? options->cache_size : physical / 4);
 }
@@ -24391,7 +24398,7 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status stat
 }
 
 /* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, kl_error *err) {
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
   kl_status status = KL_OK;
   uint64_t begin = kl_os_monotonic_ns(db->os);
   if (db->wal != NULL) {
@@ -24409,7 +24416,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
                           .ts = frozen->ts,
                           .log_lsn = frozen->log_end,
                           .known_durable = frozen->log_end,
-                          .log_needed = db->wal != NULL && !last,
+                          .log_needed = db->wal != NULL,
                           .base = frozen->roots};
   uint64_t *live = NULL;
   size_t capacity = 0;
@@ -24427,7 +24434,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, bool last, 
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
-/* Nothing was left to drain: the checkpoint that there is says that the log is not needed. */
+/* All is drained: the checkpoint says that the log is not needed. */
 static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -24448,13 +24455,12 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_status status = KL_OK;
   if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
   if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
-  bool drained = status == KL_OK && frozen.delta != NULL;
-  if (drained) {
+  if (status == KL_OK && frozen.delta != NULL) {
     /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
     kl_txn_frozen rest = {0};
-    status = drainer_run(db, &frozen, false, &error);
+    status = drainer_run(db, &frozen, &error);
     if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
-    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, false, &error);
+    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, &error);
   }
   if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
   kl_mutex_unlock(&db->drainer.draining);
@@ -24538,8 +24544,9 @@ void kl_db_drainer_stop(kl_db *db) {
  * core/db/README.md.
  *
  * Creation: NAME, durable, with a checkpoint that needs no log; NAME-wal, durable; a checkpoint that needs the log.
- * Only after that can anything be committed. So a NAME whose checkpoint needs no log was never committed to, and a
- * NAME-wal beside it is what a crash left of its creation. */
+ * Only after that can anything be committed. Closing goes back: all is drained, a checkpoint that needs no log, NAME-wal
+ * removed. So a NAME whose checkpoint needs no log holds everything, and a NAME-wal beside it is what a crash left of a
+ * creation or of a close. */
 
 enum { DB_OWNER_TEXT = 128 };
 
@@ -24569,7 +24576,7 @@ static void db_files_wal_options(const kl_db *db, kl_wal_options *out) {
   out->prewrite = db->options.durability != KL_DURABILITY_NONE;
 }
 
-/* A database that has never been committed to gets its log: a left-over one goes first. */
+/* A database that needs no log (a new one, or one that was closed) gets one: a left-over one goes first. */
 static kl_status db_files_make_log(kl_db *db, const char *wal_path, kl_error *err) {
   kl_file_info info;
   kl_status status = kl_store_confirm(db->store, err);
