@@ -113,11 +113,24 @@ static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) 
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
 }
 
+/* Puts the merge on the key of a detached cursor. A failure leaves the cursor detached. */
+static kl_status cursor_attach(kl_cursor *cursor, kl_error *err) {
+  cursor->detached_ahead = false;
+  cursor->changes_seen = cursor_changes(cursor);
+  kl_status status = kl_merge_return(&cursor->sources.merge, cursor->detached_forward, cursor->key, err);
+  if (status != KL_OK) return status;
+  const kl_source *current = cursor->sources.merge.current;
+  if (current == NULL || !kl_slice_equal(current->key, cursor->key)) {
+    return KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
+  }
+  cursor->detached = false;
+  cursor->key = current->key;
+  return KL_OK;
+}
+
 /* The cursor stands on a key: makes the merge stand there too, as the transaction sees it now. */
 static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
-  if (cursor->detached) {
-    return kl_cursor_return(cursor, CURSOR_ON, cursor->key, cursor->detached_forward, err);
-  }
+  if (cursor->detached) return cursor_attach(cursor, err);
   uint64_t changes = cursor_changes(cursor);
   if (changes == cursor->changes_seen) return KL_OK;
   cursor->changes_seen = changes;
@@ -217,23 +230,5 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
     *out_key = cursor->sources.merge.current->key;
   }
   kl_txn_leave(cursor->txn);
-  return status;
-}
-
-kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
-  cursor->place = place;
-  cursor->detached = false;
-  if (place != CURSOR_ON) return KL_OK;
-  cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_return(&cursor->sources.merge, forward, key, err);
-  const kl_source *current = cursor->sources.merge.current;
-  if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
-    status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
-  }
-  if (status == KL_OK) {
-    cursor->key = current->key;
-  } else {
-    cursor->place = CURSOR_LOST; /* some sources may have moved already */
-  }
   return status;
 }

@@ -2,28 +2,44 @@
  *
  * Where the keyspace has nothing but its tree, rows go from the pages into the batch, without the merge. The cursor is
  * *detached* then: it stands on the last row taken, the tree's cursor on the one behind, and the merge nowhere; what
- * comes next either goes on from there, or puts the merge on the cursor's key first. */
+ * comes next either goes on from there, or puts the merge on the cursor's key first. A batch that fails, or that ended
+ * before a row that is for the next one, detaches the cursor as well: nothing can fail on the way back. */
 #include <string.h>
 
 #include "cursor_private.h"
 
 enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
 
-/* The key of the last row of the batch; `otherwise` while it is empty. */
-static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
-  if (batch->count == 0) return otherwise;
+/* The key of the last row of a batch that has rows. */
+static kl_slice cursor_last_row(const kl_batch *batch) {
   uint64_t from = batch->key_offsets[batch->count - 1];
   size_t size = (size_t)(batch->key_offsets[batch->count] - from);
   return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
+/* Puts the cursor on `key` (which is not read for other places), whatever the merge and the tree's cursor do. */
+static void cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
+  cursor->place = place;
+  cursor->detached = place == CURSOR_ON;
+  cursor->detached_forward = forward;
+  cursor->detached_ahead = false;
+  if (place != CURSOR_ON) return;
+  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+/* Keeps the cursor's key, which moves on with the source that shows it; it is where cursor_detach would have it. */
+static kl_slice cursor_keep_key(kl_cursor *cursor) {
+  if (cursor->place != CURSOR_ON) return kl_slice_make(NULL, 0);
+  if (!cursor->detached && cursor->key.size != 0) memcpy(cursor->batch_key, cursor->key.data, cursor->key.size);
+  return kl_slice_make(cursor->batch_key, cursor->key.size);
+}
+
 /* Row by row, as the merge gives them. */
 static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                       kl_batch *batch, kl_error *err) {
-  cursor_place start_place = cursor->place, place = cursor->place;
-  uint8_t start[KL_MAX_KEY] = {0}; /* what the cursor's key points to moves on with it */
-  kl_slice start_key = kl_slice_make(start, place == CURSOR_ON ? cursor->key.size : 0);
-  if (start_key.size != 0) memcpy(start, cursor->key.data, start_key.size);
+  cursor_place start_place = cursor->place;
+  kl_slice start_key = cursor_keep_key(cursor);
   size_t bytes = 0;
   kl_status status = KL_OK;
   while (max_rows == 0 || batch->count < max_rows) {
@@ -32,20 +48,20 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
     kl_source *row = cursor->sources.merge.current;
     size_t size = row->key.size + row->value.size;
     if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
-      return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+      status = KL_E_NOT_FOUND; /* in this batch */
+      break;
     }
     kl_slice value;
     status = kl_source_value(row, &value, err);
     if (status == KL_OK) status = kl_batch_append(batch, row->key, value, true, err);
     if (status != KL_OK) break;
     bytes += size;
-    place = cursor->place;
   }
-  if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
   if (status == KL_E_NOT_FOUND) {
-    return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+    if (batch->count != 0) cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+    return KL_OK;
   }
-  if (status != KL_OK) (void)kl_cursor_return(cursor, start_place, start_key, forward, NULL);
+  if (status != KL_OK) cursor_detach(cursor, start_place, start_key, forward);
   return status;
 }
 
@@ -64,7 +80,9 @@ static kl_status cursor_tree_start(kl_cursor *cursor, bool forward, kl_error *er
   kl_slice bound = forward ? cursor->lower : cursor->upper;
   if (cursor->place == (forward ? CURSOR_BEHIND : CURSOR_BEFORE)) return KL_E_NOT_FOUND;
   if (cursor->place == CURSOR_ON) {
-    if (cursor->detached && cursor->detached_forward == forward) return tree->valid ? KL_OK : KL_E_NOT_FOUND;
+    if (cursor->detached && cursor->detached_ahead && cursor->detached_forward == forward) {
+      return tree->valid ? KL_OK : KL_E_NOT_FOUND;
+    }
     /* Of a merge that has seen nothing but the tree, the tree's cursor stands on the key already. */
     if (cursor->detached || !tree->valid || !kl_slice_equal(tree->key, cursor->key)) {
       kl_status status =
@@ -125,36 +143,25 @@ static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t ma
   return KL_OK;
 }
 
-/* The cursor's key, in memory of its own. */
-static void cursor_keep_key(kl_cursor *cursor, kl_slice key) {
-  if (key.size != 0) memcpy(cursor->batch_key, key.data, key.size);
-  cursor->key = kl_slice_make(cursor->batch_key, key.size);
-}
-
 /* As kl_cursor_next_batch. On failure the cursor is back where it was. */
 static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                      kl_batch *batch, kl_error *err) {
   if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
-  if (cursor->place == CURSOR_ON && !cursor->detached) { /* it moves on with the tree's cursor */
-    cursor_keep_key(cursor, cursor->key);
-  }
   cursor_place start_place = cursor->place;
+  kl_slice start_key = cursor_keep_key(cursor);
   kl_status status = cursor_tree_start(cursor, forward, err);
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    (void)kl_cursor_return(cursor, start_place, cursor->key, forward, NULL);
+    cursor_detach(cursor, start_place, start_key, forward);
     return status;
   }
   if (batch->count == 0) { /* off the end */
-    cursor->place = forward ? CURSOR_BEHIND : CURSOR_BEFORE;
-    cursor->detached = false;
+    cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
     return KL_OK;
   }
-  cursor_keep_key(cursor, cursor_last_row(batch, kl_slice_make(NULL, 0)));
-  cursor->place = CURSOR_ON;
-  cursor->detached = true;
-  cursor->detached_forward = forward;
+  cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+  cursor->detached_ahead = true;
   return KL_OK;
 }
 

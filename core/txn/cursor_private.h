@@ -20,9 +20,9 @@ struct kl_cursor {
   kl_slice lower, upper;
   uint64_t changes_seen; /* of the write tree, when its source was positioned */
   kl_txn_sources sources;
-  /* After a batch that came from the tree alone (cursor_batch.c) the merge does not stand on `key`, which is in
-   * `batch_key` then; the tree's cursor is one row further in the direction of the batch, or at the end. */
-  bool detached, detached_forward;
+  /* The merge does not stand on `key`, which is in `batch_key` then: a batch has left it elsewhere (cursor_batch.c).
+   * `detached_ahead`: the tree's cursor is one row further in the direction of the batch, or at the end. */
+  bool detached, detached_forward, detached_ahead;
   size_t size;
   uint8_t batch_key[KL_MAX_KEY];
   uint8_t bounds[];
@@ -30,8 +30,5 @@ struct kl_cursor {
 
 /* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
 kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
-/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. A failure leaves it
- * nowhere (CURSOR_LOST). */
-kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
 
 #endif

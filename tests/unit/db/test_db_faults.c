@@ -358,8 +358,8 @@ static void test_no_memory(void **unused) {
 }
 
 /* A batch for which there is no memory leaves the cursor where it was: asked again, it gives the same rows. */
-static void take_batches(kl_sim *sim, kl_db *db, bool forward) {
-  enum { ROWS = 40, TAKEN = 7 };
+static void take_batches(kl_sim *sim, kl_db *db, bool forward, size_t max_rows, size_t max_bytes) {
+  enum { ROWS = 40 };
   kl_keyspace *keyspace;
   kl_cursor *cursor;
   kl_error err;
@@ -367,18 +367,18 @@ static void take_batches(kl_sim *sim, kl_db *db, bool forward) {
   kl_txn *txn = begin_read_only(kl_db_txn_manager(db));
   kl_slice open_end = {NULL, 0};
   assert_ok(kl_cursor_open(txn, kl_keyspace_id(keyspace), open_end, open_end, &cursor, &err), &err);
-  int seen = 0;
+  unsigned seen = 0;
   while (seen < ROWS) {
     for (uint64_t n = 1;; n++) {
       kl_batch batch; /* a new one each time, so that each call takes memory */
       kl_batch_init(&batch, kl_sim_os(sim)->allocator);
       kl_sim_fail_allocation(sim, n);
-      kl_status status = forward ? kl_cursor_next_batch(cursor, TAKEN, 0, &batch, &err)
-                                 : kl_cursor_prev_batch(cursor, TAKEN, 0, &batch, &err);
+      kl_status status = forward ? kl_cursor_next_batch(cursor, max_rows, max_bytes, &batch, &err)
+                                 : kl_cursor_prev_batch(cursor, max_rows, max_bytes, &batch, &err);
       kl_sim_fail_allocation(sim, 0);
       for (size_t i = 0; status == KL_OK && i < batch.count; i++, seen++) {
-        char key[8];
-        (void)snprintf(key, sizeof key, "%03d", forward ? seen : ROWS - 1 - seen);
+        char key[16];
+        (void)snprintf(key, sizeof key, "%03u", forward ? seen : ROWS - 1 - seen);
         assert_slice(
             kl_slice_make(batch.keys + batch.key_offsets[i], (size_t)(batch.key_offsets[i + 1] - batch.key_offsets[i])),
             key);
@@ -405,8 +405,10 @@ static void test_batches_without_memory(void **unused) {
     assert_ok(db_put(db, "rows", key, "value", KL_DURABILITY_NONE, &err), &err);
   }
   for (int drained = 0; drained < 2; drained++) { /* from the delta, then from the tree alone */
-    take_batches(sim, db, true);
-    take_batches(sim, db, false);
+    take_batches(sim, db, true, 7, 0);
+    take_batches(sim, db, false, 7, 0);
+    take_batches(sim, db, true, 0, 60); /* seven rows of eight bytes */
+    take_batches(sim, db, false, 0, 60);
     assert_ok(kl_db_make_checkpoint(db, &err), &err);
   }
   db_close(db);
