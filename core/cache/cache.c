@@ -60,7 +60,7 @@ kl_status kl_cache_new(const kl_cache_options *options, kl_cache **out_cache, kl
   cache->limit_most = options->limit_most;
   cache->pin_budget = options->pin_budget;
   atomic_init(&cache->limit, options->limit);
-  kl_table_init(&cache->table, cache->allocator, cache->epoch);
+  kl_table_init(&cache->table, cache->allocator);
   kl_status status = cache_init_locks(cache, err);
   if (status == KL_OK) status = cache_init_policy(cache, options->policy, options->limit, err);
   if (status == KL_OK) status = kl_cache_arena_open(cache, err);
@@ -106,14 +106,15 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
   return KL_OK;
 }
 
-size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames) {
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
+                          const void **out_frames) {
   size_t found = 0;
   for (size_t i = 0; i < count; i++) kl_table_prefetch(&cache->table, addresses[i]);
   for (size_t i = 0; i < count; i++) {
     kl_table_entry entry = kl_table_find(&cache->table, addresses[i]);
     out_frames[i] = NULL;
     if (entry.frame == 0) continue;
-    kl_cache_mark(cache, entry, addresses[i]);
+    if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, addresses[i]);
     out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
     __builtin_prefetch(out_frames[i]);
     found++;

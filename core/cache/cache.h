@@ -93,8 +93,9 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
 
 /* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of
  * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
- * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
-size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
+ * With flags 0 it counts as a hit of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
+                          const void **out_frames);
 
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
  * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is

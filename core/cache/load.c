@@ -56,10 +56,12 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *lo
 /* Takes a frame and fills it. No lock is held (CACHE-5). */
 static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, kl_frame **out_frame,
                            kl_error *err) {
-  kl_mutex_lock(&cache->policy_mutex);
-  kl_cache_hits_apply(cache);
-  kl_policy_prepare(cache->policy, ref->address);
-  kl_mutex_unlock(&cache->policy_mutex);
+  if (cache->hits != NULL) { /* policies that read heat are told nothing beforehand */
+    kl_mutex_lock(&cache->policy_mutex);
+    kl_cache_hits_apply(cache);
+    kl_policy_prepare(cache->policy, ref->address);
+    kl_mutex_unlock(&cache->policy_mutex);
+  }
   kl_status status = kl_cache_take(cache, ref->length, out_frame, err);
   if (status != KL_OK) return status;
   void *memory = kl_cache_bytes_of(cache, (*out_frame)->number);

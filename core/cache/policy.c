@@ -46,6 +46,7 @@ kl_status kl_policy_new(kl_allocator *allocator, kl_policy_kind kind, const kl_p
   if (policy == NULL)
     return kl_fail(err, KL_E_NO_MEMORY, "no memory for an eviction policy (%zu bytes)", sizeof *policy);
   policy->ops = policy_kinds[kind];
+  KL_ASSERT(policy->ops->heat_limit == 0 || policy->ops->prepare == NULL); /* the host relies on it (load.c) */
   policy->allocator = allocator;
   policy->host = *host;
   kl_policy_set_capacity(policy, capacity);

@@ -56,10 +56,9 @@ static table_array *table_array_new(kl_table *table, uint32_t bits) {
   return array;
 }
 
-void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch) {
+void kl_table_init(kl_table *table, kl_allocator *allocator) {
   for (int i = 0; i < KL_TABLE_PARTITIONS; i++) atomic_init(&table->roots[i], 0);
   table->allocator = allocator;
-  table->epoch = epoch;
   atomic_init(&table->bytes, 0);
   atomic_init(&table->retired, 0);
 }

@@ -38,7 +38,6 @@ typedef struct kl_table {
   /* Of each partition: where its lines are, and in the low six bits log2 of their number; 0: none. */
   _Alignas(64) _Atomic uintptr_t roots[KL_TABLE_PARTITIONS];
   kl_allocator *allocator;
-  kl_epoch *epoch;
   _Atomic uint64_t bytes;               /* of all arrays, retired ones included */
   _Atomic uint32_t retired;             /* arrays that readers may still see */
   uint32_t counts[KL_TABLE_PARTITIONS]; /* entries; under the partition's mutex */
@@ -99,7 +98,7 @@ static inline void kl_table_prefetch(const kl_table *table, uint64_t address) {
   __builtin_prefetch(&lines[index]);
 }
 
-void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch);
+void kl_table_init(kl_table *table, kl_allocator *allocator);
 void kl_table_destroy(kl_table *table); /* no reader, and `retired` is 0 */
 
 /* Under the mutex of the address's partition. An address is inserted once. False: no memory. `out_retired`: an array

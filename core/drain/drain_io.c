@@ -39,7 +39,8 @@ static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *poi
   if (io->pages->cache == NULL) return NULL;
   if (entered) io->guard = kl_epoch_enter(io->pages->epoch);
   io->inside = true;
-  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, &frame) == 1;
+  /* No hit: what a drain looks at it mostly replaces. */
+  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, KL_CACHE_SCAN, &frame) == 1;
   if (!io->warm && entered) drain_pause(io);
   return frame;
 }

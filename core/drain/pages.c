@@ -55,7 +55,7 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
   const void *frame;
-  if (kl_cache_find_many(pages->cache, &address, 1, &frame) == 1) {
+  if (kl_cache_find_many(pages->cache, &address, 1, op->flags, &frame) == 1) {
     *out_page = frame;
     return KL_OK;
   }
@@ -115,7 +115,7 @@ static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer
                    pointer->length, pointer->address);
 }
 
-/* Pages that are in the cache all at once; the others one by one. */
+/* Those that are in the cache all at once; the others one by one. */
 static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers, size_t count,
                                  const uint8_t **out_pages, kl_error *err) {
   pages_op *op = context;
@@ -127,9 +127,9 @@ static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers,
     addresses[i] = pointers[i].address / KL_CACHE_BLOCK;
     unaligned |= pointers[i].address % KL_CACHE_BLOCK;
   }
-  bool all = unaligned == 0 && kl_cache_find_many(op->pages->cache, addresses, count, frames) == count;
+  if (unaligned == 0) (void)kl_cache_find_many(op->pages->cache, addresses, count, op->flags, frames);
   for (size_t i = 0; i < count; i++) {
-    if (all) {
+    if (unaligned == 0 && frames[i] != NULL) { /* it stays as long as we stay in the epoch (CACHE-2) */
       out_pages[i] = frames[i];
       continue;
     }
@@ -144,7 +144,8 @@ void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
   const void *frame = NULL;
   if (op->pages->cache != NULL) {
-    (void)kl_cache_find_many(op->pages->cache, &address, 1, &frame);
+    /* No hit: the load that follows is one, unless it is a scan's (CACHE-9). */
+    (void)kl_cache_find_many(op->pages->cache, &address, 1, KL_CACHE_SCAN, &frame);
   } else {
     const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
     if (store != NULL) frame = kl_store_memory(store, pointer->address, pointer->length);
@@ -261,10 +262,6 @@ void kl_pages_unref(kl_pages *pages) {
 
 void kl_pages_detach(kl_pages *pages) {
   atomic_store_explicit(&pages->store, NULL, memory_order_release);
-}
-
-uint32_t kl_pages_page_size(const kl_pages *pages) {
-  return pages->page_size;
 }
 
 void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats) {

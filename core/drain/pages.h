@@ -46,7 +46,6 @@ void kl_pages_unref(kl_pages *pages); /* NULL is allowed */
  * or was copied, stays readable. */
 void kl_pages_detach(kl_pages *pages);
 
-uint32_t kl_pages_page_size(const kl_pages *pages);
 /* All zero for a memory store. */
 void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats);
 /* Outside of any callback. As kl_cache_set_limit; nothing for a memory store. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "cache_testing.h"
+#include "core/cache/cache_private.h"
 #include "core/os/sim/sim.h"
 #include "seed.h"
 
@@ -219,13 +220,37 @@ static void test_drop_forgets(void **state) {
   uint64_t all[100];
   for (uint64_t a = 0; a < 100; a++) all[a] = a;
   kl_epoch_guard guard = kl_epoch_enter(f.epoch);
-  assert_int_equal(kl_cache_find_many(f.cache, all, 100, found), 50);
+  assert_int_equal(kl_cache_find_many(f.cache, all, 100, 0, found), 50);
   for (uint64_t a = 0; a < 100; a++) {
     assert_true(a % 2 == 0 ? found[a] == NULL : page_is(found[a], a, PAGE));
   }
   kl_epoch_leave(f.epoch, guard);
   /* The block holds another page now, of another length. */
   assert_int_equal(read_page(&f, 0, 2 * PAGE, 0, NULL), KL_OK);
+  fixture_close(&f);
+}
+
+static uint8_t heat_of(const cache_fixture *f, uint64_t address) {
+  kl_table_entry entry = kl_table_find(&f->cache->table, address);
+  assert_int_not_equal(entry.frame, 0);
+  return atomic_load(entry.heat);
+}
+
+/* CACHE-9: a scan that looks ahead many at a time makes no page look used. */
+static void test_scans_are_no_hits(void **state) {
+  (void)state;
+  cache_fixture f;
+  fixture_open(&f, kl_os_posix(), KL_POLICY_S3_FIFO, 16 * MIB);
+  uint64_t address = 7;
+  const void *found = NULL;
+  assert_int_equal(read_page(&f, address, PAGE, KL_CACHE_SCAN, NULL), KL_OK);
+  assert_int_equal(read_page(&f, address, PAGE, KL_CACHE_SCAN, NULL), KL_OK);
+  kl_epoch_guard guard = kl_epoch_enter(f.epoch);
+  assert_int_equal(kl_cache_find_many(f.cache, &address, 1, KL_CACHE_SCAN, &found), 1);
+  assert_int_equal(heat_of(&f, address), 0);
+  assert_int_equal(kl_cache_find_many(f.cache, &address, 1, 0, &found), 1);
+  assert_int_equal(heat_of(&f, address), 1);
+  kl_epoch_leave(f.epoch, guard);
   fixture_close(&f);
 }
 
@@ -320,6 +345,7 @@ int main(void) {
       cmocka_unit_test(test_everything_pinned_ends),
       cmocka_unit_test(test_the_limit_moves),
       cmocka_unit_test(test_drop_forgets),
+      cmocka_unit_test(test_scans_are_no_hits),
       cmocka_unit_test(test_put_spares_the_load),
       cmocka_unit_test(test_failed_loads_leave_nothing),
       cmocka_unit_test(test_each_allocation_fails_once),

@@ -55,7 +55,7 @@ static void operate(kl_rng *rng) {
   for (uint32_t i = 0; i < count; i++) check(frames[i], addresses[i], rng);
   const void *pinned = count > 0 && kl_rng_below(rng, 4) == 0 ? frames[0] : NULL;
   if (pinned != NULL && !kl_cache_pin(shared.f.cache, pinned)) pinned = NULL;
-  (void)kl_cache_find_many(shared.f.cache, addresses, count, frames);
+  (void)kl_cache_find_many(shared.f.cache, addresses, count, 0, frames);
   for (uint32_t i = 0; i < count; i++) {
     if (frames[i] != NULL) check(frames[i], addresses[i], rng);
   }
