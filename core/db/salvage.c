@@ -104,12 +104,12 @@ static kl_status salvage_read_ring(kl_salvage *salvage, store_superblock *out, s
     kl_status status =
         kl_os_read(salvage->os, salvage->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, &cause);
     if (status == KL_OK) status = got == sizeof block ? store_superblock_decode(block, slot, &found) : KL_E_FORMAT;
-    newer = newer || status == KL_E_VERSION;
+    newer = newer || status == KL_E_VERSION || (status == KL_OK && found.features_incompatible != 0);
     damaged = damaged || status == KL_E_CORRUPT || status == KL_E_IO;
     if (salvage_slot_lost(block, status)) {
       check_problem(&salvage->problems, "'%s': the superblock in block %" PRIu32 " is damaged", salvage->from, slot);
     }
-    if (status != KL_OK || found.features_incompatible != 0) continue;
+    if (status != KL_OK) continue;
     for (; at > 0 && out[at - 1].checkpoint.sequence < found.checkpoint.sequence; at--) out[at] = out[at - 1];
     out[at] = found;
     ++*out_count;

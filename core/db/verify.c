@@ -44,14 +44,18 @@ static void verify_bit_set(uint64_t *bits, uint64_t block) {
   bits[block / 64] |= UINT64_C(1) << (block % 64);
 }
 
+/* The keyspace whose tree is walked; NULL: the catalogue is. */
+static const check_space *verify_space(const kl_verify *verify) {
+  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+}
+
 /* What a pointer names is reached: by nothing else, and not free. */
 static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, const char *what) {
   uint64_t first = address / KL_BLOCK_SIZE, count = (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
   bool twice = false, is_free = false;
   char where[CHECK_WHERE];
-  const check_space *space = verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
-  check_show_space(space, where);
   if (first > verify->blocks || count > verify->blocks - first) {
+    check_show_space(verify_space(verify), where);
     check_problem(&verify->problems, "%s: a %s at block %" PRIu64 " of '%s' ends behind the file", where, what, first,
                   verify->reader.path);
     return;
@@ -61,6 +65,8 @@ static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, con
     is_free = is_free || (verify->used != NULL && !verify_bit(verify->used, block));
     verify_bit_set(verify->reached, block);
   }
+  if (!twice && !is_free) return;
+  check_show_space(verify_space(verify), where);
   if (twice) {
     check_problem(&verify->problems, "%s: the %s at block %" PRIu64 " of '%s' lies in blocks of something else", where,
                   what, first, verify->reader.path);
@@ -209,11 +215,6 @@ void kl_verify_end(kl_verify *verify) {
 }
 
 /* -------- walking -------- */
-
-/* The keyspace whose tree is walked; NULL: the catalogue is. */
-static const check_space *verify_space(const kl_verify *verify) {
-  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
-}
 
 static void verify_page(kl_verify *verify) {
   const kl_tree_item *item = &verify->item;

@@ -1,6 +1,7 @@
 /* tests/unit/db/test_db_verify.c: verification beside writers and drains, and of `:memory:` databases; salvage with the log,
  * and of what cannot be opened; both when memory and input or output fail. (DB-8 ... DB-13) */
 #include "core/db/check_private.h"
+#include "core/store/superblock.h"
 #include "db_check_testing.h"
 #include "seed.h"
 
@@ -252,6 +253,36 @@ static void test_salvage_refusals(void **state) {
   kl_sim_free(sim);
 }
 
+/* One superblock that only a newer Keel can read is enough to leave the file to it. */
+static void test_salvage_of_a_newer_format(void **state) {
+  (void)state;
+  kl_sim *sim;
+  kl_error err;
+  kl_salvage *salvage;
+  uint8_t block[KL_SUPERBLOCK_SIZE];
+  size_t got;
+  assert_ok(kl_sim_new(test_seed(77), &sim, &err), &err);
+  kl_db *db = db_open(kl_sim_os(sim), CHECK_PATH, NULL);
+  write_rows(db, "rows", 0, 10, "value");
+  db_close(db);
+  for (uint32_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    store_superblock found;
+    uint64_t offset = (uint64_t)slot * sizeof block;
+    assert_int_equal(kl_sim_peek(sim, CHECK_PATH, offset, block, sizeof block, &got), KL_OK);
+    if (store_superblock_decode(block, slot, &found) != KL_OK) continue;
+    uint8_t changed[KL_SUPERBLOCK_SIZE];
+    found.features_incompatible = 1;
+    store_superblock_encode(&found, changed);
+    assert_int_equal(kl_sim_poke(sim, CHECK_PATH, offset, changed, sizeof changed), KL_OK);
+    assert_int_equal(kl_salvage_begin(kl_sim_os(sim), CHECK_PATH, CHECK_COPY, &salvage, &err), KL_E_VERSION);
+    assert_int_equal(kl_sim_poke(sim, CHECK_PATH, offset, block, sizeof block), KL_OK);
+  }
+  assert_ok(kl_salvage_begin(kl_sim_os(sim), CHECK_PATH, CHECK_COPY, &salvage, &err), &err);
+  kl_salvage_end(salvage);
+  assert_int_equal(kl_sim_live_bytes(sim), 0);
+  kl_sim_free(sim);
+}
+
 /* A checkpoint that somebody made by hand, in a database that is otherwise sound. */
 typedef struct forge {
   kl_store *store;
@@ -444,6 +475,7 @@ int main(void) {
       cmocka_unit_test(test_salvage_io_errors),
       cmocka_unit_test(test_salvage_log),
       cmocka_unit_test(test_salvage_refusals),
+      cmocka_unit_test(test_salvage_of_a_newer_format),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
