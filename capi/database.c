@@ -181,7 +181,7 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->memory_limit = in->memory_limit;
   out->checkpoints = in->checkpoints;
   out->drain_failures = in->drain_failures;
-  out->drain_ns = in->drain_ns;
+  out->drain_ns = in->drains.ns;
   out->drain_pages_written = in->drains.pages_written;
   out->drain_pages_read = in->drains.pages_read;
   out->drain_bytes_written = in->drains.bytes_written;

@@ -3393,11 +3393,11 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
 /* A store in anonymous memory, for `:memory:` databases. Fresh, at checkpoint 1. KL_E_INVALID (page size),
  * KL_E_NO_MEMORY. */
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err);
-/* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
 /* After an opening with `unconfirmed`, before anything is built on what was found, and before anything is published:
  * publishes it once more, durably, because what can be read need not be on stable storage (STORE-5). Nothing when it is
  * read-only, or done already. */
 kl_status kl_store_confirm(kl_store *store, kl_error *err);
+/* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
 void kl_store_close(kl_store *store);
 
 const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memory store */
@@ -3566,9 +3566,7 @@ typedef struct store_map_bounds {
 
 /* 127 ^ level: the chunks that a node of this level covers. */
 uint64_t store_map_span(uint32_t level);
-/* The lowest level whose one node covers all blocks below end_block. */
-uint32_t store_map_level_for(uint64_t end_block);
-/* How many of the words' first `bits` bits are set. */
+/* How many bits of the words are set. */
 uint64_t store_map_count(const uint64_t *words);
 
 void store_map_encode(const store_map_node *node, uint8_t out[KL_BLOCK_SIZE]);
@@ -4988,12 +4986,6 @@ uint64_t store_map_span(uint32_t level) {
   uint64_t span = 1;
   for (uint32_t i = 0; i < level; i++) span *= STORE_MAP_FANOUT;
   return span;
-}
-
-uint32_t store_map_level_for(uint64_t end_block) {
-  uint32_t level = 0;
-  while (level < STORE_MAP_LEVELS - 1 && store_map_span(level) * STORE_MAP_BITS < end_block) level++;
-  return level;
 }
 
 uint64_t store_map_count(const uint64_t *words) {
@@ -8587,8 +8579,9 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
 
 /* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of
  * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
- * Counts as a hit of each that is there. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
-size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames);
+ * With flags 0 it counts as a hit of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
+                          const void **out_frames);
 
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
  * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
@@ -8687,7 +8680,6 @@ typedef struct kl_table {
   /* Of each partition: where its lines are, and in the low six bits log2 of their number; 0: none. */
   _Alignas(64) _Atomic uintptr_t roots[KL_TABLE_PARTITIONS];
   kl_allocator *allocator;
-  kl_epoch *epoch;
   _Atomic uint64_t bytes;               /* of all arrays, retired ones included */
   _Atomic uint32_t retired;             /* arrays that readers may still see */
   uint32_t counts[KL_TABLE_PARTITIONS]; /* entries; under the partition's mutex */
@@ -8748,7 +8740,7 @@ static inline void kl_table_prefetch(const kl_table *table, uint64_t address) {
   __builtin_prefetch(&lines[index]);
 }
 
-void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch);
+void kl_table_init(kl_table *table, kl_allocator *allocator);
 void kl_table_destroy(kl_table *table); /* no reader, and `retired` is 0 */
 
 /* Under the mutex of the address's partition. An address is inserted once. False: no memory. `out_retired`: an array
@@ -8968,7 +8960,7 @@ kl_status kl_cache_new(const kl_cache_options *options, kl_cache **out_cache, kl
   cache->limit_most = options->limit_most;
   cache->pin_budget = options->pin_budget;
   atomic_init(&cache->limit, options->limit);
-  kl_table_init(&cache->table, cache->allocator, cache->epoch);
+  kl_table_init(&cache->table, cache->allocator);
   kl_status status = cache_init_locks(cache, err);
   if (status == KL_OK) status = cache_init_policy(cache, options->policy, options->limit, err);
   if (status == KL_OK) status = kl_cache_arena_open(cache, err);
@@ -9014,14 +9006,15 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
   return KL_OK;
 }
 
-size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, const void **out_frames) {
+size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
+                          const void **out_frames) {
   size_t found = 0;
   for (size_t i = 0; i < count; i++) kl_table_prefetch(&cache->table, addresses[i]);
   for (size_t i = 0; i < count; i++) {
     kl_table_entry entry = kl_table_find(&cache->table, addresses[i]);
     out_frames[i] = NULL;
     if (entry.frame == 0) continue;
-    kl_cache_mark(cache, entry, addresses[i]);
+    if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, addresses[i]);
     out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
     __builtin_prefetch(out_frames[i]);
     found++;
@@ -9818,10 +9811,12 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *lo
 /* Takes a frame and fills it. No lock is held (CACHE-5). */
 static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, kl_frame **out_frame,
                            kl_error *err) {
-  kl_mutex_lock(&cache->policy_mutex);
-  kl_cache_hits_apply(cache);
-  kl_policy_prepare(cache->policy, ref->address);
-  kl_mutex_unlock(&cache->policy_mutex);
+  if (cache->hits != NULL) { /* policies that read heat are told nothing beforehand */
+    kl_mutex_lock(&cache->policy_mutex);
+    kl_cache_hits_apply(cache);
+    kl_policy_prepare(cache->policy, ref->address);
+    kl_mutex_unlock(&cache->policy_mutex);
+  }
   kl_status status = kl_cache_take(cache, ref->length, out_frame, err);
   if (status != KL_OK) return status;
   void *memory = kl_cache_bytes_of(cache, (*out_frame)->number);
@@ -10049,6 +10044,7 @@ kl_status kl_policy_new(kl_allocator *allocator, kl_policy_kind kind, const kl_p
   if (policy == NULL)
     return kl_fail(err, KL_E_NO_MEMORY, "no memory for an eviction policy (%zu bytes)", sizeof *policy);
   policy->ops = policy_kinds[kind];
+  KL_ASSERT(policy->ops->heat_limit == 0 || policy->ops->prepare == NULL); /* the host relies on it (load.c) */
   policy->allocator = allocator;
   policy->host = *host;
   kl_policy_set_capacity(policy, capacity);
@@ -11049,10 +11045,9 @@ static table_array *table_array_new(kl_table *table, uint32_t bits) {
   return array;
 }
 
-void kl_table_init(kl_table *table, kl_allocator *allocator, kl_epoch *epoch) {
+void kl_table_init(kl_table *table, kl_allocator *allocator) {
   for (int i = 0; i < KL_TABLE_PARTITIONS; i++) atomic_init(&table->roots[i], 0);
   table->allocator = allocator;
-  table->epoch = epoch;
   atomic_init(&table->bytes, 0);
   atomic_init(&table->retired, 0);
 }
@@ -15377,7 +15372,6 @@ void kl_pages_unref(kl_pages *pages); /* NULL is allowed */
  * or was copied, stays readable. */
 void kl_pages_detach(kl_pages *pages);
 
-uint32_t kl_pages_page_size(const kl_pages *pages);
 /* All zero for a memory store. */
 void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats);
 /* Outside of any callback. As kl_cache_set_limit; nothing for a memory store. */
@@ -16361,7 +16355,8 @@ static const uint8_t *drain_find_cached(drain_io *io, const kl_tree_pointer *poi
   if (io->pages->cache == NULL) return NULL;
   if (entered) io->guard = kl_epoch_enter(io->pages->epoch);
   io->inside = true;
-  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, &frame) == 1;
+  /* No hit: what a drain looks at it mostly replaces. */
+  io->warm = kl_cache_find_many(io->pages->cache, &address, 1, KL_CACHE_SCAN, &frame) == 1;
   if (!io->warm && entered) drain_pause(io);
   return frame;
 }
@@ -16651,7 +16646,7 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
   const void *frame;
-  if (kl_cache_find_many(pages->cache, &address, 1, &frame) == 1) {
+  if (kl_cache_find_many(pages->cache, &address, 1, op->flags, &frame) == 1) {
     *out_page = frame;
     return KL_OK;
   }
@@ -16711,7 +16706,7 @@ static kl_status pages_load_memory(void *context, const kl_tree_pointer *pointer
                    pointer->length, pointer->address);
 }
 
-/* Pages that are in the cache all at once; the others one by one. */
+/* Those that are in the cache all at once; the others one by one. */
 static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers, size_t count,
                                  const uint8_t **out_pages, kl_error *err) {
   pages_op *op = context;
@@ -16723,9 +16718,9 @@ static kl_status pages_load_many(void *context, const kl_tree_pointer *pointers,
     addresses[i] = pointers[i].address / KL_CACHE_BLOCK;
     unaligned |= pointers[i].address % KL_CACHE_BLOCK;
   }
-  bool all = unaligned == 0 && kl_cache_find_many(op->pages->cache, addresses, count, frames) == count;
+  if (unaligned == 0) (void)kl_cache_find_many(op->pages->cache, addresses, count, op->flags, frames);
   for (size_t i = 0; i < count; i++) {
-    if (all) {
+    if (unaligned == 0 && frames[i] != NULL) { /* it stays as long as we stay in the epoch (CACHE-2) */
       out_pages[i] = frames[i];
       continue;
     }
@@ -16740,7 +16735,8 @@ void pages_prefetch_page(void *context, const kl_tree_pointer *pointer) {
   uint64_t address = pointer->address / KL_CACHE_BLOCK;
   const void *frame = NULL;
   if (op->pages->cache != NULL) {
-    (void)kl_cache_find_many(op->pages->cache, &address, 1, &frame);
+    /* No hit: the load that follows is one, unless it is a scan's (CACHE-9). */
+    (void)kl_cache_find_many(op->pages->cache, &address, 1, KL_CACHE_SCAN, &frame);
   } else {
     const kl_store *store = atomic_load_explicit(&op->pages->store, memory_order_acquire);
     if (store != NULL) frame = kl_store_memory(store, pointer->address, pointer->length);
@@ -16857,10 +16853,6 @@ void kl_pages_unref(kl_pages *pages) {
 
 void kl_pages_detach(kl_pages *pages) {
   atomic_store_explicit(&pages->store, NULL, memory_order_release);
-}
-
-uint32_t kl_pages_page_size(const kl_pages *pages) {
-  return pages->page_size;
 }
 
 void kl_pages_cache_stats(const kl_pages *pages, kl_cache_stats *out_stats) {
@@ -18704,7 +18696,7 @@ typedef struct kl_txn_manager_stats {
   uint64_t visible_ts;
   uint64_t memory_bytes;
   kl_delta_stats deltas; /* the active and the frozen one */
-  uint64_t freezes, throttled_ns, throttle_waits;
+  uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);
@@ -18855,8 +18847,7 @@ enum {
   TXN_CONFLICTS,
   TXN_GROUPS,
   TXN_VIEWS,
-  TXN_MEMORY,
-  TXN_FREEZES
+  TXN_MEMORY
 };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
@@ -19740,9 +19731,9 @@ struct kl_cursor {
   kl_slice lower, upper;
   uint64_t changes_seen; /* of the write tree, when its source was positioned */
   kl_txn_sources sources;
-  /* After a batch that came from the tree alone (cursor_batch.c) the merge does not stand on `key`, which is in
-   * `batch_key` then; the tree's cursor is one row further in the direction of the batch, or at the end. */
-  bool detached, detached_forward;
+  /* The merge does not stand on `key`, which is in `batch_key` then: a batch has left it elsewhere (cursor_batch.c).
+   * `detached_ahead`: the tree's cursor is one row further in the direction of the batch, or at the end. */
+  bool detached, detached_forward, detached_ahead;
   size_t size;
   uint8_t batch_key[KL_MAX_KEY];
   uint8_t bounds[];
@@ -19750,9 +19741,6 @@ struct kl_cursor {
 
 /* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
 kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
-/* Puts the cursor on `key`, where it stood once, or off it; `key` may be where the merge shows it. A failure leaves it
- * nowhere (CURSOR_LOST). */
-kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err);
 
 #endif
 
@@ -19860,11 +19848,24 @@ static kl_status cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) 
   return status == KL_OK ? cursor_arrive(cursor, false) : status;
 }
 
+/* Puts the merge on the key of a detached cursor. A failure leaves the cursor detached. */
+static kl_status cursor_attach(kl_cursor *cursor, kl_error *err) {
+  cursor->detached_ahead = false;
+  cursor->changes_seen = cursor_changes(cursor);
+  kl_status status = kl_merge_return(&cursor->sources.merge, cursor->detached_forward, cursor->key, err);
+  if (status != KL_OK) return status;
+  const kl_source *current = cursor->sources.merge.current;
+  if (current == NULL || !kl_slice_equal(current->key, cursor->key)) {
+    return KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
+  }
+  cursor->detached = false;
+  cursor->key = current->key;
+  return KL_OK;
+}
+
 /* The cursor stands on a key: makes the merge stand there too, as the transaction sees it now. */
 static kl_status cursor_refresh(kl_cursor *cursor, kl_error *err) {
-  if (cursor->detached) {
-    return kl_cursor_return(cursor, CURSOR_ON, cursor->key, cursor->detached_forward, err);
-  }
+  if (cursor->detached) return cursor_attach(cursor, err);
   uint64_t changes = cursor_changes(cursor);
   if (changes == cursor->changes_seen) return KL_OK;
   cursor->changes_seen = changes;
@@ -19967,48 +19968,46 @@ kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_valu
   return status;
 }
 
-kl_status kl_cursor_return(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward, kl_error *err) {
-  cursor->place = place;
-  cursor->detached = false;
-  if (place != CURSOR_ON) return KL_OK;
-  cursor->changes_seen = cursor_changes(cursor);
-  kl_status status = kl_merge_return(&cursor->sources.merge, forward, key, err);
-  const kl_source *current = cursor->sources.merge.current;
-  if (status == KL_OK && (current == NULL || !kl_slice_equal(current->key, key))) {
-    status = KL_BROKEN(err, "a cursor cannot find the row again that it stood on");
-  }
-  if (status == KL_OK) {
-    cursor->key = current->key;
-  } else {
-    cursor->place = CURSOR_LOST; /* some sources may have moved already */
-  }
-  return status;
-}
-
 /* ---- core/txn/cursor_batch.c ---- */
 /* core/txn/cursor_batch.c: many rows in one call. See txn.h.
  *
  * Where the keyspace has nothing but its tree, rows go from the pages into the batch, without the merge. The cursor is
  * *detached* then: it stands on the last row taken, the tree's cursor on the one behind, and the merge nowhere; what
- * comes next either goes on from there, or puts the merge on the cursor's key first. */
+ * comes next either goes on from there, or puts the merge on the cursor's key first. A batch that fails, or that ended
+ * before a row that is for the next one, detaches the cursor as well: nothing can fail on the way back. */
 
 enum { CURSOR_BATCH_BYTES = 1024 * 1024 };
 
-/* The key of the last row of the batch; `otherwise` while it is empty. */
-static kl_slice cursor_last_row(const kl_batch *batch, kl_slice otherwise) {
-  if (batch->count == 0) return otherwise;
+/* The key of the last row of a batch that has rows. */
+static kl_slice cursor_last_row(const kl_batch *batch) {
   uint64_t from = batch->key_offsets[batch->count - 1];
   size_t size = (size_t)(batch->key_offsets[batch->count] - from);
   return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
+/* Puts the cursor on `key` (which is not read for other places), whatever the merge and the tree's cursor do. */
+static void cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
+  cursor->place = place;
+  cursor->detached = place == CURSOR_ON;
+  cursor->detached_forward = forward;
+  cursor->detached_ahead = false;
+  if (place != CURSOR_ON) return;
+  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+/* Keeps the cursor's key, which moves on with the source that shows it; it is where cursor_detach would have it. */
+static kl_slice cursor_keep_key(kl_cursor *cursor) {
+  if (cursor->place != CURSOR_ON) return kl_slice_make(NULL, 0);
+  if (!cursor->detached && cursor->key.size != 0) memcpy(cursor->batch_key, cursor->key.data, cursor->key.size);
+  return kl_slice_make(cursor->batch_key, cursor->key.size);
+}
+
 /* Row by row, as the merge gives them. */
 static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                       kl_batch *batch, kl_error *err) {
-  cursor_place start_place = cursor->place, place = cursor->place;
-  uint8_t start[KL_MAX_KEY] = {0}; /* what the cursor's key points to moves on with it */
-  kl_slice start_key = kl_slice_make(start, place == CURSOR_ON ? cursor->key.size : 0);
-  if (start_key.size != 0) memcpy(start, cursor->key.data, start_key.size);
+  cursor_place start_place = cursor->place;
+  kl_slice start_key = cursor_keep_key(cursor);
   size_t bytes = 0;
   kl_status status = KL_OK;
   while (max_rows == 0 || batch->count < max_rows) {
@@ -20017,20 +20016,20 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
     kl_source *row = cursor->sources.merge.current;
     size_t size = row->key.size + row->value.size;
     if (batch->count != 0 && (size > max_bytes || bytes > max_bytes - size)) {
-      return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+      status = KL_E_NOT_FOUND; /* in this batch */
+      break;
     }
     kl_slice value;
     status = kl_source_value(row, &value, err);
     if (status == KL_OK) status = kl_batch_append(batch, row->key, value, true, err);
     if (status != KL_OK) break;
     bytes += size;
-    place = cursor->place;
   }
-  if (status == KL_E_NOT_FOUND && batch->count == 0) return KL_OK;
   if (status == KL_E_NOT_FOUND) {
-    return kl_cursor_return(cursor, place, cursor_last_row(batch, start_key), forward, err);
+    if (batch->count != 0) cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+    return KL_OK;
   }
-  if (status != KL_OK) (void)kl_cursor_return(cursor, start_place, start_key, forward, NULL);
+  if (status != KL_OK) cursor_detach(cursor, start_place, start_key, forward);
   return status;
 }
 
@@ -20049,7 +20048,9 @@ static kl_status cursor_tree_start(kl_cursor *cursor, bool forward, kl_error *er
   kl_slice bound = forward ? cursor->lower : cursor->upper;
   if (cursor->place == (forward ? CURSOR_BEHIND : CURSOR_BEFORE)) return KL_E_NOT_FOUND;
   if (cursor->place == CURSOR_ON) {
-    if (cursor->detached && cursor->detached_forward == forward) return tree->valid ? KL_OK : KL_E_NOT_FOUND;
+    if (cursor->detached && cursor->detached_ahead && cursor->detached_forward == forward) {
+      return tree->valid ? KL_OK : KL_E_NOT_FOUND;
+    }
     /* Of a merge that has seen nothing but the tree, the tree's cursor stands on the key already. */
     if (cursor->detached || !tree->valid || !kl_slice_equal(tree->key, cursor->key)) {
       kl_status status =
@@ -20110,36 +20111,25 @@ static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t ma
   return KL_OK;
 }
 
-/* The cursor's key, in memory of its own. */
-static void cursor_keep_key(kl_cursor *cursor, kl_slice key) {
-  if (key.size != 0) memcpy(cursor->batch_key, key.data, key.size);
-  cursor->key = kl_slice_make(cursor->batch_key, key.size);
-}
-
 /* As kl_cursor_next_batch. On failure the cursor is back where it was. */
 static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
                                      kl_batch *batch, kl_error *err) {
   if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
-  if (cursor->place == CURSOR_ON && !cursor->detached) { /* it moves on with the tree's cursor */
-    cursor_keep_key(cursor, cursor->key);
-  }
   cursor_place start_place = cursor->place;
+  kl_slice start_key = cursor_keep_key(cursor);
   kl_status status = cursor_tree_start(cursor, forward, err);
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    (void)kl_cursor_return(cursor, start_place, cursor->key, forward, NULL);
+    cursor_detach(cursor, start_place, start_key, forward);
     return status;
   }
   if (batch->count == 0) { /* off the end */
-    cursor->place = forward ? CURSOR_BEHIND : CURSOR_BEFORE;
-    cursor->detached = false;
+    cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
     return KL_OK;
   }
-  cursor_keep_key(cursor, cursor_last_row(batch, kl_slice_make(NULL, 0)));
-  cursor->place = CURSOR_ON;
-  cursor->detached = true;
-  cursor->detached_forward = forward;
+  cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+  cursor->detached_ahead = true;
   return KL_OK;
 }
 
@@ -20613,7 +20603,6 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
       manager->frozen_log_end = wal.tail_lsn;
     }
     kl_throttle_freeze(&manager->throttle);
-    kl_counters_add(&manager->counters, TXN_FREEZES, 1);
     current = kl_layers_current(book);
   }
   out->delta = current->frozen;
@@ -20754,7 +20743,6 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
   out->visible_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
-  out->freezes = kl_counters_sum(counters, TXN_FREEZES);
   out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
   out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
   kl_mutex_lock(&manager->pipeline.turn);
@@ -22074,33 +22062,9 @@ kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_
 /* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
 
 enum {
-  VALIDATE_KEY_SHOWN = 40,
-  VALIDATE_GROUP = 64 /* keys that are looked for side by side */
+  VALIDATE_KEY_SHOWN = 32, /* bytes */
+  VALIDATE_GROUP = 64      /* keys that are looked for side by side */
 };
-
-/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
-static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
-  static const char digits[] = "0123456789abcdef";
-  size_t used = 0;
-  for (size_t i = 0; i < key.size; i++) {
-    uint8_t byte = ((const uint8_t *)key.data)[i];
-    if (used + 4 + 3 >= VALIDATE_KEY_SHOWN) {
-      memcpy(out + used, "...", 3);
-      used += 3;
-      break;
-    }
-    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
-      out[used++] = (char)byte;
-    } else {
-      out[used++] = '\\';
-      out[used++] = 'x';
-      out[used++] = digits[byte >> 4];
-      out[used++] = digits[byte & 15];
-    }
-  }
-  out[used] = '\0';
-  return out;
-}
 
 /* Where a key is looked for: in the delta that was active when the snapshot began, in all deltas since, among the keys
  * in flight. All but the first need the turn. */
@@ -22146,11 +22110,12 @@ static kl_status validate_keyspace(kl_txn_manager *manager, int where, const kl_
 static kl_status validate_key(uint64_t newest, uint64_t snapshot_ts, uint32_t keyspace, kl_slice key, kl_error *err) {
   if (newest <= snapshot_ts) return KL_OK;
   if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-  char shown[VALIDATE_KEY_SHOWN];
+  char shown[KL_SHOW_SIZE(VALIDATE_KEY_SHOWN)];
+  kl_show_bytes(key, VALIDATE_KEY_SHOWN, shown);
   return kl_fail(err, KL_E_CONFLICT,
-                 "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                 "key %s of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
                  "; run the transaction again",
-                 validate_show_key(key, shown), keyspace, newest, snapshot_ts);
+                 shown, keyspace, newest, snapshot_ts);
 }
 
 /* The keys of one tree among those in flight, and where asked for in the deltas. `first`: the number of the tree's
@@ -22828,7 +22793,7 @@ static kl_slice catalogue_next_id_key(void) {
 }
 
 static kl_status catalogue_unreadable(kl_status status, const kl_error *cause, kl_error *err) {
-  return kl_fail_errno(err, status, 0, "cannot read the catalogue: %s", cause->message);
+  return kl_fail_errno(err, status, cause->system_errno, "cannot read the catalogue: %s", cause->message);
 }
 
 /* 1 while there is no record: no keyspace has been created yet. */
@@ -23412,7 +23377,7 @@ kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice 
 /* A row of the catalogue's tree; rows of other kinds are nothing to it. KL_E_CORRUPT and KL_E_VERSION, KL_E_NO_MEMORY. */
 kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err);
 
-enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_where writes */
+enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_show_space writes */
 
 /* "keyspace "name"", or what is known of it. `space` NULL: the catalogue. */
 void check_show_space(const check_space *space, char out[CHECK_WHERE]);
@@ -23634,8 +23599,8 @@ kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, 
 /* core/db/compact.c: giving space back: rounds of compaction, asked for or in idle time. See db.h and drainer.h.
  *
  * A round is one checkpoint (kl_drain_compact). What it leaves behind is free after the next one only, because a
- * recovery could fall back by one; so rounds that move nothing still make the file shorter, and two of them end a
- * compaction. Most databases have few large values, and finding those reads every leaf: rounds look for pages until
+ * recovery could fall back by one; so rounds that move nothing still make the file shorter, and three that do not
+ * pay (pages, large values, pages) end a compaction. Most databases have few large values, and finding those reads every leaf: rounds look for pages until
  * that pays no more, then for large values until that does not, then once more for pages. */
 
 /* ---- core/db/db_private.h ---- */
@@ -23721,8 +23686,8 @@ typedef struct kl_db_stats {
   uint64_t memory_bytes, memory_limit;
   kl_cache_stats cache;
   kl_store_space space;
-  uint64_t checkpoints, drain_failures, drain_ns;
-  kl_drain_stats drains; /* of all */
+  uint64_t checkpoints, drain_failures;
+  kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;
@@ -23740,15 +23705,16 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err);
  * A drain that fails leaves all as it was, and is tried again, after pauses that grow to a few seconds; meanwhile
  * everything goes on as long as memory_limit allows.
  *
- * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, with no
- * other lock taken before it. */
+ * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, of a round of
+ * compaction, or of the beginning of a verification. At close it is taken under `busy` of the database; nothing else
+ * is held when it is taken. */
 #ifndef KL_DB_DRAINER_H
 #define KL_DB_DRAINER_H
 
 typedef struct kl_db kl_db;
 
 typedef struct db_drainer {
-  kl_mutex draining; /* one drain at a time */
+  kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
   bool made_moved;   /* ... by a compaction: no delta goes with it */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
@@ -23758,7 +23724,7 @@ typedef struct db_drainer {
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  kl_drain_stats totals;
+  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, ns */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);
@@ -24379,21 +24345,14 @@ kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, 
   }
 }
 
-static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status) {
+static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
-  if (status == KL_OK) {
-    drainer->checkpoints++;
-    drainer->totals.puts += stats->puts;
-    drainer->totals.deletes += stats->deletes;
-    drainer->totals.pages_written += stats->pages_written;
-    drainer->totals.pages_freed += stats->pages_freed;
-    drainer->totals.pages_read += stats->pages_read;
-    drainer->totals.bytes_written += stats->bytes_written;
-    drainer->totals.ns += stats->ns;
-  } else {
-    drainer->failures++;
-  }
+  drainer->checkpoints++;
+  drainer->totals.pages_written += stats->pages_written;
+  drainer->totals.pages_read += stats->pages_read;
+  drainer->totals.bytes_written += stats->bytes_written;
+  drainer->totals.ns += stats->ns;
   kl_mutex_unlock(&drainer->mutex);
 }
 
@@ -24405,7 +24364,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
     /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
     status = kl_wal_sync(db->wal, frozen->log_end, err);
     if (status != KL_OK) {
-      if (err != NULL) kl_txn_manager_poison(db->manager, err);
+      kl_txn_manager_poison(db->manager, err);
       return status;
     }
   }
@@ -24426,11 +24385,11 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
   kl_drain_stats stats = {0};
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
-  drainer_count(db, &stats, status);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;
   }
+  drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
@@ -24449,8 +24408,9 @@ static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_error error = {0};
   kl_txn_frozen frozen;
+  /* Relaxed: a hint, so that a compaction lets the lock go that we wait for. */
+  atomic_store_explicit(&db->drainer.hurry, true, memory_order_relaxed);
   kl_mutex_lock(&db->drainer.draining);
-  /* Relaxed: a hint. It was set before the lock was waited for, so that a compaction would let it go. */
   atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
   kl_status status = KL_OK;
   if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
@@ -24465,6 +24425,9 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
   kl_mutex_unlock(&db->drainer.draining);
   if (status != KL_OK) {
+    kl_mutex_lock(&db->drainer.mutex);
+    db->drainer.failures++;
+    kl_mutex_unlock(&db->drainer.mutex);
     kl_txn_manager_drain_failed(db->manager, &error);
     if (err != NULL) *err = error;
   }
@@ -25086,12 +25049,12 @@ static kl_status salvage_read_ring(kl_salvage *salvage, store_superblock *out, s
     kl_status status =
         kl_os_read(salvage->os, salvage->file, block, sizeof block, (uint64_t)slot * sizeof block, &got, &cause);
     if (status == KL_OK) status = got == sizeof block ? store_superblock_decode(block, slot, &found) : KL_E_FORMAT;
-    newer = newer || status == KL_E_VERSION;
+    newer = newer || status == KL_E_VERSION || (status == KL_OK && found.features_incompatible != 0);
     damaged = damaged || status == KL_E_CORRUPT || status == KL_E_IO;
     if (salvage_slot_lost(block, status)) {
       check_problem(&salvage->problems, "'%s': the superblock in block %" PRIu32 " is damaged", salvage->from, slot);
     }
-    if (status != KL_OK || found.features_incompatible != 0) continue;
+    if (status != KL_OK) continue;
     for (; at > 0 && out[at - 1].checkpoint.sequence < found.checkpoint.sequence; at--) out[at] = out[at - 1];
     out[at] = found;
     ++*out_count;
@@ -25656,23 +25619,20 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->memory_bytes = txn.memory_bytes;
   out->memory_limit = db->options.memory_limit;
   out->poisoned = txn.poisoned;
-  kl_delta_stats delta;
-  delta = txn.deltas;
-  out->delta_keys = delta.keys;
-  out->delta_versions = delta.versions;
-  out->delta_bytes = delta.bytes;
+  out->delta_keys = txn.deltas.keys;
+  out->delta_versions = txn.deltas.versions;
+  out->delta_bytes = txn.deltas.bytes;
   if (db->wal != NULL) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
   out->throttled_ns = txn.throttled_ns;
   out->throttle_waits = txn.throttle_waits;
-  if (db->pages != NULL) kl_pages_cache_stats(db->pages, &out->cache);
-  if (db->store != NULL) kl_store_get_space(db->store, &out->space);
+  kl_pages_cache_stats(db->pages, &out->cache);
+  kl_store_get_space(db->store, &out->space);
   kl_mutex_lock(&db->drainer.mutex);
   out->checkpoints = db->drainer.checkpoints;
   out->drain_failures = db->drainer.failures;
-  out->drain_ns = db->drainer.totals.ns;
   out->drains = db->drainer.totals;
   kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;
@@ -25722,14 +25682,18 @@ static void verify_bit_set(uint64_t *bits, uint64_t block) {
   bits[block / 64] |= UINT64_C(1) << (block % 64);
 }
 
+/* The keyspace whose tree is walked; NULL: the catalogue is. */
+static const check_space *verify_space(const kl_verify *verify) {
+  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
+}
+
 /* What a pointer names is reached: by nothing else, and not free. */
 static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, const char *what) {
   uint64_t first = address / KL_BLOCK_SIZE, count = (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
   bool twice = false, is_free = false;
   char where[CHECK_WHERE];
-  const check_space *space = verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
-  check_show_space(space, where);
   if (first > verify->blocks || count > verify->blocks - first) {
+    check_show_space(verify_space(verify), where);
     check_problem(&verify->problems, "%s: a %s at block %" PRIu64 " of '%s' ends behind the file", where, what, first,
                   verify->reader.path);
     return;
@@ -25739,6 +25703,8 @@ static void verify_mark(kl_verify *verify, uint64_t address, uint64_t bytes, con
     is_free = is_free || (verify->used != NULL && !verify_bit(verify->used, block));
     verify_bit_set(verify->reached, block);
   }
+  if (!twice && !is_free) return;
+  check_show_space(verify_space(verify), where);
   if (twice) {
     check_problem(&verify->problems, "%s: the %s at block %" PRIu64 " of '%s' lies in blocks of something else", where,
                   what, first, verify->reader.path);
@@ -25887,11 +25853,6 @@ void kl_verify_end(kl_verify *verify) {
 }
 
 /* -------- walking -------- */
-
-/* The keyspace whose tree is walked; NULL: the catalogue is. */
-static const check_space *verify_space(const kl_verify *verify) {
-  return verify->phase == VERIFY_CATALOGUE ? NULL : &verify->spaces.list[verify->at];
-}
 
 static void verify_page(kl_verify *verify) {
   const kl_tree_item *item = &verify->item;
@@ -27294,7 +27255,7 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->memory_limit = in->memory_limit;
   out->checkpoints = in->checkpoints;
   out->drain_failures = in->drain_failures;
-  out->drain_ns = in->drain_ns;
+  out->drain_ns = in->drains.ns;
   out->drain_pages_written = in->drains.pages_written;
   out->drain_pages_read = in->drains.pages_read;
   out->drain_bytes_written = in->drains.bytes_written;

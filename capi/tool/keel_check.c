@@ -72,26 +72,23 @@ static void show_progress(const program *self, const keel_check_report *report) 
                 report->done_bytes >> 20, report->rows, report->problems, report->finished ? "\n" : "");
 }
 
-/* Each problem that was kept, by `print`. False: the library refused. */
-static bool each_problem(keel_check check, uint64_t count, void (*print)(uint64_t index, const char *text)) {
+/* Each problem that was kept (there may have been no memory to keep one), by `print`; `printed`: how many before. */
+static void each_problem(keel_check check, uint64_t count, void (*print)(uint64_t printed, const char *text)) {
   char text[KEEL_CHECK_TEXT_SIZE];
   size_t size;
+  uint64_t printed = 0;
   for (uint64_t i = 0; i < count && i < KEEL_CHECK_PROBLEMS; i++) {
-    keel_status status = keel_check_problem(check, i, text, sizeof text, &size, NULL);
-    if (status == KEEL_E_NOT_FOUND) continue; /* there was no memory to keep it */
-    if (status != KEEL_OK) return false;
-    print(i, text);
+    if (keel_check_problem(check, i, text, sizeof text, &size, NULL) == KEEL_OK) print(printed++, text);
   }
-  return true;
 }
 
-static void print_line(uint64_t index, const char *text) {
-  (void)index;
+static void print_line(uint64_t printed, const char *text) {
+  (void)printed;
   (void)printf("problem: %s\n", text);
 }
 
-static void print_json_item(uint64_t index, const char *text) {
-  (void)printf("%s", index == 0 ? "" : ", ");
+static void print_json_item(uint64_t printed, const char *text) {
+  (void)printf("%s", printed == 0 ? "" : ", ");
   print_json_text(text);
 }
 
@@ -104,12 +101,12 @@ static void print_json(keel_check check, const keel_check_report *report) {
                report->problems == 0 ? "true" : "false", report->checkpoint, report->keyspaces, report->pages,
                report->extents, report->rows, report->value_bytes, report->done_bytes, report->lost_pages,
                report->lost_extents, report->lost_rows, report->unreached_bytes, report->log_commits, report->problems);
-  (void)each_problem(check, report->problems, print_json_item);
+  each_problem(check, report->problems, print_json_item);
   (void)printf("]}\n");
 }
 
 static void print_text(const program *self, keel_check check, const keel_check_report *report) {
-  (void)each_problem(check, report->problems, print_line);
+  each_problem(check, report->problems, print_line);
   if (report->problems > KEEL_CHECK_PROBLEMS) {
     (void)printf("... and %" PRIu64 " more\n", report->problems - KEEL_CHECK_PROBLEMS);
   }

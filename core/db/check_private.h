@@ -93,7 +93,7 @@ kl_status check_space_rename(check_spaces *spaces, check_space *space, kl_slice 
 /* A row of the catalogue's tree; rows of other kinds are nothing to it. KL_E_CORRUPT and KL_E_VERSION, KL_E_NO_MEMORY. */
 kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err);
 
-enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_where writes */
+enum { CHECK_KEYS = 32, CHECK_WHERE = 400 }; /* bytes of a key that are shown; room for what check_show_space writes */
 
 /* "keyspace "name"", or what is known of it. `space` NULL: the catalogue. */
 void check_show_space(const check_space *space, char out[CHECK_WHERE]);

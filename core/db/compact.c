@@ -1,8 +1,8 @@
 /* core/db/compact.c: giving space back: rounds of compaction, asked for or in idle time. See db.h and drainer.h.
  *
  * A round is one checkpoint (kl_drain_compact). What it leaves behind is free after the next one only, because a
- * recovery could fall back by one; so rounds that move nothing still make the file shorter, and two of them end a
- * compaction. Most databases have few large values, and finding those reads every leaf: rounds look for pages until
+ * recovery could fall back by one; so rounds that move nothing still make the file shorter, and three that do not
+ * pay (pages, large values, pages) end a compaction. Most databases have few large values, and finding those reads every leaf: rounds look for pages until
  * that pays no more, then for large values until that does not, then once more for pages. */
 #include <string.h>
 

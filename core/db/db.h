@@ -87,8 +87,8 @@ typedef struct kl_db_stats {
   uint64_t memory_bytes, memory_limit;
   kl_cache_stats cache;
   kl_store_space space;
-  uint64_t checkpoints, drain_failures, drain_ns;
-  kl_drain_stats drains; /* of all */
+  uint64_t checkpoints, drain_failures;
+  kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;

@@ -63,21 +63,14 @@ kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, 
   }
 }
 
-static void drainer_count(kl_db *db, const kl_drain_stats *stats, kl_status status) {
+static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   db_drainer *drainer = &db->drainer;
   kl_mutex_lock(&drainer->mutex);
-  if (status == KL_OK) {
-    drainer->checkpoints++;
-    drainer->totals.puts += stats->puts;
-    drainer->totals.deletes += stats->deletes;
-    drainer->totals.pages_written += stats->pages_written;
-    drainer->totals.pages_freed += stats->pages_freed;
-    drainer->totals.pages_read += stats->pages_read;
-    drainer->totals.bytes_written += stats->bytes_written;
-    drainer->totals.ns += stats->ns;
-  } else {
-    drainer->failures++;
-  }
+  drainer->checkpoints++;
+  drainer->totals.pages_written += stats->pages_written;
+  drainer->totals.pages_read += stats->pages_read;
+  drainer->totals.bytes_written += stats->bytes_written;
+  drainer->totals.ns += stats->ns;
   kl_mutex_unlock(&drainer->mutex);
 }
 
@@ -89,7 +82,7 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
     /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
     status = kl_wal_sync(db->wal, frozen->log_end, err);
     if (status != KL_OK) {
-      if (err != NULL) kl_txn_manager_poison(db->manager, err);
+      kl_txn_manager_poison(db->manager, err);
       return status;
     }
   }
@@ -110,11 +103,11 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
   kl_drain_stats stats = {0};
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
-  drainer_count(db, &stats, status);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;
   }
+  drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
@@ -133,8 +126,9 @@ static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   kl_error error = {0};
   kl_txn_frozen frozen;
+  /* Relaxed: a hint, so that a compaction lets the lock go that we wait for. */
+  atomic_store_explicit(&db->drainer.hurry, true, memory_order_relaxed);
   kl_mutex_lock(&db->drainer.draining);
-  /* Relaxed: a hint. It was set before the lock was waited for, so that a compaction would let it go. */
   atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
   kl_status status = KL_OK;
   if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
@@ -149,6 +143,9 @@ kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
   if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
   kl_mutex_unlock(&db->drainer.draining);
   if (status != KL_OK) {
+    kl_mutex_lock(&db->drainer.mutex);
+    db->drainer.failures++;
+    kl_mutex_unlock(&db->drainer.mutex);
     kl_txn_manager_drain_failed(db->manager, &error);
     if (err != NULL) *err = error;
   }

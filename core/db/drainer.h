@@ -7,8 +7,9 @@
  * A drain that fails leaves all as it was, and is tried again, after pauses that grow to a few seconds; meanwhile
  * everything goes on as long as memory_limit allows.
  *
- * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, with no
- * other lock taken before it. */
+ * Locks: `mutex` guards the state below and is held for moments; `draining` is held for the length of a drain, of a round of
+ * compaction, or of the beginning of a verification. At close it is taken under `busy` of the database; nothing else
+ * is held when it is taken. */
 #ifndef KL_DB_DRAINER_H
 #define KL_DB_DRAINER_H
 
@@ -23,7 +24,7 @@
 typedef struct kl_db kl_db;
 
 typedef struct db_drainer {
-  kl_mutex draining; /* one drain at a time */
+  kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
   bool made_moved;   /* ... by a compaction: no delta goes with it */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
@@ -33,7 +34,7 @@ typedef struct db_drainer {
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  kl_drain_stats totals;
+  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, ns */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);

@@ -27,23 +27,20 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->memory_bytes = txn.memory_bytes;
   out->memory_limit = db->options.memory_limit;
   out->poisoned = txn.poisoned;
-  kl_delta_stats delta;
-  delta = txn.deltas;
-  out->delta_keys = delta.keys;
-  out->delta_versions = delta.versions;
-  out->delta_bytes = delta.bytes;
+  out->delta_keys = txn.deltas.keys;
+  out->delta_versions = txn.deltas.versions;
+  out->delta_bytes = txn.deltas.bytes;
   if (db->wal != NULL) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
   out->throttled_ns = txn.throttled_ns;
   out->throttle_waits = txn.throttle_waits;
-  if (db->pages != NULL) kl_pages_cache_stats(db->pages, &out->cache);
-  if (db->store != NULL) kl_store_get_space(db->store, &out->space);
+  kl_pages_cache_stats(db->pages, &out->cache);
+  kl_store_get_space(db->store, &out->space);
   kl_mutex_lock(&db->drainer.mutex);
   out->checkpoints = db->drainer.checkpoints;
   out->drain_failures = db->drainer.failures;
-  out->drain_ns = db->drainer.totals.ns;
   out->drains = db->drainer.totals;
   kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;

@@ -40,7 +40,7 @@ static kl_slice catalogue_next_id_key(void) {
 }
 
 static kl_status catalogue_unreadable(kl_status status, const kl_error *cause, kl_error *err) {
-  return kl_fail_errno(err, status, 0, "cannot read the catalogue: %s", cause->message);
+  return kl_fail_errno(err, status, cause->system_errno, "cannot read the catalogue: %s", cause->message);
 }
 
 /* 1 while there is no record: no keyspace has been created yet. */

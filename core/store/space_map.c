@@ -26,12 +26,6 @@ uint64_t store_map_span(uint32_t level) {
   return span;
 }
 
-uint32_t store_map_level_for(uint64_t end_block) {
-  uint32_t level = 0;
-  while (level < STORE_MAP_LEVELS - 1 && store_map_span(level) * STORE_MAP_BITS < end_block) level++;
-  return level;
-}
-
 uint64_t store_map_count(const uint64_t *words) {
   uint64_t count = 0;
   for (size_t i = 0; i < STORE_MAP_WORDS; i++) count += (uint64_t)__builtin_popcountll(words[i]);

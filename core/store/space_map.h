@@ -46,9 +46,7 @@ typedef struct store_map_bounds {
 
 /* 127 ^ level: the chunks that a node of this level covers. */
 uint64_t store_map_span(uint32_t level);
-/* The lowest level whose one node covers all blocks below end_block. */
-uint32_t store_map_level_for(uint64_t end_block);
-/* How many of the words' first `bits` bits are set. */
+/* How many bits of the words are set. */
 uint64_t store_map_count(const uint64_t *words);
 
 void store_map_encode(const store_map_node *node, uint8_t out[KL_BLOCK_SIZE]);

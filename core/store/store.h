@@ -81,11 +81,11 @@ kl_status kl_store_open(kl_os *os, const char *path, const kl_store_options *opt
 /* A store in anonymous memory, for `:memory:` databases. Fresh, at checkpoint 1. KL_E_INVALID (page size),
  * KL_E_NO_MEMORY. */
 kl_status kl_store_new_memory(kl_os *os, uint32_t page_size, kl_store **out_store, kl_error *err);
-/* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
 /* After an opening with `unconfirmed`, before anything is built on what was found, and before anything is published:
  * publishes it once more, durably, because what can be read need not be on stable storage (STORE-5). Nothing when it is
  * read-only, or done already. */
 kl_status kl_store_confirm(kl_store *store, kl_error *err);
+/* Aborts a checkpoint in progress, cuts off what the file has behind its blocks, lets the lock go. NULL is allowed. */
 void kl_store_close(kl_store *store);
 
 const uint8_t *kl_store_id(const kl_store *store); /* 16 bytes; zeros for a memory store */

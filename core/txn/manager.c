@@ -146,7 +146,6 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
       manager->frozen_log_end = wal.tail_lsn;
     }
     kl_throttle_freeze(&manager->throttle);
-    kl_counters_add(&manager->counters, TXN_FREEZES, 1);
     current = kl_layers_current(book);
   }
   out->delta = current->frozen;
@@ -287,7 +286,6 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
   out->visible_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
-  out->freezes = kl_counters_sum(counters, TXN_FREEZES);
   out->throttled_ns = atomic_load_explicit(&manager->throttle.throttled_ns, memory_order_relaxed);
   out->throttle_waits = atomic_load_explicit(&manager->throttle.waits, memory_order_relaxed);
   kl_mutex_lock(&manager->pipeline.turn);

@@ -110,7 +110,7 @@ typedef struct kl_txn_manager_stats {
   uint64_t visible_ts;
   uint64_t memory_bytes;
   kl_delta_stats deltas; /* the active and the frozen one */
-  uint64_t freezes, throttled_ns, throttle_waits;
+  uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_txn_manager_stats;
 void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out);

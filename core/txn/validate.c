@@ -1,39 +1,15 @@
 /* core/txn/validate.c: may this transaction commit? First committer wins (TXN-2). See commit_request.h. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "../base/assert.h"
+#include "../base/show.h"
 #include "../wal/commit_record.h"
 #include "commit_request.h"
 
 enum {
-  VALIDATE_KEY_SHOWN = 40,
-  VALIDATE_GROUP = 64 /* keys that are looked for side by side */
+  VALIDATE_KEY_SHOWN = 32, /* bytes */
+  VALIDATE_GROUP = 64      /* keys that are looked for side by side */
 };
-
-/* The key as messages show it: printable ASCII as it is, the rest as \xNN, cut when long. */
-static const char *validate_show_key(kl_slice key, char out[VALIDATE_KEY_SHOWN]) {
-  static const char digits[] = "0123456789abcdef";
-  size_t used = 0;
-  for (size_t i = 0; i < key.size; i++) {
-    uint8_t byte = ((const uint8_t *)key.data)[i];
-    if (used + 4 + 3 >= VALIDATE_KEY_SHOWN) {
-      memcpy(out + used, "...", 3);
-      used += 3;
-      break;
-    }
-    if (byte >= 0x20 && byte < 0x7f && byte != '\\') {
-      out[used++] = (char)byte;
-    } else {
-      out[used++] = '\\';
-      out[used++] = 'x';
-      out[used++] = digits[byte >> 4];
-      out[used++] = digits[byte & 15];
-    }
-  }
-  out[used] = '\0';
-  return out;
-}
 
 /* Where a key is looked for: in the delta that was active when the snapshot began, in all deltas since, among the keys
  * in flight. All but the first need the turn. */
@@ -79,11 +55,12 @@ static kl_status validate_keyspace(kl_txn_manager *manager, int where, const kl_
 static kl_status validate_key(uint64_t newest, uint64_t snapshot_ts, uint32_t keyspace, kl_slice key, kl_error *err) {
   if (newest <= snapshot_ts) return KL_OK;
   if (newest == UINT64_MAX) return validate_too_old(snapshot_ts, err);
-  char shown[VALIDATE_KEY_SHOWN];
+  char shown[KL_SHOW_SIZE(VALIDATE_KEY_SHOWN)];
+  kl_show_bytes(key, VALIDATE_KEY_SHOWN, shown);
   return kl_fail(err, KL_E_CONFLICT,
-                 "key \"%s\" of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
+                 "key %s of keyspace %" PRIu32 " was written at %" PRIu64 ", after the snapshot at %" PRIu64
                  "; run the transaction again",
-                 validate_show_key(key, shown), keyspace, newest, snapshot_ts);
+                 shown, keyspace, newest, snapshot_ts);
 }
 
 /* The keys of one tree among those in flight, and where asked for in the deltas. `first`: the number of the tree's
