@@ -303,7 +303,7 @@ type Stats struct {
 	MemoryBytes uint64
 	// The limit in force.
 	MemoryLimit uint64
-	// Drains that ended with a checkpoint.
+	// Checkpoints that drains have published; a drain that changes much publishes several.
 	Checkpoints uint64
 	// Drains that failed, and were or will be tried again.
 	DrainFailures uint64

@@ -15314,6 +15314,10 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
  * published, the file's checkpoint is the old one and so are all roots; a drain that fails has changed nothing, and can
  * be run again.
  *
+ * In slices: changes all over a large tree replace all of its pages, and what they replace cannot be used again before
+ * the next checkpoint. So a drain can stop after so many bytes, publish what it has (a *partial* checkpoint, DRAIN-13),
+ * and go on in another run; the file then needs room for two slices, not for two trees.
+ *
  * Memory: a bound that depends on the page size and the number of keyspaces in the delta, not on the sizes of delta
  * and trees (README.md).
  *
@@ -15541,6 +15545,15 @@ kl_pages *kl_roots_pages(const kl_roots *roots);   /* borrowed */
 
 #endif
 
+/* How far the slices of a drain have come. All zero before the first one. */
+typedef struct kl_drain_place {
+  bool begun;    /* there was a slice */
+  bool complete; /* all is merged: the checkpoint is no partial one */
+  uint32_t keyspace;
+  uint16_t key_size;
+  uint8_t key[KL_TREE_KEY_MAX]; /* where the next slice goes on, in `keyspace` */
+} kl_drain_place;
+
 typedef struct kl_drain_input {
   kl_pages *pages;
   kl_store *store; /* that of `pages` */
@@ -15552,6 +15565,8 @@ typedef struct kl_drain_input {
   kl_roots *base;       /* of the newest checkpoint */
   const uint64_t *live; /* sequences of the checkpoints that anyone still reads; any order, `base` may be missing */
   size_t live_count;
+  kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
+  uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
 } kl_drain_input;
 
@@ -15570,7 +15585,11 @@ typedef struct kl_drain_stats {
 
 /* *out_roots: of the new checkpoint, one reference. `out_stats` may be NULL; filled on success. Errors: what the store
  * and the trees answer (KL_E_IO, KL_E_DISK_FULL, KL_E_CORRUPT, KL_E_NO_MEMORY, KL_E_POISONED, KL_E_READ_ONLY ...), and
- * KL_E_CLOSED. After any of them no checkpoint is in progress and `base` is what it was. */
+ * KL_E_CLOSED. After any of them no checkpoint is in progress, and `base` and `place` are what they were.
+ *
+ * A partial checkpoint has the timestamp of `base` and the place in the log of the newest checkpoint: until the last
+ * slice, the delta lies over its trees for every reader, and the log from there on is needed. The next slice has its
+ * roots for `base`, and the same delta. A drain that failed between two slices may begin anew, with a place of zeros. */
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
 /* -------- compaction -------- */
@@ -15828,10 +15847,12 @@ void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
 /* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
 kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+/* What is to be published for `input`, but for the catalogue's root. */
+kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input);
 /* Ends the progress, whatever comes of it. */
-kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *catalogue, kl_roots *roots,
-                           kl_error *err);
+kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *catalogue,
+                           kl_roots *roots, kl_error *err);
 bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
 
 /* -------- roots.c -------- */
@@ -15974,7 +15995,7 @@ static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error 
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, input->ts, &run->roots, out_roots, err);
 }
 
 kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
@@ -15990,7 +16011,8 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
   if (status == KL_OK) {
     status = compact_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress */
+      /* Which ends the progress. */
+      status = kl_drain_publish(input, kl_drain_checkpoint(input), &run.catalogue, roots, err);
     } else {
       kl_store_abort(input->store);
     }
@@ -16021,6 +16043,8 @@ typedef struct drain_run {
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
   drain_root_list roots; /* that changed */
+  bool stopped;          /* the slice is full */
+  kl_drain_place place;  /* where it stopped, or zeros */
 } drain_run;
 
 /* -------- changes -------- */
@@ -16030,6 +16054,7 @@ typedef struct drain_changes {
   drain_run *run;
   kl_delta_cursor cursor;
   bool taken; /* the row at the cursor was given */
+  uint32_t keyspace;
   uint32_t count;
   size_t root; /* the next tree record; root_count: none is to come */
   uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
@@ -16039,9 +16064,34 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->run = run;
   changes->taken = false;
   changes->count = 0;
+  changes->keyspace = keyspace;
   changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
-  kl_delta_cursor_first(&changes->cursor);
+  const kl_drain_place *from = run->input->place;
+  if (from == NULL || !from->begun) {
+    kl_delta_cursor_first(&changes->cursor);
+  } else if (keyspace == 0) {
+    changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
+  } else if (keyspace == from->keyspace) {
+    kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
+  } else {
+    kl_delta_cursor_first(&changes->cursor);
+  }
+}
+
+/* The slice is full: the change at the cursor is the first of the next one. */
+static void drain_stop(drain_run *run, const drain_changes *changes) {
+  kl_drain_place *place = &run->place;
+  run->stopped = true;
+  place->begun = true;
+  place->keyspace = changes->keyspace;
+  place->key_size = (uint16_t)changes->cursor.key.size;
+  if (place->key_size != 0) memcpy(place->key, changes->cursor.key.data, place->key_size);
+}
+
+static bool drain_is_full(const drain_run *run) {
+  uint64_t bytes = run->stats.bytes_written;
+  return run->input->place != NULL && bytes != 0 && bytes >= run->input->slice_bytes;
 }
 
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
@@ -16074,6 +16124,10 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
     }
   }
   if (!cursor->valid) return KL_E_NOT_FOUND;
+  if (changes->keyspace != 0 && drain_is_full(changes->run)) {
+    drain_stop(changes->run, changes);
+    return KL_E_NOT_FOUND;
+  }
   out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
   out->key = cursor->key;
   out->value = cursor->version.value;
@@ -16214,18 +16268,24 @@ static bool drain_next_marker(kl_delta_cursor *cursor, uint32_t *out_keyspace) {
   return false;
 }
 
-/* The keyspaces of the delta and those that it drops, ascending: two lists in order. */
+/* The keyspaces of the delta and those that it drops, ascending: two lists in order. All that it drops goes with the
+ * first slice, whose checkpoint has the drop records (DRAIN-9, DRAIN-13). */
 static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
   static const uint8_t prefix = KL_DROP_MARKER_PREFIX;
+  const kl_drain_place *from = run->input->place;
+  bool first_slice = from == NULL || !from->begun;
   kl_delta_cursor markers;
   size_t at = 0;
   kl_status status = KL_OK;
   kl_delta_cursor_init(&markers, run->input->delta, 0, run->input->ts);
-  kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
+  if (first_slice) kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
   while (status == KL_OK) {
     uint32_t marked = 0;
-    bool has_marker = drain_next_marker(&markers, &marked);
+    bool has_marker = first_slice && drain_next_marker(&markers, &marked);
+    bool merged = at < run->keyspace_count && (run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
     if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
+      at++;
+    } else if (merged && (!has_marker || run->keyspaces[at] < marked)) { /* by an earlier slice, or by a later one */
       at++;
     } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
       status = drain_keyspace(run, run->keyspaces[at++], false, err);
@@ -16253,8 +16313,8 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 /* -------- the run -------- */
 
 kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
-  kl_status status = kl_roots_open(input->pages, catalogue, birth, input->ts, out_roots, err);
+                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
+  kl_status status = kl_roots_open(input->pages, catalogue, birth, ts, out_roots, err);
   for (size_t i = 0; i < list->count && status == KL_OK; i++) {
     kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
   }
@@ -16262,6 +16322,15 @@ kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer
 }
 
 /* Between begin and publish. */
+/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
+static kl_checkpoint drain_checkpoint(const drain_run *run) {
+  kl_checkpoint checkpoint = kl_drain_checkpoint(run->input);
+  if (!run->stopped) return checkpoint;
+  kl_store_checkpoint(run->input->store, &checkpoint);
+  checkpoint.known_durable = run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
+  return checkpoint;
+}
+
 static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
   const kl_drain_input *input = run->input;
   uint64_t rows;
@@ -16273,15 +16342,20 @@ static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
+  uint64_t ts = drain_checkpoint(run).ts;
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, ts, &run->roots, out_roots, err);
 }
 
-kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *root, kl_roots *roots, kl_error *err) {
-  kl_checkpoint checkpoint = {.ts = input->ts,
-                              .log_lsn = input->log_lsn,
-                              .known_durable = input->known_durable,
-                              .log_needed = input->log_needed,
-                              .catalogue = {root->address, root->length, root->checksum, root->birth}};
+kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input) {
+  return (kl_checkpoint){.ts = input->ts,
+                         .log_lsn = input->log_lsn,
+                         .known_durable = input->known_durable,
+                         .log_needed = input->log_needed};
+}
+
+kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *root,
+                           kl_roots *roots, kl_error *err) {
+  checkpoint.catalogue = (kl_store_pointer){root->address, root->length, root->checksum, root->birth};
   kl_status status = kl_store_publish(input->store, &checkpoint, err);
   if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
   return status;
@@ -16300,7 +16374,8 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (status == KL_OK) {
     status = drain_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress, whatever comes of it */
+      /* Which ends the progress, whatever comes of it. */
+      status = kl_drain_publish(input, drain_checkpoint(&run), &run.catalogue, roots, err);
     } else {
       kl_store_abort(input->store);
     }
@@ -16314,6 +16389,10 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   }
   run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
   if (out_stats != NULL) *out_stats = run.stats;
+  if (input->place != NULL) {
+    run.place.complete = !run.stopped;
+    *input->place = run.place;
+  }
   *out_roots = roots;
   return KL_OK;
 }
@@ -18517,11 +18596,15 @@ void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapsho
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err);
 void kl_snapshot_end(kl_snapshot *snapshot);
+/* From now on until its end, nothing is read from the trees of its layers: what only they need may go (TXN-13). */
+void kl_snapshot_leave_trees(kl_snapshot *snapshot);
 
 /* No snapshot that is live, and none that begins later, is below the returned timestamp. Looks at every slot. */
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry);
 /* Does a live snapshot read these layers? They are not the current ones any more, so that none will begin to. */
 bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers);
+/* Likewise: one that may still look into their trees? */
+bool kl_snapshot_uses_trees(kl_snapshot_registry *registry, const kl_layers *layers);
 void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *out);
 
 #endif
@@ -18654,7 +18737,6 @@ typedef struct kl_txn_frozen {
   kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
   uint64_t ts;     /* of the newest commit in it */
   kl_lsn log_end;  /* the log below this is in it, or in the trees */
-  kl_roots *roots; /* what lies below it; not referenced */
 } kl_txn_frozen;
 /* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
  * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
@@ -18665,8 +18747,8 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
 /* The trees of the newest checkpoint that was installed; one reference for the caller. */
 kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
-/* `roots` hold the same rows at the same timestamp as those that kl_txn_manager_roots gives, elsewhere in the file: what
- * begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
+/* Under the deltas that there are, `roots` show the same rows as those that kl_txn_manager_roots gives: these have only
+ * moved in the file, or some of what is frozen is in them. What begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
  * before; try again. */
 kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
@@ -18840,15 +18922,7 @@ static inline kl_slice kl_write_entry_value(const kl_write_entry *entry) {
 #endif
 
 /* Two groups of counters, by how a transaction uses them. */
-enum {
-  TXN_COMMITS,
-  TXN_COMMITS_READ_ONLY,
-  TXN_ROLLBACKS,
-  TXN_CONFLICTS,
-  TXN_GROUPS,
-  TXN_VIEWS,
-  TXN_MEMORY
-};
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
 enum {
@@ -19575,6 +19649,7 @@ static bool commit_make_room(const kl_txn *txn, kl_status status, int try, uint6
 
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
+  kl_snapshot_leave_trees(&txn->snapshot); /* it may wait for many drains; it ends whatever comes of it */
   kl_status status = commit_enter(manager, txn->writes.payload_bytes, err);
   for (int try = 0; status == KL_OK; try++) {
     uint64_t drains = kl_throttle_drains(&manager->throttle);
@@ -20418,7 +20493,7 @@ size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity
   size_t count = layers_add_live(kl_layers_current(book), out, capacity, 0);
   kl_mutex_lock(&book->retired_mutex);
   for (const kl_layers *layers = book->retired; layers != NULL; layers = layers->next) {
-    count = layers_add_live(layers, out, capacity, count);
+    if (kl_snapshot_uses_trees(book->snapshots, layers)) count = layers_add_live(layers, out, capacity, count);
   }
   kl_mutex_unlock(&book->retired_mutex);
   return count;
@@ -20608,7 +20683,6 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
   out->delta = current->frozen;
   out->ts = book->frozen_last_ts;
   out->log_end = manager->frozen_log_end;
-  out->roots = current->roots;
   return KL_OK;
 }
 
@@ -21348,6 +21422,7 @@ enum { SNAPSHOT_FREE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_LIVE = 2 };
 struct kl_snapshot_slot {
   _Alignas(64) _Atomic uint64_t state;
   _Atomic(kl_layers *) layers; /* stored before a state that is live */
+  _Atomic bool off_trees;      /* likewise; becomes true when the snapshot leaves its trees */
   _Atomic uint64_t serial;
   _Atomic uint64_t begin_ns;
   _Atomic uint64_t label[SNAPSHOT_LABEL_WORDS];
@@ -21480,6 +21555,7 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
     layers = now;
   }
   atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
   /* Release: who sees it live sees layers, label and time of birth. */
   atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
   out->ts = ts;
@@ -21494,6 +21570,11 @@ void kl_snapshot_end(kl_snapshot *snapshot) {
   snapshot->slot = NULL;
 }
 
+void kl_snapshot_leave_trees(kl_snapshot *snapshot) {
+  /* Release: what was read from them comes before for whoever gives their blocks away. */
+  atomic_store_explicit(&snapshot->slot->off_trees, true, memory_order_release);
+}
+
 /* The state of a slot, once it is one that lasts. */
 static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
   uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
@@ -21504,19 +21585,27 @@ static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
   return state;
 }
 
-bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+static bool snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers, bool trees) {
   kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
   for (; table != NULL; table = table->older) {
     for (size_t i = 0; i < table->count; i++) {
       /* A slot that changes hands between the two loads shows the layers of its next owner, or of one that has ended:
        * either way the owner that we are asked about is gone, or we answer yes once too often. */
-      if (snapshot_settled(&table->slots[i]) >= SNAPSHOT_LIVE &&
-          atomic_load_explicit(&table->slots[i].layers, memory_order_relaxed) == layers) {
-        return true;
-      }
+      kl_snapshot_slot *slot = &table->slots[i];
+      if (snapshot_settled(slot) < SNAPSHOT_LIVE) continue;
+      if (atomic_load_explicit(&slot->layers, memory_order_relaxed) != layers) continue;
+      if (!trees || !atomic_load_explicit(&slot->off_trees, memory_order_acquire)) return true;
     }
   }
   return false;
+}
+
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+  return snapshot_uses(registry, layers, false);
+}
+
+bool kl_snapshot_uses_trees(kl_snapshot_registry *registry, const kl_layers *layers) {
+  return snapshot_uses(registry, layers, true);
 }
 
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry) {
@@ -23716,7 +23805,7 @@ typedef struct kl_db kl_db;
 typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
-  bool made_moved;   /* ... by a compaction: no delta goes with it */
+  bool made_under;   /* ... by a compaction or by a slice that is not the last: the deltas stay over it */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
@@ -23854,7 +23943,7 @@ static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, 
   input.live = live;
   input.base = kl_txn_manager_roots(db->manager);
   status = kl_drain_compact(&input, limits, &db->drainer.made, out, err);
-  db->drainer.made_moved = status == KL_OK;
+  db->drainer.made_under = status == KL_OK;
   if (status != KL_OK) db->drainer.made = NULL;
   kl_roots_unref(input.base);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
@@ -24290,6 +24379,11 @@ kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
 #define DRAINER_FIRST_PAUSE_NS UINT64_C(50000000) /* after a failure; doubles ... */
 #define DRAINER_LAST_PAUSE_NS UINT64_C(5000000000)
 
+enum {
+  DRAINER_SLICE_SHARE = 16,     /* a slice is this part of the used bytes, ... */
+  DRAINER_SLICE_LEAST_SHARE = 4 /* ... but at least this part of a delta: a checkpoint has its price, too */
+};
+
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err) {
   db_drainer *drainer = &db->drainer;
   kl_status status = kl_mutex_init(&drainer->draining, err);
@@ -24311,10 +24405,10 @@ void kl_db_drainer_destroy(kl_db *db) {
 }
 
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = db->drainer.made_moved ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
+  kl_status status = db->drainer.made_under ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
                                             : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
   if (status != KL_OK) return status;
-  db->drainer.made_moved = false;
+  db->drainer.made_under = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   if (kl_store_is_memory(db->store)) {
@@ -24356,18 +24450,22 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   kl_mutex_unlock(&drainer->mutex);
 }
 
-/* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
-  kl_status status = KL_OK;
-  uint64_t begin = kl_os_monotonic_ns(db->os);
-  if (db->wal != NULL) {
-    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
-    status = kl_wal_sync(db->wal, frozen->log_end, err);
-    if (status != KL_OK) {
-      kl_txn_manager_poison(db->manager, err);
-      return status;
-    }
-  }
+/* Bytes after which a drain publishes what it has. What a slice replaced is in limbo until the next checkpoint is
+ * there, and takes as much of the file as the next slice: together an eighth of the trees. */
+static uint64_t drainer_slice_bytes(kl_db *db) {
+  uint64_t least = db->options.delta_size / DRAINER_SLICE_LEAST_SHARE;
+  kl_store_space space;
+  kl_store_get_space(db->store, &space);
+  uint64_t bytes = space.used_bytes / DRAINER_SLICE_SHARE;
+  return bytes < least ? least : bytes;
+}
+
+/* Under `draining`. One slice of the frozen delta goes into the trees. */
+static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_place *place, uint64_t begin,
+                               kl_error *err) {
+  uint64_t *live = NULL;
+  size_t capacity = 0;
+  kl_drain_stats stats = {0};
   kl_drain_input input = {.pages = db->pages,
                           .store = db->store,
                           .allocator = kl_txn_manager_allocator(db->manager),
@@ -24376,21 +24474,36 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
                           .log_lsn = frozen->log_end,
                           .known_durable = frozen->log_end,
                           .log_needed = db->wal != NULL,
-                          .base = frozen->roots};
-  uint64_t *live = NULL;
-  size_t capacity = 0;
-  status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+                          .place = place,
+                          .slice_bytes = drainer_slice_bytes(db)};
+  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;
-  kl_drain_stats stats = {0};
+  input.base = kl_txn_manager_roots(db->manager);
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
+  kl_roots_unref(input.base);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;
   }
+  db->drainer.made_under = !place->complete;
   drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+}
+
+/* Under `draining`. The frozen delta goes into the trees. */
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  kl_status status = KL_OK;
+  uint64_t begin = kl_os_monotonic_ns(db->os);
+  kl_drain_place place = {0};
+  if (db->wal != NULL) {
+    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
+    status = kl_wal_sync(db->wal, frozen->log_end, err);
+    if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
+  }
+  while (status == KL_OK && !place.complete) status = drainer_slice(db, frozen, &place, begin, err);
+  return status;
 }
 
 /* All is drained: the checkpoint says that the log is not needed. */

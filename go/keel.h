@@ -468,7 +468,7 @@ typedef struct keel_stats {
   uint64_t memory_bytes;
   /* The limit in force. In bytes. */
   uint64_t memory_limit;
-  /* Drains that ended with a checkpoint. */
+  /* Checkpoints that drains have published; a drain that changes much publishes several. */
   uint64_t checkpoints;
   /* Drains that failed, and were or will be tried again. */
   uint64_t drain_failures;

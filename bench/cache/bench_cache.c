@@ -139,7 +139,7 @@ static void *look_up(void *context) {
     for (uint64_t i = 0; i < group; i++) addresses[i] = kl_rng_next(&rng) % w->pages;
     kl_epoch_guard guard = kl_epoch_enter(w->f->epoch);
     if (w->kind == COST_MANY) {
-      if (kl_cache_find_many(w->f->cache, addresses, group, frames) != group) exit(1);
+      if (kl_cache_find_many(w->f->cache, addresses, group, 0, frames) != group) exit(1);
       for (uint64_t i = 0; i < group; i++) w->sum += *(const uint64_t *)frames[i];
     } else {
       for (uint64_t i = 0; i < group; i++) w->sum += lookup(w->f, addresses[i], 0);

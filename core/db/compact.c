@@ -46,7 +46,7 @@ static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, 
   input.live = live;
   input.base = kl_txn_manager_roots(db->manager);
   status = kl_drain_compact(&input, limits, &db->drainer.made, out, err);
-  db->drainer.made_moved = status == KL_OK;
+  db->drainer.made_under = status == KL_OK;
   if (status != KL_OK) db->drainer.made = NULL;
   kl_roots_unref(input.base);
   kl_free(db->os->allocator, live, capacity * sizeof *live);

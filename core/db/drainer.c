@@ -8,6 +8,11 @@
 #define DRAINER_FIRST_PAUSE_NS UINT64_C(50000000) /* after a failure; doubles ... */
 #define DRAINER_LAST_PAUSE_NS UINT64_C(5000000000)
 
+enum {
+  DRAINER_SLICE_SHARE = 16,     /* a slice is this part of the used bytes, ... */
+  DRAINER_SLICE_LEAST_SHARE = 4 /* ... but at least this part of a delta: a checkpoint has its price, too */
+};
+
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err) {
   db_drainer *drainer = &db->drainer;
   kl_status status = kl_mutex_init(&drainer->draining, err);
@@ -29,10 +34,10 @@ void kl_db_drainer_destroy(kl_db *db) {
 }
 
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = db->drainer.made_moved ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
+  kl_status status = db->drainer.made_under ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
                                             : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
   if (status != KL_OK) return status;
-  db->drainer.made_moved = false;
+  db->drainer.made_under = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   if (kl_store_is_memory(db->store)) {
@@ -74,18 +79,22 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   kl_mutex_unlock(&drainer->mutex);
 }
 
-/* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
-  kl_status status = KL_OK;
-  uint64_t begin = kl_os_monotonic_ns(db->os);
-  if (db->wal != NULL) {
-    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
-    status = kl_wal_sync(db->wal, frozen->log_end, err);
-    if (status != KL_OK) {
-      kl_txn_manager_poison(db->manager, err);
-      return status;
-    }
-  }
+/* Bytes after which a drain publishes what it has. What a slice replaced is in limbo until the next checkpoint is
+ * there, and takes as much of the file as the next slice: together an eighth of the trees. */
+static uint64_t drainer_slice_bytes(kl_db *db) {
+  uint64_t least = db->options.delta_size / DRAINER_SLICE_LEAST_SHARE;
+  kl_store_space space;
+  kl_store_get_space(db->store, &space);
+  uint64_t bytes = space.used_bytes / DRAINER_SLICE_SHARE;
+  return bytes < least ? least : bytes;
+}
+
+/* Under `draining`. One slice of the frozen delta goes into the trees. */
+static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_place *place, uint64_t begin,
+                               kl_error *err) {
+  uint64_t *live = NULL;
+  size_t capacity = 0;
+  kl_drain_stats stats = {0};
   kl_drain_input input = {.pages = db->pages,
                           .store = db->store,
                           .allocator = kl_txn_manager_allocator(db->manager),
@@ -94,21 +103,36 @@ static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *e
                           .log_lsn = frozen->log_end,
                           .known_durable = frozen->log_end,
                           .log_needed = db->wal != NULL,
-                          .base = frozen->roots};
-  uint64_t *live = NULL;
-  size_t capacity = 0;
-  status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+                          .place = place,
+                          .slice_bytes = drainer_slice_bytes(db)};
+  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
   if (status != KL_OK) return status;
   input.live = live;
-  kl_drain_stats stats = {0};
+  input.base = kl_txn_manager_roots(db->manager);
   status = kl_drain_run(&input, &db->drainer.made, &stats, err);
+  kl_roots_unref(input.base);
   kl_free(db->os->allocator, live, capacity * sizeof *live);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;
   }
+  db->drainer.made_under = !place->complete;
   drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
+}
+
+/* Under `draining`. The frozen delta goes into the trees. */
+static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  kl_status status = KL_OK;
+  uint64_t begin = kl_os_monotonic_ns(db->os);
+  kl_drain_place place = {0};
+  if (db->wal != NULL) {
+    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
+    status = kl_wal_sync(db->wal, frozen->log_end, err);
+    if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
+  }
+  while (status == KL_OK && !place.complete) status = drainer_slice(db, frozen, &place, begin, err);
+  return status;
 }
 
 /* All is drained: the checkpoint says that the log is not needed. */

@@ -26,7 +26,7 @@ typedef struct kl_db kl_db;
 typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
-  bool made_moved;   /* ... by a compaction: no delta goes with it */
+  bool made_under;   /* ... by a compaction or by a slice that is not the last: the deltas stay over it */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;

@@ -139,7 +139,7 @@ static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error 
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, input->ts, &run->roots, out_roots, err);
 }
 
 kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
@@ -155,7 +155,8 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
   if (status == KL_OK) {
     status = compact_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress */
+      /* Which ends the progress. */
+      status = kl_drain_publish(input, kl_drain_checkpoint(input), &run.catalogue, roots, err);
     } else {
       kl_store_abort(input->store);
     }

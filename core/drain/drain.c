@@ -17,6 +17,8 @@ typedef struct drain_run {
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
   drain_root_list roots; /* that changed */
+  bool stopped;          /* the slice is full */
+  kl_drain_place place;  /* where it stopped, or zeros */
 } drain_run;
 
 /* -------- changes -------- */
@@ -26,6 +28,7 @@ typedef struct drain_changes {
   drain_run *run;
   kl_delta_cursor cursor;
   bool taken; /* the row at the cursor was given */
+  uint32_t keyspace;
   uint32_t count;
   size_t root; /* the next tree record; root_count: none is to come */
   uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
@@ -35,9 +38,34 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->run = run;
   changes->taken = false;
   changes->count = 0;
+  changes->keyspace = keyspace;
   changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
-  kl_delta_cursor_first(&changes->cursor);
+  const kl_drain_place *from = run->input->place;
+  if (from == NULL || !from->begun) {
+    kl_delta_cursor_first(&changes->cursor);
+  } else if (keyspace == 0) {
+    changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
+  } else if (keyspace == from->keyspace) {
+    kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
+  } else {
+    kl_delta_cursor_first(&changes->cursor);
+  }
+}
+
+/* The slice is full: the change at the cursor is the first of the next one. */
+static void drain_stop(drain_run *run, const drain_changes *changes) {
+  kl_drain_place *place = &run->place;
+  run->stopped = true;
+  place->begun = true;
+  place->keyspace = changes->keyspace;
+  place->key_size = (uint16_t)changes->cursor.key.size;
+  if (place->key_size != 0) memcpy(place->key, changes->cursor.key.data, place->key_size);
+}
+
+static bool drain_is_full(const drain_run *run) {
+  uint64_t bytes = run->stats.bytes_written;
+  return run->input->place != NULL && bytes != 0 && bytes >= run->input->slice_bytes;
 }
 
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
@@ -70,6 +98,10 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
     }
   }
   if (!cursor->valid) return KL_E_NOT_FOUND;
+  if (changes->keyspace != 0 && drain_is_full(changes->run)) {
+    drain_stop(changes->run, changes);
+    return KL_E_NOT_FOUND;
+  }
   out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
   out->key = cursor->key;
   out->value = cursor->version.value;
@@ -210,18 +242,24 @@ static bool drain_next_marker(kl_delta_cursor *cursor, uint32_t *out_keyspace) {
   return false;
 }
 
-/* The keyspaces of the delta and those that it drops, ascending: two lists in order. */
+/* The keyspaces of the delta and those that it drops, ascending: two lists in order. All that it drops goes with the
+ * first slice, whose checkpoint has the drop records (DRAIN-9, DRAIN-13). */
 static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
   static const uint8_t prefix = KL_DROP_MARKER_PREFIX;
+  const kl_drain_place *from = run->input->place;
+  bool first_slice = from == NULL || !from->begun;
   kl_delta_cursor markers;
   size_t at = 0;
   kl_status status = KL_OK;
   kl_delta_cursor_init(&markers, run->input->delta, 0, run->input->ts);
-  kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
+  if (first_slice) kl_delta_cursor_seek_ge(&markers, kl_slice_make(&prefix, 1));
   while (status == KL_OK) {
     uint32_t marked = 0;
-    bool has_marker = drain_next_marker(&markers, &marked);
+    bool has_marker = first_slice && drain_next_marker(&markers, &marked);
+    bool merged = at < run->keyspace_count && (run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
     if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
+      at++;
+    } else if (merged && (!has_marker || run->keyspaces[at] < marked)) { /* by an earlier slice, or by a later one */
       at++;
     } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
       status = drain_keyspace(run, run->keyspaces[at++], false, err);
@@ -249,8 +287,8 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 /* -------- the run -------- */
 
 kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
-  kl_status status = kl_roots_open(input->pages, catalogue, birth, input->ts, out_roots, err);
+                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
+  kl_status status = kl_roots_open(input->pages, catalogue, birth, ts, out_roots, err);
   for (size_t i = 0; i < list->count && status == KL_OK; i++) {
     kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
   }
@@ -258,6 +296,15 @@ kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer
 }
 
 /* Between begin and publish. */
+/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
+static kl_checkpoint drain_checkpoint(const drain_run *run) {
+  kl_checkpoint checkpoint = kl_drain_checkpoint(run->input);
+  if (!run->stopped) return checkpoint;
+  kl_store_checkpoint(run->input->store, &checkpoint);
+  checkpoint.known_durable = run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
+  return checkpoint;
+}
+
 static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
   const kl_drain_input *input = run->input;
   uint64_t rows;
@@ -269,15 +316,20 @@ static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err
   if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
   if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, &run->roots, out_roots, err);
+  uint64_t ts = drain_checkpoint(run).ts;
+  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, ts, &run->roots, out_roots, err);
 }
 
-kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *root, kl_roots *roots, kl_error *err) {
-  kl_checkpoint checkpoint = {.ts = input->ts,
-                              .log_lsn = input->log_lsn,
-                              .known_durable = input->known_durable,
-                              .log_needed = input->log_needed,
-                              .catalogue = {root->address, root->length, root->checksum, root->birth}};
+kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input) {
+  return (kl_checkpoint){.ts = input->ts,
+                         .log_lsn = input->log_lsn,
+                         .known_durable = input->known_durable,
+                         .log_needed = input->log_needed};
+}
+
+kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *root,
+                           kl_roots *roots, kl_error *err) {
+  checkpoint.catalogue = (kl_store_pointer){root->address, root->length, root->checksum, root->birth};
   kl_status status = kl_store_publish(input->store, &checkpoint, err);
   if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
   return status;
@@ -296,7 +348,8 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (status == KL_OK) {
     status = drain_trees(&run, &roots, err);
     if (status == KL_OK) {
-      status = kl_drain_publish(input, &run.catalogue, roots, err); /* which ends the progress, whatever comes of it */
+      /* Which ends the progress, whatever comes of it. */
+      status = kl_drain_publish(input, drain_checkpoint(&run), &run.catalogue, roots, err);
     } else {
       kl_store_abort(input->store);
     }
@@ -310,6 +363,10 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   }
   run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
   if (out_stats != NULL) *out_stats = run.stats;
+  if (input->place != NULL) {
+    run.place.complete = !run.stopped;
+    *input->place = run.place;
+  }
   *out_roots = roots;
   return KL_OK;
 }

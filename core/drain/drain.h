@@ -5,6 +5,10 @@
  * published, the file's checkpoint is the old one and so are all roots; a drain that fails has changed nothing, and can
  * be run again.
  *
+ * In slices: changes all over a large tree replace all of its pages, and what they replace cannot be used again before
+ * the next checkpoint. So a drain can stop after so many bytes, publish what it has (a *partial* checkpoint, DRAIN-13),
+ * and go on in another run; the file then needs room for two slices, not for two trees.
+ *
  * Memory: a bound that depends on the page size and the number of keyspaces in the delta, not on the sizes of delta
  * and trees (README.md).
  *
@@ -20,6 +24,15 @@
 #include "../delta/delta.h"
 #include "roots.h"
 
+/* How far the slices of a drain have come. All zero before the first one. */
+typedef struct kl_drain_place {
+  bool begun;    /* there was a slice */
+  bool complete; /* all is merged: the checkpoint is no partial one */
+  uint32_t keyspace;
+  uint16_t key_size;
+  uint8_t key[KL_TREE_KEY_MAX]; /* where the next slice goes on, in `keyspace` */
+} kl_drain_place;
+
 typedef struct kl_drain_input {
   kl_pages *pages;
   kl_store *store; /* that of `pages` */
@@ -31,6 +44,8 @@ typedef struct kl_drain_input {
   kl_roots *base;       /* of the newest checkpoint */
   const uint64_t *live; /* sequences of the checkpoints that anyone still reads; any order, `base` may be missing */
   size_t live_count;
+  kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
+  uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
 } kl_drain_input;
 
@@ -49,7 +64,11 @@ typedef struct kl_drain_stats {
 
 /* *out_roots: of the new checkpoint, one reference. `out_stats` may be NULL; filled on success. Errors: what the store
  * and the trees answer (KL_E_IO, KL_E_DISK_FULL, KL_E_CORRUPT, KL_E_NO_MEMORY, KL_E_POISONED, KL_E_READ_ONLY ...), and
- * KL_E_CLOSED. After any of them no checkpoint is in progress and `base` is what it was. */
+ * KL_E_CLOSED. After any of them no checkpoint is in progress, and `base` and `place` are what they were.
+ *
+ * A partial checkpoint has the timestamp of `base` and the place in the log of the newest checkpoint: until the last
+ * slice, the delta lies over its trees for every reader, and the log from there on is needed. The next slice has its
+ * roots for `base`, and the same delta. A drain that failed between two slices may begin anew, with a place of zeros. */
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
 /* -------- compaction -------- */

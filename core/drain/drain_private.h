@@ -79,10 +79,12 @@ void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
 /* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
 kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err);
+/* What is to be published for `input`, but for the catalogue's root. */
+kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input);
 /* Ends the progress, whatever comes of it. */
-kl_status kl_drain_publish(const kl_drain_input *input, const kl_tree_pointer *catalogue, kl_roots *roots,
-                           kl_error *err);
+kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *catalogue,
+                           kl_roots *roots, kl_error *err);
 bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
 
 /* -------- roots.c -------- */

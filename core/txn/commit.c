@@ -515,6 +515,7 @@ static bool commit_make_room(const kl_txn *txn, kl_status status, int try, uint6
 
 kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
+  kl_snapshot_leave_trees(&txn->snapshot); /* it may wait for many drains; it ends whatever comes of it */
   kl_status status = commit_enter(manager, txn->writes.payload_bytes, err);
   for (int try = 0; status == KL_OK; try++) {
     uint64_t drains = kl_throttle_drains(&manager->throttle);

@@ -159,7 +159,7 @@ size_t kl_layers_live_roots(kl_layers_book *book, uint64_t *out, size_t capacity
   size_t count = layers_add_live(kl_layers_current(book), out, capacity, 0);
   kl_mutex_lock(&book->retired_mutex);
   for (const kl_layers *layers = book->retired; layers != NULL; layers = layers->next) {
-    count = layers_add_live(layers, out, capacity, count);
+    if (kl_snapshot_uses_trees(book->snapshots, layers)) count = layers_add_live(layers, out, capacity, count);
   }
   kl_mutex_unlock(&book->retired_mutex);
   return count;

@@ -151,7 +151,6 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
   out->delta = current->frozen;
   out->ts = book->frozen_last_ts;
   out->log_end = manager->frozen_log_end;
-  out->roots = current->roots;
   return KL_OK;
 }
 

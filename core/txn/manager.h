@@ -68,7 +68,6 @@ typedef struct kl_txn_frozen {
   kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
   uint64_t ts;     /* of the newest commit in it */
   kl_lsn log_end;  /* the log below this is in it, or in the trees */
-  kl_roots *roots; /* what lies below it; not referenced */
 } kl_txn_frozen;
 /* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
  * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
@@ -79,8 +78,8 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
 /* The trees of the newest checkpoint that was installed; one reference for the caller. */
 kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
-/* `roots` hold the same rows at the same timestamp as those that kl_txn_manager_roots gives, elsewhere in the file: what
- * begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
+/* Under the deltas that there are, `roots` show the same rows as those that kl_txn_manager_roots gives: these have only
+ * moved in the file, or some of what is frozen is in them. What begins from now on reads them. Takes a reference. One at a time with freezes and drains. On KL_E_NO_MEMORY all is as
  * before; try again. */
 kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how

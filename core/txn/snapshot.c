@@ -36,6 +36,7 @@ enum { SNAPSHOT_FREE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_LIVE = 2 };
 struct kl_snapshot_slot {
   _Alignas(64) _Atomic uint64_t state;
   _Atomic(kl_layers *) layers; /* stored before a state that is live */
+  _Atomic bool off_trees;      /* likewise; becomes true when the snapshot leaves its trees */
   _Atomic uint64_t serial;
   _Atomic uint64_t begin_ns;
   _Atomic uint64_t label[SNAPSHOT_LABEL_WORDS];
@@ -168,6 +169,7 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
     layers = now;
   }
   atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
   /* Release: who sees it live sees layers, label and time of birth. */
   atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
   out->ts = ts;
@@ -182,6 +184,11 @@ void kl_snapshot_end(kl_snapshot *snapshot) {
   snapshot->slot = NULL;
 }
 
+void kl_snapshot_leave_trees(kl_snapshot *snapshot) {
+  /* Release: what was read from them comes before for whoever gives their blocks away. */
+  atomic_store_explicit(&snapshot->slot->off_trees, true, memory_order_release);
+}
+
 /* The state of a slot, once it is one that lasts. */
 static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
   uint64_t state = atomic_load_explicit(&slot->state, memory_order_seq_cst);
@@ -192,19 +199,27 @@ static uint64_t snapshot_settled(const kl_snapshot_slot *slot) {
   return state;
 }
 
-bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+static bool snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers, bool trees) {
   kl_snapshot_table *table = atomic_load_explicit(&registry->newest, memory_order_seq_cst);
   for (; table != NULL; table = table->older) {
     for (size_t i = 0; i < table->count; i++) {
       /* A slot that changes hands between the two loads shows the layers of its next owner, or of one that has ended:
        * either way the owner that we are asked about is gone, or we answer yes once too often. */
-      if (snapshot_settled(&table->slots[i]) >= SNAPSHOT_LIVE &&
-          atomic_load_explicit(&table->slots[i].layers, memory_order_relaxed) == layers) {
-        return true;
-      }
+      kl_snapshot_slot *slot = &table->slots[i];
+      if (snapshot_settled(slot) < SNAPSHOT_LIVE) continue;
+      if (atomic_load_explicit(&slot->layers, memory_order_relaxed) != layers) continue;
+      if (!trees || !atomic_load_explicit(&slot->off_trees, memory_order_acquire)) return true;
     }
   }
   return false;
+}
+
+bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers) {
+  return snapshot_uses(registry, layers, false);
+}
+
+bool kl_snapshot_uses_trees(kl_snapshot_registry *registry, const kl_layers *layers) {
+  return snapshot_uses(registry, layers, true);
 }
 
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry) {

@@ -51,11 +51,15 @@ void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapsho
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err);
 void kl_snapshot_end(kl_snapshot *snapshot);
+/* From now on until its end, nothing is read from the trees of its layers: what only they need may go (TXN-13). */
+void kl_snapshot_leave_trees(kl_snapshot *snapshot);
 
 /* No snapshot that is live, and none that begins later, is below the returned timestamp. Looks at every slot. */
 uint64_t kl_snapshot_oldest_ts(kl_snapshot_registry *registry);
 /* Does a live snapshot read these layers? They are not the current ones any more, so that none will begin to. */
 bool kl_snapshot_uses(kl_snapshot_registry *registry, const kl_layers *layers);
+/* Likewise: one that may still look into their trees? */
+bool kl_snapshot_uses_trees(kl_snapshot_registry *registry, const kl_layers *layers);
 void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *out);
 
 #endif

@@ -19,15 +19,7 @@
 #include "write_set.h"
 
 /* Two groups of counters, by how a transaction uses them. */
-enum {
-  TXN_COMMITS,
-  TXN_COMMITS_READ_ONLY,
-  TXN_ROLLBACKS,
-  TXN_CONFLICTS,
-  TXN_GROUPS,
-  TXN_VIEWS,
-  TXN_MEMORY
-};
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
 enum {

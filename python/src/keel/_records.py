@@ -101,7 +101,7 @@ class Stats(NamedTuple):
     memory_limit: int
     """The limit in force. In bytes."""
     checkpoints: int
-    """Drains that ended with a checkpoint."""
+    """Checkpoints that drains have published; a drain that changes much publishes several."""
     drain_failures: int
     """Drains that failed, and were or will be tried again."""
     drain_ns: int

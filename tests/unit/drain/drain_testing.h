@@ -126,6 +126,8 @@ typedef struct drain_db {
   bool memory;
   uint64_t cache_limit;
   bool dropped[DRAIN_SPACES + 1];
+  kl_drain_place *place; /* NULL: drains are not sliced */
+  uint64_t slice_bytes;
 } drain_db;
 
 /* `call` names its error `&must`. */
@@ -225,7 +227,9 @@ static inline kl_status drain_db_try(drain_db *db, kl_roots **out, kl_drain_stat
                           .ts = db->ts,
                           .base = db->roots,
                           .live = live,
-                          .live_count = db->kept_count + 1};
+                          .live_count = db->kept_count + 1,
+                          .place = db->place,
+                          .slice_bytes = db->slice_bytes};
   for (size_t i = 0; i < db->kept_count; i++) live[i] = kl_roots_sequence(db->kept[i].roots);
   live[db->kept_count] = kl_roots_sequence(db->roots);
   return kl_drain_run(&input, out, stats, err);

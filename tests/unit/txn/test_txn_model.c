@@ -50,6 +50,8 @@ typedef struct model {
   kl_store *store;
   kl_pages *pages;
   uint64_t drains, too_old;
+  kl_drain_place place; /* how far the drain has come */
+  uint64_t slices;      /* that were not the last */
   kl_rng rng;
   uint64_t seed, step;
   kl_txn_manager *manager;
@@ -459,31 +461,40 @@ static void model_close_store(model *m) {
   kl_store_close(m->store);
 }
 
-/* Freezes; or, if something is frozen already, drains it. */
+/* Freezes; or, if something is frozen already, drains it, or a slice of it. */
 static void model_drain(model *m) {
   kl_txn_frozen frozen;
   kl_error err;
   uint64_t live[64];
   assert_ok(kl_txn_manager_freeze(m->manager, &frozen, &err), &err);
   if (frozen.delta == NULL || below(m, 2) == 0) return;
+  kl_roots *base = kl_txn_manager_roots(m->manager), *roots;
   kl_drain_input input = {.pages = m->pages,
                           .store = m->store,
                           .allocator = m->os->allocator,
                           .delta = frozen.delta,
                           .ts = frozen.ts,
-                          .base = frozen.roots,
-                          .live = live};
+                          .base = base,
+                          .live = live,
+                          .place = &m->place,
+                          .slice_bytes = (uint64_t)below(m, 8) * 4096};
   input.live_count = kl_txn_manager_live_roots(m->manager, live, 64);
   CHECK(input.live_count >= 1 && input.live_count <= TXNS + 1);
-  kl_roots *roots;
   assert_ok(kl_drain_run(&input, &roots, NULL, &err), &err);
-  assert_ok(kl_txn_manager_drained(m->manager, roots, 1, &err), &err);
+  if (m->place.complete) {
+    assert_ok(kl_txn_manager_drained(m->manager, roots, 1, &err), &err);
+    memset(&m->place, 0, sizeof m->place);
+    m->drains++;
+  } else {
+    assert_ok(kl_txn_manager_moved(m->manager, roots, &err), &err);
+    m->slices++;
+  }
+  kl_roots_unref(base);
   kl_roots_unref(roots);
-  m->drains++;
 }
 
 static void model_step(model *m) {
-  if (m->store != NULL && below(m, 12) == 0) model_drain(m);
+  if (m->store != NULL && below(m, 4) == 0) model_drain(m);
   model_txn *t = &m->txns[below(m, TXNS)];
   if (t->txn == NULL) {
     model_begin(m, t);
@@ -535,7 +546,7 @@ static void run_model(kl_os *os, model_store kind, uint64_t seed) {
   CHECK(stats.commits == m->commits && stats.conflicts == m->conflicts);
   CHECK(stats.transactions_live == 0 && stats.snapshots_live == 0);
   CHECK(m->commits > 500 && m->conflicts > 100); /* the run has tried what it is for */
-  CHECK(kind == NO_STORE || (m->drains > 1000 && m->too_old != 0));
+  CHECK(kind == NO_STORE || (m->drains > 1000 && m->slices > 100 && m->too_old != 0));
   kl_batch_destroy(&m->batch);
   kl_txn_manager_close(m->manager);
   model_close_store(m);
