@@ -12,6 +12,8 @@
 enum {
   CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
+  CAPI_LOAD_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_load_options, buffer_size) + sizeof(((keel_load_options *)0)->buffer_size)),
+  CAPI_LOAD_REPORT_FIRST_SIZE = (int)(offsetof(keel_load_report, runs) + sizeof(((keel_load_report *)0)->runs)),
   CAPI_TXN_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_txn_options, label) + sizeof(((keel_txn_options *)0)->label)),
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
@@ -24,6 +26,7 @@ enum {
 enum {
   CAPI_OPEN_FLAGS_ALL = 7,
   CAPI_KEYSPACE_FLAGS_ALL = 1,
+  CAPI_LOAD_FLAGS_ALL = 1,
   CAPI_TXN_FLAGS_ALL = 1
 };
 
@@ -41,6 +44,8 @@ enum {
 #define CAPI_OPTIONS_FILE_MODE_MAX UINT64_C(511)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN UINT64_C(65536)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX UINT64_C(1073741824)
+#define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MIN UINT64_C(65536)
+#define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MAX UINT64_C(1073741824)
 #define CAPI_TXN_OPTIONS_LABEL_MAX UINT64_C(255)
 #define CAPI_CURSOR_OPTIONS_FLAGS_MAX UINT64_C(0)
 #define CAPI_CURSOR_OPTIONS_LOWER_SIZE_MAX UINT64_C(1024)
@@ -95,6 +100,12 @@ _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, lo
 _Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
 _Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
+_Static_assert(offsetof(keel_load_options, flags) == offsetof(keel_load_options, struct_size) + sizeof(((keel_load_options *)0)->struct_size), "load_options.flags");
+_Static_assert(offsetof(keel_load_options, buffer_size) == offsetof(keel_load_options, flags) + sizeof(((keel_load_options *)0)->flags), "load_options.buffer_size");
+_Static_assert(offsetof(keel_load_report, finished) == offsetof(keel_load_report, struct_size) + sizeof(((keel_load_report *)0)->struct_size), "load_report.finished");
+_Static_assert(offsetof(keel_load_report, rows) == offsetof(keel_load_report, finished) + sizeof(((keel_load_report *)0)->finished), "load_report.rows");
+_Static_assert(offsetof(keel_load_report, bytes) == offsetof(keel_load_report, rows) + sizeof(((keel_load_report *)0)->rows), "load_report.bytes");
+_Static_assert(offsetof(keel_load_report, runs) == offsetof(keel_load_report, bytes) + sizeof(((keel_load_report *)0)->bytes), "load_report.runs");
 _Static_assert(offsetof(keel_txn_options, flags) == offsetof(keel_txn_options, struct_size) + sizeof(((keel_txn_options *)0)->struct_size), "txn_options.flags");
 _Static_assert(offsetof(keel_txn_options, isolation) == offsetof(keel_txn_options, flags) + sizeof(((keel_txn_options *)0)->flags), "txn_options.isolation");
 _Static_assert(offsetof(keel_txn_options, durability) == offsetof(keel_txn_options, isolation) + sizeof(((keel_txn_options *)0)->isolation), "txn_options.durability");

@@ -59,6 +59,12 @@ typedef struct capi_check {
   kl_salvage *salvage;
 } capi_check;
 
+typedef struct capi_load {
+  capi_object object;
+  kl_db *engine;
+  kl_load *load;
+} capi_load;
+
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
 void capi_object_free(void *object, size_t size);

@@ -41,6 +41,12 @@ const (
 	cKeyspaceNoCreate = 1
 )
 
+// Flags of keel_load_options.
+const (
+	// A keyspace of that name is dropped in the moment in which the load is finished.
+	cLoadReplace = 1
+)
+
 // Flags of keel_txn_options.
 const (
 	// The transaction cannot write, is never validated, and never conflicts.

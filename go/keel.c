@@ -15299,8 +15299,10 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
 /* ---- core/drain/drain_private.h ---- */
 /* core/drain/drain_private.h: what the files of a drain share.
  *
- *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   drain.c       the run of a drain: keyspaces, the catalogue
  *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
+ *   load.c        the run of a load: rows for one tree, from elsewhere than a delta
+ *   make.c        the checkpoint around a run
  *   drain_io.c    pages in and out: source, sink and freed of core/tree
  *   roots.c       the roots of a checkpoint */
 #ifndef KL_DRAIN_DRAIN_PRIVATE_H
@@ -15592,6 +15594,15 @@ typedef struct kl_drain_stats {
  * roots for `base`, and the same delta. A drain that failed between two slices may begin anew, with a place of zeros. */
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
+/* -------- loading -------- */
+
+/* Merges rows that come from elsewhere, ascending, into the tree of a keyspace, and publishes: all else as it is, the same
+ * timestamp, and the same place in the log. The keyspace is one that no delta has rows of. `input`: as for
+ * kl_drain_compact. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
+ * besides: as kl_drain_run, and KL_E_INVALID: not ascending. */
+kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
+                        kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
+
 /* -------- compaction -------- */
 
 enum { KL_COMPACT_YIELD = 16 << 20 };
@@ -15839,21 +15850,35 @@ kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
                            kl_error *err);
 
-/* -------- drain.c -------- */
+/* -------- make.c -------- */
 
 kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err);
 void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
 /* The change that a root makes in the catalogue; `key` and `value` have room for it. */
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
-/* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
-kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err);
-/* What is to be published for `input`, but for the catalogue's root. */
-kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input);
-/* Ends the progress, whatever comes of it. */
-kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *catalogue,
-                           kl_roots *roots, kl_error *err);
+/* The changes that all of a list make: for kl_tree_changes, with a drain_records as context. */
+typedef struct drain_records {
+  const drain_root_list *roots;
+  size_t next;
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+} drain_records;
+kl_status kl_drain_next_record(void *context, kl_tree_change *out, kl_error *err);
 bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
+
+/* *root becomes the tree with the changes. `out_rows` counts only when it changed. */
+kl_status kl_drain_merge(const kl_drain_input *input, drain_io *io, const kl_tree_changes *changes,
+                         kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+
+/* For what changes no timestamp: `ts` is that of `base`. */
+kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err);
+/* Makes the trees of the checkpoint in progress, through the io; *out_catalogue: the root of the catalogue's tree.
+ * `checkpoint` is what the input says; it may change that. */
+typedef kl_status (*drain_make_trees)(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
+                                      kl_error *err);
+/* One checkpoint: begins it, calls `trees`, publishes. `list`: the roots that `trees` has changed, once it is done. Opens
+ * and closes `io`. On failure all is as before. */
+kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stats *stats, const drain_root_list *list,
+                        drain_make_trees trees, void *context, kl_roots **out_roots, kl_error *err);
 
 /* -------- roots.c -------- */
 
@@ -15872,8 +15897,6 @@ typedef struct compact_run {
   kl_compact_stats stats;
   kl_tree_pointer catalogue;
   drain_root_list roots;
-  size_t next; /* of `roots`: the next change of the catalogue */
-  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
 } compact_run;
 
 /* -------- what moves -------- */
@@ -15918,15 +15941,6 @@ static kl_status compact_no_change(void *context, kl_tree_change *out, kl_error 
   (void)out;
   (void)err;
   return KL_E_NOT_FOUND;
-}
-
-/* The new places of the trees' roots. */
-static kl_status compact_next_root(void *context, kl_tree_change *out, kl_error *err) {
-  compact_run *run = context;
-  (void)err;
-  if (run->next == run->roots.count) return KL_E_NOT_FOUND;
-  kl_drain_record(&run->roots.items[run->next++], run->key, run->value, out);
-  return KL_OK;
 }
 
 static kl_status compact_tree(compact_run *run, const kl_tree_changes *changes, kl_tree_pointer *root, kl_error *err) {
@@ -15976,11 +15990,13 @@ static kl_status compact_next_keyspace(compact_run *run, bool first, uint32_t af
 }
 
 /* Between begin and publish. */
-static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error *err) {
+static kl_status compact_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
+                               kl_error *err) {
+  compact_run *run = context;
   const kl_drain_input *input = run->input;
-  const kl_tree_changes nothing = {compact_no_change, NULL}, moved = {compact_next_root, run};
+  const kl_tree_changes nothing = {compact_no_change, NULL};
   drain_root root = {0};
-  run->io.birth = kl_store_birth(input->store);
+  (void)checkpoint; /* the input's */
   kl_status status = kl_store_compact(input->store, &run->io.boundary, err);
   if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
   for (bool first = true; status == KL_OK; first = false) {
@@ -15991,47 +16007,31 @@ static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error 
     if (status != KL_OK || kl_drain_same_pointer(&old, &root.record.root)) continue;
     status = kl_drain_add_root(&run->roots, input->allocator, &root, err);
   }
-  if (status == KL_E_NOT_FOUND) status = compact_tree(run, &moved, &run->catalogue, err);
-  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
-  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
-  if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, input->ts, &run->roots, out_roots, err);
+  if (status != KL_E_NOT_FOUND) return status;
+  drain_records records = {.roots = &run->roots};
+  const kl_tree_changes moved = {kl_drain_next_record, &records};
+  status = compact_tree(run, &moved, &run->catalogue, err);
+  *out_catalogue = run->catalogue;
+  return status;
 }
 
 kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
                            kl_compact_stats *out_stats, kl_error *err) {
   compact_run run = {.input = input, .limits = limits, .stats = {.complete = true}};
-  kl_roots *roots = NULL;
-  if (input->ts != kl_roots_ts(input->base)) {
-    return KL_BROKEN(err, "DRAIN-11: a compaction to timestamp %llu of trees of %llu", (unsigned long long)input->ts,
-                     (unsigned long long)kl_roots_ts(input->base));
-  }
-  kl_status status = kl_drain_io_open(&run.io, input, &run.written, err);
-  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  kl_status status = kl_drain_check_base(input, err);
   if (status == KL_OK) {
-    status = compact_trees(&run, &roots, err);
-    if (status == KL_OK) {
-      /* Which ends the progress. */
-      status = kl_drain_publish(input, kl_drain_checkpoint(input), &run.catalogue, roots, err);
-    } else {
-      kl_store_abort(input->store);
-    }
+    status = kl_drain_make(input, &run.io, &run.written, &run.roots, compact_trees, &run, out_roots, err);
   }
-  kl_drain_io_close(&run.io);
   kl_drain_free_roots(&run.roots, input->allocator);
-  if (status != KL_OK) {
-    kl_roots_unref(roots);
-    return status;
-  }
+  if (status != KL_OK) return status;
   run.stats.boundary = run.io.boundary;
   run.stats.bytes = run.written.bytes_written;
   if (out_stats != NULL) *out_stats = run.stats;
-  *out_roots = roots;
   return KL_OK;
 }
 
 /* ---- core/drain/drain.c ---- */
-/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
+/* core/drain/drain.c: the run of a drain, or of a slice of one: keyspaces in order of their ids, then the catalogue. */
 
 enum { DRAIN_CANCEL_EVERY = 1024 }; /* changes between two looks at `cancel` */
 
@@ -16068,11 +16068,10 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
   const kl_drain_place *from = run->input->place;
-  if (from == NULL || !from->begun) {
-    kl_delta_cursor_first(&changes->cursor);
-  } else if (keyspace == 0) {
+  bool begun = from != NULL && from->begun;
+  if (begun && keyspace == 0) {
     changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
-  } else if (keyspace == from->keyspace) {
+  } else if (begun && keyspace == from->keyspace) {
     kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
   } else {
     kl_delta_cursor_first(&changes->cursor);
@@ -16092,15 +16091,6 @@ static void drain_stop(drain_run *run, const drain_changes *changes) {
 static bool drain_is_full(const drain_run *run) {
   uint64_t bytes = run->stats.bytes_written;
   return run->input->place != NULL && bytes != 0 && bytes >= run->input->slice_bytes;
-}
-
-void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
-  kl_tree_record_key(root->keyspace, key);
-  out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
-  out->key = kl_slice_make(key, KL_TREE_RECORD_KEY);
-  if (root->gone) return;
-  kl_tree_record_encode(&root->record, value);
-  out->value = kl_slice_make(value, KL_TREE_RECORD_SIZE);
 }
 
 static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
@@ -16137,34 +16127,13 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
-bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b) {
-  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
-}
-
 /* *root becomes the new one. `out_rows` counts only when it changed. */
 static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
                              kl_error *err) {
   drain_changes changes;
-  kl_tree_changes next = {drain_changes_next, &changes};
-  kl_tree_merge_stats merged = {0};
-  kl_tree_merge_options options = {.allocator = run->input->allocator,
-                                   .page_size = run->io.pages->page_size,
-                                   .source = &run->io.source,
-                                   .sink = &run->io.sink,
-                                   .freed = &run->io.freed};
+  const kl_tree_changes next = {drain_changes_next, &changes};
   drain_changes_init(&changes, run, keyspace);
-  run->io.warm = false;
-  kl_status status = kl_tree_merge(&options, root, &next, root, &merged, err);
-  run->io.source.pause(&run->io);
-  if (status != KL_OK) return status;
-  run->stats.puts += merged.puts;
-  run->stats.deletes += merged.deletes;
-  run->stats.pages_written += merged.pages_written;
-  run->stats.pages_freed += merged.pages_freed;
-  run->stats.extents_written += merged.extents_written;
-  run->stats.extents_freed += merged.extents_freed;
-  *out_rows = merged.rows;
-  return KL_OK;
+  return kl_drain_merge(run->input, &run->io, &next, root, out_rows, err);
 }
 
 /* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
@@ -16212,22 +16181,6 @@ static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_erro
 }
 
 /* -------- keyspaces -------- */
-
-kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err) {
-  if (list->count == list->capacity) {
-    size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity, unit = sizeof(drain_root);
-    drain_root *items = kl_realloc(allocator, list->items, list->capacity * unit, capacity * unit);
-    if (items == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
-    list->items = items;
-    list->capacity = capacity;
-  }
-  list->items[list->count++] = *root;
-  return KL_OK;
-}
-
-void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator) {
-  if (list->items != NULL) kl_free(allocator, list->items, list->capacity * sizeof *list->items);
-}
 
 static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
   drain_root root = {.keyspace = keyspace};
@@ -16282,10 +16235,10 @@ static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
   while (status == KL_OK) {
     uint32_t marked = 0;
     bool has_marker = first_slice && drain_next_marker(&markers, &marked);
-    bool merged = at < run->keyspace_count && (run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
-    if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
-      at++;
-    } else if (merged && (!has_marker || run->keyspaces[at] < marked)) { /* by an earlier slice, or by a later one */
+    /* The catalogue comes last; others may be for an earlier slice, or for a later one. */
+    bool passed = at < run->keyspace_count &&
+                  (run->keyspaces[at] == 0 || run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
+    if (passed && (!has_marker || run->keyspaces[at] < marked)) {
       at++;
     } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
       status = drain_keyspace(run, run->keyspaces[at++], false, err);
@@ -16312,88 +16265,45 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 
 /* -------- the run -------- */
 
-kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
-  kl_status status = kl_roots_open(input->pages, catalogue, birth, ts, out_roots, err);
-  for (size_t i = 0; i < list->count && status == KL_OK; i++) {
-    kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
-  }
-  return status;
+/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
+static void drain_mark_partial(const drain_run *run, kl_checkpoint *checkpoint) {
+  if (!run->stopped) return;
+  kl_store_checkpoint(run->input->store, checkpoint);
+  checkpoint->known_durable =
+      run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
 }
 
 /* Between begin and publish. */
-/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
-static kl_checkpoint drain_checkpoint(const drain_run *run) {
-  kl_checkpoint checkpoint = kl_drain_checkpoint(run->input);
-  if (!run->stopped) return checkpoint;
-  kl_store_checkpoint(run->input->store, &checkpoint);
-  checkpoint.known_durable = run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
-  return checkpoint;
-}
-
-static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
-  const kl_drain_input *input = run->input;
+static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue, kl_error *err) {
+  drain_run *run = context;
   uint64_t rows;
-  run->io.birth = kl_store_birth(input->store);
   kl_status status = drain_list_keyspaces(run, err);
-  if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
+  if (status == KL_OK) status = kl_roots_find(run->input->base, 0, &run->catalogue, err);
   if (status == KL_OK) status = drain_keyspaces(run, err);
   if (status == KL_OK) status = drain_merge(run, 0, &run->catalogue, &rows, err);
-  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
-  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  uint64_t ts = drain_checkpoint(run).ts;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, ts, &run->roots, out_roots, err);
-}
-
-kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input) {
-  return (kl_checkpoint){.ts = input->ts,
-                         .log_lsn = input->log_lsn,
-                         .known_durable = input->known_durable,
-                         .log_needed = input->log_needed};
-}
-
-kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *root,
-                           kl_roots *roots, kl_error *err) {
-  checkpoint.catalogue = (kl_store_pointer){root->address, root->length, root->checksum, root->birth};
-  kl_status status = kl_store_publish(input->store, &checkpoint, err);
-  if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
-  return status;
+  drain_mark_partial(run, checkpoint);
+  *out_catalogue = run->catalogue;
+  return KL_OK;
 }
 
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
   drain_run run = {.input = input};
-  kl_roots *roots = NULL;
   uint64_t begun = kl_os_monotonic_ns(input->pages->os);
   if (input->ts < kl_roots_ts(input->base)) {
     return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
                      (unsigned long long)kl_roots_ts(input->base));
   }
-  kl_status status = kl_drain_io_open(&run.io, input, &run.stats, err);
-  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
-  if (status == KL_OK) {
-    status = drain_trees(&run, &roots, err);
-    if (status == KL_OK) {
-      /* Which ends the progress, whatever comes of it. */
-      status = kl_drain_publish(input, drain_checkpoint(&run), &run.catalogue, roots, err);
-    } else {
-      kl_store_abort(input->store);
-    }
-  }
-  kl_drain_io_close(&run.io);
+  kl_status status = kl_drain_make(input, &run.io, &run.stats, &run.roots, drain_trees, &run, out_roots, err);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
   kl_drain_free_roots(&run.roots, input->allocator);
-  if (status != KL_OK) {
-    kl_roots_unref(roots);
-    return status;
-  }
+  if (status != KL_OK) return status;
   run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
   if (out_stats != NULL) *out_stats = run.stats;
   if (input->place != NULL) {
     run.place.complete = !run.stopped;
     *input->place = run.place;
   }
-  *out_roots = roots;
   return KL_OK;
 }
 
@@ -16670,6 +16580,182 @@ void kl_drain_io_close(drain_io *io) {
   drain_pause(io);
   if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
   if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
+}
+
+/* ---- core/drain/load.c ---- */
+/* core/drain/load.c: the run of a load: rows for one tree. See drain.h. */
+
+typedef struct drain_load_run {
+  const kl_drain_input *input;
+  uint32_t keyspace;
+  const kl_tree_changes *rows;
+  drain_io io;
+  kl_drain_stats stats;
+  drain_root_list roots;
+} drain_load_run;
+
+static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
+                                  kl_error *err) {
+  drain_load_run *run = context;
+  drain_root root = {.keyspace = run->keyspace};
+  kl_tree_pointer old;
+  uint64_t rows;
+  (void)checkpoint; /* the input's */
+  kl_status status = kl_roots_find(run->input->base, 0, out_catalogue, err);
+  if (status == KL_OK) status = kl_roots_find(run->input->base, run->keyspace, &old, err);
+  if (status != KL_OK) return status;
+  root.record.root = old;
+  run->stats.keyspaces = 1;
+  status = kl_drain_merge(run->input, &run->io, run->rows, &root.record.root, &root.record.rows, err);
+  if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
+  root.gone = kl_tree_pointer_is_null(&root.record.root);
+  status = kl_drain_add_root(&run->roots, run->input->allocator, &root, err);
+  if (status != KL_OK) return status;
+  drain_records records = {.roots = &run->roots};
+  const kl_tree_changes changes = {kl_drain_next_record, &records};
+  return kl_drain_merge(run->input, &run->io, &changes, out_catalogue, &rows, err);
+}
+
+kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
+                        kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
+  drain_load_run run = {.input = input, .keyspace = keyspace, .rows = rows};
+  uint64_t begun = kl_os_monotonic_ns(input->pages->os);
+  kl_status status = kl_drain_check_base(input, err);
+  if (status == KL_OK) {
+    status = kl_drain_make(input, &run.io, &run.stats, &run.roots, drain_load_trees, &run, out_roots, err);
+  }
+  kl_drain_free_roots(&run.roots, input->allocator);
+  if (status != KL_OK) return status;
+  run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
+  if (out_stats != NULL) *out_stats = run.stats;
+  return KL_OK;
+}
+
+/* ---- core/drain/make.c ---- */
+/* core/drain/make.c: how a checkpoint is made, whatever changes the trees: begin, trees, catalogue, publish. See
+ * drain_private.h. */
+
+/* -------- roots that change -------- */
+
+bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b) {
+  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
+}
+
+kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err) {
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity, unit = sizeof(drain_root);
+    drain_root *items = kl_realloc(allocator, list->items, list->capacity * unit, capacity * unit);
+    if (items == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
+    list->items = items;
+    list->capacity = capacity;
+  }
+  list->items[list->count++] = *root;
+  return KL_OK;
+}
+
+void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator) {
+  if (list->items != NULL) kl_free(allocator, list->items, list->capacity * sizeof *list->items);
+}
+
+void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
+  kl_tree_record_key(root->keyspace, key);
+  out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
+  out->key = kl_slice_make(key, KL_TREE_RECORD_KEY);
+  if (root->gone) return;
+  kl_tree_record_encode(&root->record, value);
+  out->value = kl_slice_make(value, KL_TREE_RECORD_SIZE);
+}
+
+kl_status kl_drain_next_record(void *context, kl_tree_change *out, kl_error *err) {
+  drain_records *records = context;
+  (void)err;
+  if (records->next == records->roots->count) return KL_E_NOT_FOUND;
+  kl_drain_record(&records->roots->items[records->next++], records->key, records->value, out);
+  return KL_OK;
+}
+
+/* -------- one tree -------- */
+
+kl_status kl_drain_merge(const kl_drain_input *input, drain_io *io, const kl_tree_changes *changes,
+                         kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
+  kl_drain_stats *stats = io->stats;
+  kl_tree_merge_stats merged = {0};
+  kl_tree_merge_options options = {.allocator = input->allocator,
+                                   .page_size = io->pages->page_size,
+                                   .source = &io->source,
+                                   .sink = &io->sink,
+                                   .freed = &io->freed};
+  io->warm = false;
+  kl_status status = kl_tree_merge(&options, root, changes, root, &merged, err);
+  io->source.pause(io);
+  if (status != KL_OK) return status;
+  stats->puts += merged.puts;
+  stats->deletes += merged.deletes;
+  stats->pages_written += merged.pages_written;
+  stats->pages_freed += merged.pages_freed;
+  stats->extents_written += merged.extents_written;
+  stats->extents_freed += merged.extents_freed;
+  *out_rows = merged.rows;
+  return KL_OK;
+}
+
+/* -------- the checkpoint -------- */
+
+kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err) {
+  if (input->ts == kl_roots_ts(input->base)) return KL_OK;
+  return KL_BROKEN(err, "DRAIN-11: a checkpoint for timestamp %llu of trees of %llu", (unsigned long long)input->ts,
+                   (unsigned long long)kl_roots_ts(input->base));
+}
+
+/* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
+static kl_status make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth, uint64_t ts,
+                            const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
+  kl_status status = kl_roots_open(input->pages, catalogue, birth, ts, out_roots, err);
+  for (size_t i = 0; i < list->count && status == KL_OK; i++) {
+    kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
+  }
+  return status;
+}
+
+/* Between begin and publish. */
+static kl_status make_trees(const kl_drain_input *input, drain_io *io, const drain_root_list *list,
+                            drain_make_trees trees, void *context, kl_checkpoint *checkpoint, kl_roots **out_roots,
+                            kl_error *err) {
+  kl_tree_pointer root = {0};
+  io->birth = kl_store_birth(input->store);
+  kl_status status = trees(context, checkpoint, &root, err);
+  if (status == KL_OK) status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
+  if (status != KL_OK) return status;
+  checkpoint->catalogue = (kl_store_pointer){root.address, root.length, root.checksum, root.birth};
+  return make_roots(input, &root, io->birth, checkpoint->ts, list, out_roots, err);
+}
+
+kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stats *stats, const drain_root_list *list,
+                        drain_make_trees trees, void *context, kl_roots **out_roots, kl_error *err) {
+  kl_roots *roots = NULL;
+  kl_checkpoint checkpoint = {.ts = input->ts,
+                              .log_lsn = input->log_lsn,
+                              .known_durable = input->known_durable,
+                              .log_needed = input->log_needed};
+  kl_status status = kl_drain_io_open(io, input, stats, err);
+  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  if (status == KL_OK) {
+    status = make_trees(input, io, list, trees, context, &checkpoint, &roots, err);
+    if (status == KL_OK) {
+      status = kl_store_publish(input->store, &checkpoint, err); /* which ends the progress, whatever comes of it */
+    } else {
+      kl_store_abort(input->store);
+    }
+  }
+  kl_drain_io_close(io);
+  if (status != KL_OK) {
+    kl_roots_unref(roots);
+    return status;
+  }
+  kl_roots_set_sequence(roots, checkpoint.sequence);
+  *out_roots = roots;
+  return KL_OK;
 }
 
 /* ---- core/drain/pages.c ---- */
@@ -18485,6 +18571,10 @@ kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_by
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
                           kl_batch *batch, kl_error *err);
 
+/* What may be a row: KL_E_KEY_SIZE, KL_E_VALUE_SIZE. */
+kl_status kl_txn_check_key(kl_slice key, kl_error *err);
+kl_status kl_txn_check_value(kl_slice value, kl_error *err);
+
 #endif
 
 typedef struct kl_commit_request kl_commit_request;
@@ -18991,8 +19081,6 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
   }
   return KL_E_NOT_FOUND;
 }
-
-kl_status kl_txn_check_key(kl_slice key, kl_error *err);
 
 /* The newest version of a key that the transaction sees in memory. */
 typedef struct kl_txn_recent {
@@ -22078,6 +22166,11 @@ static kl_status txn_check_keyspace(kl_txn *txn, uint32_t keyspace, kl_error *er
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace %u has been dropped", keyspace);
 }
 
+kl_status kl_txn_check_value(kl_slice value, kl_error *err) {
+  if (value.size <= KL_MAX_VALUE) return KL_OK;
+  return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
+}
+
 /* Inside of the transaction. */
 static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
                            kl_error *err) {
@@ -22091,12 +22184,8 @@ static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_vers
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  if (value.size > KL_MAX_VALUE) {
-    status =
-        kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
-  } else {
-    status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
-  }
+  status = kl_txn_check_value(value, err);
+  if (status == KL_OK) status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
   if (status == KL_OK) txn->puts++;
   kl_txn_leave(txn);
   return status;
@@ -22805,6 +22894,26 @@ kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err);
 /* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get
  * KL_E_CONFLICT; running snapshots keep seeing the old rows. Its memory and disk space come back with the drain. */
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err);
+/* -------- loads -------- */
+
+/* A load fills keyspaces that have no name yet, and so cannot be opened: one that will get it, and others to sort in.
+ * Each of the following is one commit with full durability.
+ *
+ * A new one: its id. */
+kl_status kl_keyspace_load_begin(kl_catalogue *catalogue, uint32_t *out_id, kl_error *err);
+/* `id` gets the name, and the others are dropped. KL_E_EXISTS when there is one of that name, unless `replace`: then
+ * that is dropped, as by kl_keyspace_drop. */
+kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice name, bool replace,
+                                  const uint32_t *others, size_t other_count, kl_error *err);
+/* They are dropped. */
+kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err);
+/* Drops what loads have left that a crash has ended. *out_count: how many keyspaces that were. */
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err);
+/* KL_E_EXISTS when there is a keyspace of that name; KL_E_INVALID: it cannot be a name. */
+kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err);
+
+/* -------- all of them -------- */
+
 /* Names in order, as keys of the batch; values are empty. */
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err);
 /* How many there are; counts them. */
@@ -22815,10 +22924,11 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
 /* ---- core/keyspace/record.h ---- */
 /* core/keyspace/record.h: the bytes of the catalogue's records. Byte tables: docs/format.md, "Catalogue".
  *
- * Keyspace 0 holds four kinds of keys, told apart by their first byte:
+ * Keyspace 0 holds five kinds of keys, told apart by their first byte:
  *   'n' name   -> the keyspace of that name
  *   'd' id     -> the mark that a keyspace was dropped (core/wal/commit_record.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
+ *   'l' id     -> the keyspace belongs to a load that has not ended; its value is that of a name
  *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
  * For core/keyspace, and for core/db, which verifies and salvages them. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
@@ -22829,6 +22939,8 @@ kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_err
 enum {
   CATALOGUE_NAME_PREFIX = 'n',
   CATALOGUE_NEXT_ID_KEY = 'm',
+  CATALOGUE_LOAD_PREFIX = 'l',
+  CATALOGUE_LOAD_KEY = 5,
   CATALOGUE_NAME_KEY_MAX = 1 + KL_KEYSPACE_NAME_MAX,
   CATALOGUE_RECORD_SIZE = 20,
   CATALOGUE_NEXT_ID_SIZE = 8,
@@ -22851,6 +22963,10 @@ void catalogue_drop_encode(uint64_t dropped_ns, uint8_t out[CATALOGUE_DROP_SIZE]
 
 /* Fills `out` with the catalogue key of a name and returns it as a slice. */
 kl_slice catalogue_name_key(kl_slice name, uint8_t out[CATALOGUE_NAME_KEY_MAX]);
+/* Fills `out` with the catalogue key of a load's keyspace and returns it as a slice. */
+kl_slice catalogue_load_key(uint32_t id, uint8_t out[CATALOGUE_LOAD_KEY]);
+/* The id; KL_E_CORRUPT. */
+kl_status catalogue_load_key_decode(kl_slice key, uint32_t *out_id, kl_error *err);
 /* KL_E_INVALID unless the name is 1 ... 255 bytes of well-formed UTF-8. */
 kl_status catalogue_name_check(kl_slice name, kl_error *err);
 
@@ -22988,19 +23104,19 @@ static kl_keyspace *catalogue_keyspace_new(kl_catalogue *catalogue, kl_slice nam
   return keyspace;
 }
 
-/* In a transaction that writes: adds the record of a new keyspace. */
-static kl_status catalogue_write_new(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, catalogue_record *out,
-                                     kl_error *err) {
+/* In a transaction that writes: the next id, for the catalogue's row `key`. */
+static kl_status catalogue_write_new(kl_catalogue *catalogue, kl_txn *txn, kl_slice key, bool is_load,
+                                     catalogue_record *out, kl_error *err) {
   kl_status status = catalogue_read_next_id(txn, &out->id, err);
   if (status != KL_OK) return status;
   if (out->id == UINT32_MAX)
     return kl_fail(err, KL_E_LIMIT, "the database has had %u keyspaces, which is the limit", out->id);
   out->created_ns = kl_os_wall_ns(kl_txn_manager_os(catalogue->manager));
-  uint8_t key[CATALOGUE_NAME_KEY_MAX], record[CATALOGUE_RECORD_SIZE], next_id[CATALOGUE_NEXT_ID_SIZE];
+  uint8_t load_key[CATALOGUE_LOAD_KEY], record[CATALOGUE_RECORD_SIZE], next_id[CATALOGUE_NEXT_ID_SIZE];
+  if (is_load) key = catalogue_load_key(out->id, load_key);
   catalogue_record_encode(out, record);
   catalogue_next_id_encode(out->id + 1, next_id);
-  status =
-      kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), kl_slice_make(record, sizeof record), err);
+  status = kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, key, kl_slice_make(record, sizeof record), err);
   if (status != KL_OK) return status;
   return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), kl_slice_make(next_id, sizeof next_id), err);
 }
@@ -23022,7 +23138,8 @@ static kl_status catalogue_read_or_create(kl_catalogue *catalogue, kl_slice name
   }
   status = catalogue_begin(catalogue, false, &txn, err);
   if (status != KL_OK) return status;
-  status = catalogue_write_new(catalogue, txn, name, out, err);
+  uint8_t key[CATALOGUE_NAME_KEY_MAX];
+  status = catalogue_write_new(catalogue, txn, catalogue_name_key(name, key), false, out, err);
   if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
   kl_txn_release(txn);
   return status;
@@ -23085,18 +23202,34 @@ kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err) {
                  (const char *)keyspace->name);
 }
 
+/* In a transaction that writes. */
+static kl_status catalogue_write_marker(kl_catalogue *catalogue, kl_txn *txn, uint32_t id, kl_error *err) {
+  uint8_t marker[KL_DROP_MARKER_SIZE], value[CATALOGUE_DROP_SIZE];
+  kl_drop_marker_encode(id, marker);
+  catalogue_drop_encode(kl_os_wall_ns(kl_txn_manager_os(catalogue->manager)), value);
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(marker, sizeof marker),
+                    kl_slice_make(value, sizeof value), err);
+}
+
 /* In a transaction that writes: takes the record away and leaves the marker. */
 static kl_status catalogue_write_drop(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, kl_error *err) {
   catalogue_record record;
+  uint8_t key[CATALOGUE_NAME_KEY_MAX];
   kl_status status = catalogue_read(txn, name, &record, err);
-  if (status != KL_OK) return status;
-  uint8_t key[CATALOGUE_NAME_KEY_MAX], marker[KL_DROP_MARKER_SIZE], value[CATALOGUE_DROP_SIZE];
-  kl_drop_marker_encode(record.id, marker);
-  catalogue_drop_encode(kl_os_wall_ns(kl_txn_manager_os(catalogue->manager)), value);
-  status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), err);
-  if (status != KL_OK) return status;
-  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(marker, sizeof marker),
-                    kl_slice_make(value, sizeof value), err);
+  if (status == KL_OK) status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), err);
+  return status == KL_OK ? catalogue_write_marker(catalogue, txn, record.id, err) : status;
+}
+
+/* Under `changing`: the keyspace of that name was dropped. */
+static void catalogue_mark_dropped(kl_catalogue *catalogue, kl_slice name) {
+  kl_mutex_lock(&catalogue->table);
+  kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
+  while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
+  if (keyspace != NULL) {
+    atomic_store_explicit(&keyspace->dropped, true, memory_order_relaxed);
+    catalogue_unlink(catalogue, keyspace); /* its owners keep the object; the name is free for a new keyspace */
+  }
+  kl_mutex_unlock(&catalogue->table);
 }
 
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err) {
@@ -23110,26 +23243,16 @@ kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err
     if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
     kl_txn_release(txn);
   }
-  if (status == KL_OK) {
-    kl_mutex_lock(&catalogue->table);
-    kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
-    while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
-    if (keyspace != NULL) {
-      atomic_store_explicit(&keyspace->dropped, true, memory_order_relaxed);
-      catalogue_unlink(catalogue, keyspace); /* its owners keep the object; the name is free for a new keyspace */
-    }
-    kl_mutex_unlock(&catalogue->table);
-  }
+  if (status == KL_OK) catalogue_mark_dropped(catalogue, name);
   kl_mutex_unlock(&catalogue->changing);
   return status;
 }
 
-/* Calls `visit` with every name in order. */
-static kl_status catalogue_walk(kl_catalogue *catalogue,
-                                kl_status (*visit)(void *context, kl_slice name, kl_error *err), void *context,
+/* Calls `visit` with the key of every row that begins with `prefix`, in order. */
+static kl_status catalogue_walk(kl_catalogue *catalogue, uint8_t prefix,
+                                kl_status (*visit)(void *context, kl_slice key, kl_error *err), void *context,
                                 kl_error *err) {
-  static const uint8_t catalogue_names_from[1] = {CATALOGUE_NAME_PREFIX};
-  static const uint8_t catalogue_names_to[1] = {CATALOGUE_NAME_PREFIX + 1};
+  const uint8_t catalogue_names_from[1] = {prefix}, catalogue_names_to[1] = {(uint8_t)(prefix + 1)};
   kl_txn *txn;
   kl_status status = catalogue_begin(catalogue, true, &txn, err);
   if (status != KL_OK) return status;
@@ -23144,7 +23267,7 @@ static kl_status catalogue_walk(kl_catalogue *catalogue,
       if (status != KL_OK) break;
       status = kl_cursor_get(cursor, &key, &value, &end);
       if (status != KL_OK) break;
-      status = visit(context, kl_slice_make((const uint8_t *)key.data + 1, key.size - 1), &end);
+      status = visit(context, key, &end);
     }
     if (status == KL_E_NOT_FOUND) {
       status = KL_OK;
@@ -23157,19 +23280,20 @@ static kl_status catalogue_walk(kl_catalogue *catalogue,
   return status;
 }
 
-static kl_status catalogue_visit_list(void *context, kl_slice name, kl_error *err) {
+static kl_status catalogue_visit_list(void *context, kl_slice key, kl_error *err) {
+  kl_slice name = kl_slice_make((const uint8_t *)key.data + 1, key.size - 1);
   return kl_batch_append(context, name, kl_slice_make(NULL, 0), true, err);
 }
 
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err) {
   kl_status status = kl_batch_start(batch, err);
-  if (status == KL_OK) status = catalogue_walk(catalogue, catalogue_visit_list, batch, err);
+  if (status == KL_OK) status = catalogue_walk(catalogue, CATALOGUE_NAME_PREFIX, catalogue_visit_list, batch, err);
   if (status != KL_OK) batch->count = 0;
   return status;
 }
 
-static kl_status catalogue_visit_count(void *context, kl_slice name, kl_error *err) {
-  (void)name;
+static kl_status catalogue_visit_count(void *context, kl_slice key, kl_error *err) {
+  (void)key;
   (void)err;
   ++*(uint64_t *)context;
   return KL_OK;
@@ -23177,7 +23301,131 @@ static kl_status catalogue_visit_count(void *context, kl_slice name, kl_error *e
 
 kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
   *out_count = 0;
-  return catalogue_walk(catalogue, catalogue_visit_count, out_count, err);
+  return catalogue_walk(catalogue, CATALOGUE_NAME_PREFIX, catalogue_visit_count, out_count, err);
+}
+
+/* -------- loads -------- */
+
+static kl_status catalogue_begin_durable(kl_catalogue *catalogue, kl_txn **out, kl_error *err) {
+  kl_txn_options options = {.label = "keel load", .uncounted = true, .durability = KL_DURABILITY_FULL};
+  return kl_txn_begin(catalogue->manager, &options, out, err);
+}
+
+kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err) {
+  kl_txn *txn;
+  catalogue_record record;
+  kl_status status = catalogue_name_check(name, err);
+  if (status == KL_OK) status = catalogue_begin(catalogue, true, &txn, err);
+  if (status != KL_OK) return status;
+  status = catalogue_read(txn, name, &record, err);
+  kl_txn_release(txn);
+  if (status == KL_E_KEYSPACE_NOT_FOUND) return KL_OK;
+  if (status != KL_OK) return status;
+  return kl_fail(err, KL_E_EXISTS, "there is a keyspace \"%.*s\" already; load under another name, or replace it",
+                 (int)name.size, (const char *)name.data);
+}
+
+kl_status kl_keyspace_load_begin(kl_catalogue *catalogue, uint32_t *out_id, kl_error *err) {
+  kl_txn *txn;
+  catalogue_record record;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_new(catalogue, txn, kl_slice_make(NULL, 0), true, &record, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  if (status == KL_OK) *out_id = record.id;
+  return status;
+}
+
+/* In a transaction that writes: they are no loads any more. */
+static kl_status catalogue_write_ends(kl_catalogue *catalogue, kl_txn *txn, const uint32_t *ids, size_t count,
+                                      bool drop, kl_error *err) {
+  uint8_t key[CATALOGUE_LOAD_KEY];
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_load_key(ids[i], key), err);
+    if (status == KL_OK && drop) status = catalogue_write_marker(catalogue, txn, ids[i], err);
+  }
+  return status;
+}
+
+/* In a transaction that writes: the load's keyspace gets the name. *out_dropped: another one had it. */
+static kl_status catalogue_write_name(kl_catalogue *catalogue, kl_txn *txn, uint32_t id, kl_slice name, bool replace,
+                                      bool *out_dropped, kl_error *err) {
+  uint8_t key[CATALOGUE_NAME_KEY_MAX], bytes[CATALOGUE_RECORD_SIZE];
+  catalogue_record record = {id, kl_os_wall_ns(kl_txn_manager_os(catalogue->manager))}, old;
+  kl_status status = catalogue_read(txn, name, &old, err);
+  *out_dropped = status == KL_OK;
+  if (status == KL_OK && !replace) {
+    return kl_fail(err, KL_E_EXISTS, "a keyspace \"%.*s\" was created while the load ran; replace it, or drop it",
+                   (int)name.size, (const char *)name.data);
+  }
+  if (status != KL_OK && status != KL_E_KEYSPACE_NOT_FOUND) return status;
+  status = *out_dropped ? catalogue_write_marker(catalogue, txn, old.id, err) : KL_OK;
+  if (status != KL_OK) return status;
+  catalogue_record_encode(&record, bytes);
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), kl_slice_make(bytes, sizeof bytes), err);
+}
+
+kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice name, bool replace,
+                                  const uint32_t *others, size_t other_count, kl_error *err) {
+  kl_txn *txn;
+  bool dropped = false;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_name(catalogue, txn, id, name, replace, &dropped, err);
+    if (status == KL_OK) status = catalogue_write_ends(catalogue, txn, &id, 1, false, err);
+    if (status == KL_OK) status = catalogue_write_ends(catalogue, txn, others, other_count, true, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  if (status == KL_OK && dropped) catalogue_mark_dropped(catalogue, name);
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err) {
+  kl_txn *txn;
+  if (count == 0) return KL_OK;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_ends(catalogue, txn, ids, count, true, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+typedef struct catalogue_ids {
+  uint32_t list[64];
+  size_t count;
+} catalogue_ids;
+
+static kl_status catalogue_visit_load(void *context, kl_slice key, kl_error *err) {
+  catalogue_ids *ids = context;
+  if (ids->count == sizeof ids->list / sizeof ids->list[0]) return KL_OK; /* the next round's */
+  kl_status status = catalogue_load_key_decode(key, &ids->list[ids->count], err);
+  ids->count += status == KL_OK;
+  return status;
+}
+
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
+  kl_status status;
+  catalogue_ids ids;
+  *out_count = 0;
+  do {
+    ids.count = 0;
+    status = catalogue_walk(catalogue, CATALOGUE_LOAD_PREFIX, catalogue_visit_load, &ids, err);
+    if (status == KL_OK) status = kl_keyspace_load_abandon(catalogue, ids.list, ids.count, err);
+    *out_count += ids.count;
+  } while (status == KL_OK && ids.count != 0);
+  return status;
 }
 
 /* ---- core/keyspace/record.c ---- */
@@ -23293,6 +23541,18 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
     at += size;
   }
   return KL_OK;
+}
+
+kl_slice catalogue_load_key(uint32_t id, uint8_t out[CATALOGUE_LOAD_KEY]) {
+  out[0] = CATALOGUE_LOAD_PREFIX;
+  kl_store_u32_be(out + 1, id);
+  return kl_slice_make(out, CATALOGUE_LOAD_KEY);
+}
+
+kl_status catalogue_load_key_decode(kl_slice key, uint32_t *out_id, kl_error *err) {
+  *out_id = key.size == CATALOGUE_LOAD_KEY ? kl_load_u32_be((const uint8_t *)key.data + 1) : 0;
+  if (*out_id != 0) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT, "the catalogue has a load with a key of %zu bytes, or of keyspace 0", key.size);
 }
 
 /* ---- core/db/check.c ---- */
@@ -23446,7 +23706,8 @@ typedef struct check_space {
   uint32_t id;
   bool has_tree;
   kl_tree_record tree;
-  char *name; /* NULL: no row of the catalogue names it */
+  bool is_load; /* of a load that has not ended: it has no name yet */
+  char *name;   /* NULL: no row of the catalogue names it */
   uint32_t name_size;
   kl_keyspace *target; /* of a salvage; NULL: not made yet */
 } check_space;
@@ -23566,6 +23827,8 @@ const char *check_problem_text(const check_problems *problems, uint64_t index) {
 void check_show_space(const check_space *space, char out[CHECK_WHERE]) {
   if (space == NULL) {
     (void)snprintf(out, CHECK_WHERE, "the catalogue");
+  } else if (space->name == NULL && space->is_load) {
+    (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (of a load that has not ended)", space->id);
   } else if (space->name == NULL) {
     (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (its name is lost)", space->id);
   } else {
@@ -23663,12 +23926,23 @@ static kl_status check_spaces_take_name(check_spaces *spaces, kl_slice name, kl_
   return check_space_rename(spaces, space, name, err);
 }
 
+static kl_status check_spaces_take_load(check_spaces *spaces, kl_slice key, kl_error *err) {
+  uint32_t id;
+  kl_status status = catalogue_load_key_decode(key, &id, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(spaces, id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  space->is_load = true;
+  return KL_OK;
+}
+
 kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err) {
   const uint8_t *bytes = key.data;
   if (key.size == 0) return kl_fail(err, KL_E_CORRUPT, "the catalogue has a row with an empty key");
   if (bytes[0] == CATALOGUE_NAME_PREFIX) {
     return check_spaces_take_name(spaces, kl_slice_make(bytes + 1, key.size - 1), value, err);
   }
+  if (bytes[0] == CATALOGUE_LOAD_PREFIX) return check_spaces_take_load(spaces, key, err);
   if (bytes[0] != KL_TREE_RECORD_PREFIX) return KL_OK;
   kl_tree_record record;
   if (key.size != KL_TREE_RECORD_KEY) {
@@ -23710,6 +23984,53 @@ kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, 
 #define KL_DB_DB_H
 
 /* capi/ reaches assertions, the checksum query and the fork count through this header. */
+
+/* ---- core/db/load.h ---- */
+/* core/db/load.h: bulk load: rows from outside become a new keyspace, past log and delta.
+ *
+ * A load takes rows in any order, fastest in the order of their keys, and builds trees from the bottom up. The keyspace is
+ * there at once when it ends, whole; before that nobody sees anything of it, and a load that does not end, because of an
+ * error, of kl_load_end or of a crash, leaves nothing. Other work goes on meanwhile.
+ *
+ * Rows are collected in a buffer. A full one is sorted, if it has to be, and written as a *run*: a tree of a keyspace
+ * without a name (core/keyspace, loads). A buffer whose keys all come behind those of the last run goes on with that: so
+ * sorted input makes one run, which is the keyspace when the load ends, and each row is written once. Other input makes
+ * several, which are merged at the end, as in an external merge sort (Knuth, The Art of Computer Programming 3, 5.4).
+ *
+ * Thread rules: any thread, one at a time for each load. */
+#ifndef KL_DB_LOAD_H
+#define KL_DB_LOAD_H
+
+typedef struct kl_db kl_db;
+typedef struct kl_load kl_load;
+
+typedef struct kl_load_options {
+  bool replace;         /* a keyspace of that name is dropped in the moment in which the load ends */
+  uint64_t buffer_size; /* bytes of rows that are collected; 0: an eighth of memory_limit, 1 to 32 MiB */
+} kl_load_options;
+
+typedef struct kl_load_report {
+  uint64_t rows;  /* that were given */
+  uint64_t bytes; /* of their keys and values */
+  uint64_t runs;  /* that were written: 1 for sorted input */
+  bool finished;
+} kl_load_report;
+
+/* The database stays open until kl_load_end. KL_E_EXISTS: there is such a keyspace, and `replace` is not set. KL_E_INVALID
+ * (the name, see kl_keyspace_open; a buffer_size below 64 KiB or above 1 GiB), KL_E_READ_ONLY, KL_E_NO_MEMORY, KL_E_POISONED. */
+kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out_load, kl_error *err);
+/* Takes a row; of several with one key the last one counts. KL_E_KEY_SIZE, KL_E_VALUE_SIZE. Writing a full buffer can
+ * fail as a drain can (KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_POISONED ...): then the row has not been taken, all
+ * others are kept, and it may be tried again. KL_E_FINISHED: the load has ended. */
+kl_status kl_load_put(kl_load *load, kl_slice key, kl_slice value, kl_error *err);
+/* Writes what is left, merges the runs, gives the keyspace its name. Durable when it returns. On failure the load is
+ * not finished, and it may be tried again. KL_E_EXISTS: somebody has made such a keyspace meanwhile. */
+kl_status kl_load_finish(kl_load *load, kl_error *err);
+void kl_load_get_report(const kl_load *load, kl_load_report *out_report);
+/* Frees. What was not finished is dropped; if that fails, the next opening of the database does it. NULL is allowed. */
+void kl_load_end(kl_load *load);
+
+#endif
 
 typedef struct kl_db kl_db;
 
@@ -23828,13 +24149,19 @@ void kl_db_drainer_stop(kl_db *db);
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
 
-/* -------- for compact.c, under `draining` -------- */
+/* -------- for compact.c and load.c, under `draining` -------- */
 
 /* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
  * in `made`. */
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err);
-/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity * sizeof(uint64_t). */
-kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err);
+/* What a checkpoint with the same rows begins with: the newest one's numbers, its roots, and who reads what. */
+typedef struct db_drain_base {
+  kl_drain_input input; /* without a delta; a reference on `base` */
+  uint64_t *live;
+  size_t live_capacity;
+} db_drain_base;
+kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err);
+void kl_db_drainer_base_free(kl_db *db, db_drain_base *base);
 /* Waits so long, or until a drain is wanted or the thread is to stop: then false. */
 bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
 
@@ -23927,26 +24254,13 @@ typedef struct db_compact_progress {
 
 /* Under `draining`. */
 static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, kl_compact_stats *out, kl_error *err) {
-  kl_checkpoint checkpoint;
-  uint64_t *live = NULL;
-  size_t capacity = 0;
-  kl_store_checkpoint(db->store, &checkpoint);
-  kl_drain_input input = {.pages = db->pages,
-                          .store = db->store,
-                          .allocator = kl_txn_manager_allocator(db->manager),
-                          .ts = checkpoint.ts,
-                          .log_lsn = checkpoint.log_lsn,
-                          .known_durable = checkpoint.known_durable,
-                          .log_needed = checkpoint.log_needed};
-  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+  db_drain_base base;
+  kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
-  input.live = live;
-  input.base = kl_txn_manager_roots(db->manager);
-  status = kl_drain_compact(&input, limits, &db->drainer.made, out, err);
+  status = kl_drain_compact(&base.input, limits, &db->drainer.made, out, err);
   db->drainer.made_under = status == KL_OK;
   if (status != KL_OK) db->drainer.made = NULL;
-  kl_roots_unref(input.base);
-  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  kl_db_drainer_base_free(db, &base);
   return status;
 }
 
@@ -24421,22 +24735,42 @@ kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   return KL_OK;
 }
 
-kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+/* The checkpoints whose trees are being read. */
+static kl_status drainer_live(kl_db *db, db_drain_base *out, kl_error *err) {
   kl_allocator *allocator = db->os->allocator;
-  size_t capacity = 64;
-  for (;;) {
+  for (size_t capacity = 64;;) {
     uint64_t *live = kl_alloc(allocator, capacity * sizeof *live);
     if (live == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list the snapshots");
     size_t count = kl_txn_manager_live_roots(db->manager, live, capacity);
     if (count <= capacity) {
-      *out_live = live;
-      *out_count = count;
-      *out_capacity = capacity;
+      out->input.live = out->live = live;
+      out->input.live_count = count;
+      out->live_capacity = capacity;
       return KL_OK;
     }
     kl_free(allocator, live, capacity * sizeof *live);
     capacity = count * 2;
   }
+}
+
+kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  out->input = (kl_drain_input){.pages = db->pages,
+                                .store = db->store,
+                                .allocator = kl_txn_manager_allocator(db->manager),
+                                .ts = checkpoint.ts,
+                                .log_lsn = checkpoint.log_lsn,
+                                .known_durable = checkpoint.known_durable,
+                                .log_needed = checkpoint.log_needed};
+  kl_status status = drainer_live(db, out, err);
+  if (status == KL_OK) out->input.base = kl_txn_manager_roots(db->manager);
+  return status;
+}
+
+void kl_db_drainer_base_free(kl_db *db, db_drain_base *base) {
+  kl_roots_unref(base->input.base);
+  kl_free(db->os->allocator, base->live, base->live_capacity * sizeof *base->live);
 }
 
 static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
@@ -24463,26 +24797,18 @@ static uint64_t drainer_slice_bytes(kl_db *db) {
 /* Under `draining`. One slice of the frozen delta goes into the trees. */
 static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_place *place, uint64_t begin,
                                kl_error *err) {
-  uint64_t *live = NULL;
-  size_t capacity = 0;
+  db_drain_base base;
   kl_drain_stats stats = {0};
-  kl_drain_input input = {.pages = db->pages,
-                          .store = db->store,
-                          .allocator = kl_txn_manager_allocator(db->manager),
-                          .delta = frozen->delta,
-                          .ts = frozen->ts,
-                          .log_lsn = frozen->log_end,
-                          .known_durable = frozen->log_end,
-                          .log_needed = db->wal != NULL,
-                          .place = place,
-                          .slice_bytes = drainer_slice_bytes(db)};
-  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+  kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
-  input.live = live;
-  input.base = kl_txn_manager_roots(db->manager);
-  status = kl_drain_run(&input, &db->drainer.made, &stats, err);
-  kl_roots_unref(input.base);
-  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  base.input.delta = frozen->delta;
+  base.input.ts = frozen->ts;
+  base.input.log_lsn = base.input.known_durable = frozen->log_end;
+  base.input.log_needed = db->wal != NULL;
+  base.input.place = place;
+  base.input.slice_bytes = drainer_slice_bytes(db);
+  status = kl_drain_run(&base.input, &db->drainer.made, &stats, err);
+  kl_db_drainer_base_free(db, &base);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;
@@ -24747,6 +25073,9 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     kl_txn_manager_start(db->manager, db->wal, last_ts > checkpoint.ts ? last_ts : checkpoint.ts);
     status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
   }
+  /* What a crashed load has left takes space and nothing else: if it cannot be dropped now, the next opening does. */
+  uint64_t swept;
+  if (status == KL_OK && !db->options.read_only) (void)kl_keyspace_load_sweep(db->catalogue, &swept, NULL);
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
@@ -24856,6 +25185,522 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err) {
   kl_store_close(db->store);
   db->wal = NULL;
   db->store = NULL;
+  return status;
+}
+
+/* ---- core/db/load.c ---- */
+/* core/db/load.c: see load.h.
+ *
+ * A run grows by kl_drain_load, one buffer at a time, under the drainer's `draining`; so does what is merged from several
+ * runs at the end, a slice at a time. Between two of them drains and compactions have their turn. Compaction may move
+ * pages of runs: roots are looked up anew under each lock. */
+
+#define LOAD_BUFFER_LEAST (UINT64_C(64) << 10)
+#define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
+#define LOAD_BUFFER_DEFAULT_LEAST (UINT64_C(1) << 20)
+#define LOAD_BUFFER_DEFAULT_MOST (UINT64_C(32) << 20)
+#define LOAD_MERGE_SLICE (UINT64_C(64) << 20) /* bytes of rows: how long others wait while runs are merged */
+
+enum {
+  LOAD_ROW_HEADER = 6, /* bytes of value and of key, before them */
+  LOAD_ROW_SHARE = 32  /* an entry for so many bytes of the buffer; rows that are shorter fill the entries first */
+};
+
+/* A row of the buffer. */
+typedef struct load_entry {
+  uint64_t head;      /* the first bytes of the key, as a number; zeros behind a shorter one */
+  const uint8_t *row; /* header, key, value. What came later lies behind */
+} load_entry;
+
+typedef struct load_run {
+  uint32_t keyspace;
+  uint16_t last_size;
+  uint8_t last[KL_MAX_KEY]; /* its greatest key */
+} load_run;
+
+struct kl_load {
+  kl_db *db; /* a reference */
+  kl_allocator *allocator;
+  bool replace, finished;
+  kl_load_report report;
+
+  uint8_t *buffer;
+  load_entry *entries;
+  size_t capacity, used, entry_capacity, count;
+  bool ascending; /* the buffer is, strictly */
+
+  load_run **runs;
+  size_t run_count, run_capacity;
+  uint32_t result; /* the keyspace that runs are merged into; 0: none yet */
+
+  size_t name_size;
+  uint8_t name[KL_KEYSPACE_NAME_MAX];
+};
+
+/* -------- life -------- */
+
+static uint64_t load_buffer_size(const kl_db *db, const kl_load_options *options) {
+  if (options->buffer_size != 0) return options->buffer_size;
+  uint64_t size = db->options.memory_limit / 8;
+  if (size < LOAD_BUFFER_DEFAULT_LEAST) return LOAD_BUFFER_DEFAULT_LEAST;
+  return size > LOAD_BUFFER_DEFAULT_MOST ? LOAD_BUFFER_DEFAULT_MOST : size;
+}
+
+static void load_free(kl_load *load) {
+  for (size_t i = 0; i < load->run_count; i++) kl_free(load->allocator, load->runs[i], sizeof **load->runs);
+  kl_free(load->allocator, load->runs, load->run_capacity * sizeof *load->runs);
+  kl_free(load->allocator, load->entries, load->entry_capacity * sizeof *load->entries);
+  kl_free(load->allocator, load->buffer, load->capacity);
+  kl_free(load->allocator, load, sizeof *load);
+}
+
+static kl_status load_new(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out, kl_error *err) {
+  kl_allocator *allocator = kl_txn_manager_allocator(db->manager);
+  kl_load *load = kl_alloc(allocator, sizeof *load);
+  if (load == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a load");
+  load->db = db;
+  load->allocator = allocator;
+  load->replace = options->replace;
+  load->ascending = true;
+  load->name_size = name.size;
+  memcpy(load->name, name.data, name.size);
+  load->capacity = (size_t)load_buffer_size(db, options);
+  load->entry_capacity = load->capacity / LOAD_ROW_SHARE;
+  load->buffer = kl_alloc(allocator, load->capacity);
+  load->entries = kl_alloc(allocator, load->entry_capacity * sizeof *load->entries);
+  if (load->buffer == NULL || load->entries == NULL) {
+    kl_status status = kl_fail(err, KL_E_NO_MEMORY, "no memory to load with a buffer of %zu bytes; take a smaller one",
+                               load->capacity);
+    load_free(load);
+    return status;
+  }
+  *out = load;
+  return KL_OK;
+}
+
+kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out_load, kl_error *err) {
+  static const kl_load_options load_defaults;
+  if (options == NULL) options = &load_defaults;
+  kl_status status = kl_db_check(db, err);
+  if (status != KL_OK) return status;
+  if (db->options.read_only) {
+    return kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; open it for writing to load into it");
+  }
+  uint64_t size = options->buffer_size;
+  if (size != 0 && (size < LOAD_BUFFER_LEAST || size > LOAD_BUFFER_MOST)) {
+    return kl_fail(err, KL_E_INVALID, "a load's buffer of %llu bytes; allowed are 64 KiB to 1 GiB, and 0",
+                   (unsigned long long)size);
+  }
+  status = kl_keyspace_load_check(db->catalogue, name, err);
+  if (status == KL_E_EXISTS && options->replace) status = KL_OK;
+  if (status == KL_OK) status = load_new(db, name, options, out_load, err);
+  if (status == KL_OK) kl_db_ref(db);
+  return status;
+}
+
+void kl_load_end(kl_load *load) {
+  if (load == NULL) return;
+  kl_db *db = load->db;
+  if (!load->finished && kl_db_check(db, NULL) == KL_OK) {
+    for (size_t i = 0; i < load->run_count; i++) {
+      (void)kl_keyspace_load_abandon(db->catalogue, &load->runs[i]->keyspace, 1, NULL);
+    }
+    if (load->result != 0) (void)kl_keyspace_load_abandon(db->catalogue, &load->result, 1, NULL);
+  }
+  load_free(load);
+  (void)kl_db_release(db, NULL);
+}
+
+void kl_load_get_report(const kl_load *load, kl_load_report *out_report) {
+  *out_report = load->report;
+}
+
+/* -------- the buffer -------- */
+
+static kl_slice load_key(const load_entry *entry) {
+  return kl_slice_make(entry->row + LOAD_ROW_HEADER, kl_load_u16_le(entry->row + 4));
+}
+
+static kl_slice load_value(const load_entry *entry) {
+  return kl_slice_make(entry->row + LOAD_ROW_HEADER + kl_load_u16_le(entry->row + 4), kl_load_u32_le(entry->row));
+}
+
+static uint64_t load_head(kl_slice key) {
+  uint8_t bytes[8] = {0};
+  if (key.size >= sizeof bytes) return kl_load_u64_be(key.data);
+  if (key.size != 0) memcpy(bytes, key.data, key.size);
+  return kl_load_u64_be(bytes);
+}
+
+static int load_compare_keys(const load_entry *a, const load_entry *b) {
+  if (a->head != b->head) return a->head < b->head ? -1 : 1;
+  return kl_slice_compare(load_key(a), load_key(b));
+}
+
+/* By key, and of one key in the order in which they came. */
+static int load_compare(const void *a, const void *b) {
+  const load_entry *x = a, *y = b;
+  int order = load_compare_keys(x, y);
+  return order != 0 ? order : (x->row > y->row) - (x->row < y->row);
+}
+
+/* Ascending, and of each key the last row alone. */
+static void load_sort(kl_load *load) {
+  if (load->ascending) return;
+  size_t kept = 0;
+  qsort(load->entries, load->count, sizeof *load->entries, load_compare);
+  for (size_t i = 0; i < load->count; i++) {
+    bool last = i + 1 == load->count || load_compare_keys(&load->entries[i], &load->entries[i + 1]) != 0;
+    if (last) load->entries[kept++] = load->entries[i];
+  }
+  load->count = kept;
+  load->ascending = true;
+}
+
+/* -------- runs -------- */
+
+/* One more keyspace without a name; its record is in the trees before a tree of it is (DRAIN-13 likewise). */
+static kl_status load_new_keyspace(kl_load *load, uint32_t *out, kl_error *err) {
+  kl_status status = kl_keyspace_load_begin(load->db->catalogue, out, err);
+  if (status != KL_OK) return status;
+  status = kl_db_drain(load->db, false, err);
+  if (status != KL_OK) (void)kl_keyspace_load_abandon(load->db->catalogue, out, 1, NULL);
+  return status;
+}
+
+static kl_status load_new_run(kl_load *load, kl_error *err) {
+  if (load->run_count == load->run_capacity) {
+    size_t capacity = load->run_capacity == 0 ? 16 : 2 * load->run_capacity, unit = sizeof *load->runs;
+    void *grown = kl_realloc(load->allocator, load->runs, load->run_capacity * unit, capacity * unit);
+    if (grown == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", capacity);
+    load->runs = grown;
+    load->run_capacity = capacity;
+  }
+  load_run *run = kl_alloc(load->allocator, sizeof *run);
+  if (run == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a run of a load");
+  kl_status status = load_new_keyspace(load, &run->keyspace, err);
+  if (status != KL_OK) {
+    kl_free(load->allocator, run, sizeof *run);
+    return status;
+  }
+  load->runs[load->run_count++] = run;
+  load->report.runs++;
+  return KL_OK;
+}
+
+/* The run that rows from `first` on belong to: the last one, or a new one. */
+static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, kl_error *err) {
+  if (load->run_count != 0) {
+    load_run *last = load->runs[load->run_count - 1];
+    *out = last;
+    if (last->last_size == 0 && first.size != 0) return KL_OK;
+    if (kl_slice_compare(first, kl_slice_make(last->last, last->last_size)) > 0) return KL_OK;
+  }
+  kl_status status = load_new_run(load, err);
+  if (status == KL_OK) *out = load->runs[load->run_count - 1];
+  return status;
+}
+
+/* Merges rows into a keyspace of the load: one checkpoint. */
+static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_changes *rows,
+                            kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                            kl_error *err) {
+  kl_db *db = load->db;
+  db_drain_base base;
+  kl_drain_stats stats;
+  /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two runs. */
+  if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) {
+    kl_status status = kl_db_drain(db, false, err);
+    if (status != KL_OK) return status;
+  }
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
+  if (status == KL_OK) {
+    if (prepare != NULL) status = prepare(context, base.input.base, err);
+    if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
+    if (status != KL_OK) db->drainer.made = NULL;
+    kl_db_drainer_base_free(db, &base);
+  }
+  if (status == KL_OK) {
+    db->drainer.made_under = true;
+    status = kl_db_drainer_install(db, 0, err);
+    /* Published, and installed by whoever holds the lock next (DB-17). */
+    if (status == KL_E_NO_MEMORY) status = KL_OK;
+  }
+  kl_mutex_unlock(&db->drainer.draining);
+  return status;
+}
+
+typedef struct load_rows {
+  const load_entry *entries;
+  size_t count, next;
+} load_rows;
+
+static kl_status load_next_row(void *context, kl_tree_change *out, kl_error *err) {
+  load_rows *rows = context;
+  (void)err;
+  if (rows->next == rows->count) return KL_E_NOT_FOUND;
+  const load_entry *entry = &rows->entries[rows->next++];
+  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = load_key(entry), .value = load_value(entry)};
+  return KL_OK;
+}
+
+/* The rows, ascending, become part of a run. */
+static kl_status load_write(kl_load *load, const kl_tree_changes *rows, kl_slice first, kl_slice last, kl_error *err) {
+  load_run *run;
+  kl_status status = load_choose_run(load, first, &run, err);
+  if (status == KL_OK) status = load_merge(load, run->keyspace, rows, NULL, NULL, err);
+  if (status != KL_OK) return status;
+  run->last_size = (uint16_t)last.size;
+  if (last.size != 0) memcpy(run->last, last.data, last.size);
+  return KL_OK;
+}
+
+static kl_status load_flush(kl_load *load, kl_error *err) {
+  if (load->count == 0) return KL_OK;
+  load_sort(load);
+  load_rows rows = {load->entries, load->count, 0};
+  const kl_tree_changes changes = {load_next_row, &rows};
+  kl_status status =
+      load_write(load, &changes, load_key(&load->entries[0]), load_key(&load->entries[load->count - 1]), err);
+  if (status != KL_OK) return status;
+  load->used = load->count = 0;
+  load->ascending = true;
+  return KL_OK;
+}
+
+/* -------- taking rows -------- */
+
+typedef struct load_one {
+  kl_slice key, value;
+  bool given;
+} load_one;
+
+static kl_status load_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  load_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = one->key, .value = one->value};
+  return KL_OK;
+}
+
+static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
+  size_t size = LOAD_ROW_HEADER + key.size + value.size;
+  if (size > load->capacity / 2) { /* from where it lies */
+    load_one one = {key, value, false};
+    const kl_tree_changes changes = {load_next_one, &one};
+    kl_status status = load_flush(load, err);
+    return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
+  }
+  if (size > load->capacity - load->used || load->count == load->entry_capacity) {
+    kl_status status = load_flush(load, err);
+    if (status != KL_OK) return status;
+  }
+  uint8_t *row = load->buffer + load->used;
+  kl_store_u32_le(row, (uint32_t)value.size);
+  kl_store_u16_le(row + 4, (uint16_t)key.size);
+  if (key.size != 0) memcpy(row + LOAD_ROW_HEADER, key.data, key.size);
+  if (value.size != 0) memcpy(row + LOAD_ROW_HEADER + key.size, value.data, value.size);
+  load_entry *entry = &load->entries[load->count];
+  *entry = (load_entry){load_head(key), row};
+  if (load->count != 0 && load->ascending) load->ascending = load_compare_keys(entry - 1, entry) < 0;
+  load->count++;
+  load->used += size;
+  return KL_OK;
+}
+
+static kl_status load_check(kl_load *load, kl_error *err) {
+  if (load->finished) return kl_fail(err, KL_E_FINISHED, "the load has ended; begin another one");
+  return kl_db_check(load->db, err);
+}
+
+kl_status kl_load_put(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = kl_txn_check_key(key, err);
+  if (status == KL_OK) status = kl_txn_check_value(value, err);
+  if (status != KL_OK) return status;
+  status = load_check(load, err);
+  if (status == KL_OK) status = load_take(load, key, value, err);
+  if (status == KL_OK) {
+    load->report.rows++;
+    load->report.bytes += key.size + value.size;
+  }
+  return status;
+}
+
+/* -------- merging runs -------- */
+
+/* The runs from `from` on, least key first; of equal keys the row of the last run is the newest. */
+typedef struct load_merge_state {
+  kl_load *load;
+  kl_pages_cursor **cursors; /* NULL: it is at its end */
+  size_t *heap, heap_count;  /* numbers of runs */
+  uint64_t bytes;            /* given in this slice */
+  bool stopped;
+  bool taken; /* the row at the top was given */
+  bool begun;
+  uint16_t from_size;
+  uint8_t from[KL_MAX_KEY]; /* where the slice begins */
+} load_merge_state;
+
+static bool load_before(const load_merge_state *m, size_t a, size_t b) {
+  int order = kl_slice_compare(m->cursors[a]->key, m->cursors[b]->key);
+  return order != 0 ? order < 0 : a > b;
+}
+
+static void load_sift(load_merge_state *m, size_t at) {
+  for (;;) {
+    size_t least = at;
+    for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < m->heap_count; child++) {
+      if (load_before(m, m->heap[child], m->heap[least])) least = child;
+    }
+    if (least == at) return;
+    size_t other = m->heap[at];
+    m->heap[at] = m->heap[least];
+    m->heap[least] = other;
+    at = least;
+  }
+}
+
+/* Moves the cursor at the top of the heap on. */
+static kl_status load_advance(load_merge_state *m, kl_error *err) {
+  kl_status status = kl_pages_cursor_next(m->cursors[m->heap[0]], err);
+  if (status == KL_E_NOT_FOUND) {
+    m->heap[0] = m->heap[--m->heap_count];
+  } else if (status != KL_OK) {
+    return status;
+  }
+  load_sift(m, 0);
+  return KL_OK;
+}
+
+/* Past the row that was given, and older rows of its key. */
+static kl_status load_skip(load_merge_state *m, kl_error *err) {
+  uint8_t key[KL_MAX_KEY];
+  kl_slice top = m->cursors[m->heap[0]]->key;
+  if (top.size != 0) memcpy(key, top.data, top.size);
+  kl_slice given = kl_slice_make(key, top.size);
+  kl_status status = load_advance(m, err);
+  while (status == KL_OK && m->heap_count != 0 && kl_slice_equal(m->cursors[m->heap[0]]->key, given)) {
+    status = load_advance(m, err);
+  }
+  return status;
+}
+
+static kl_status load_next_merged(void *context, kl_tree_change *out, kl_error *err) {
+  load_merge_state *m = context;
+  kl_status status = m->taken ? load_skip(m, err) : KL_OK;
+  m->taken = false;
+  if (status != KL_OK) return status;
+  if (m->heap_count == 0) return KL_E_NOT_FOUND;
+  kl_pages_cursor *cursor = m->cursors[m->heap[0]];
+  m->stopped = m->bytes >= LOAD_MERGE_SLICE;
+  if (m->stopped) return KL_E_NOT_FOUND;
+  out->kind = KL_TREE_PUT;
+  out->key = cursor->key;
+  status = kl_pages_cursor_value(cursor, &out->value, err);
+  if (status != KL_OK) return status;
+  m->bytes += out->key.size + out->value.size;
+  m->taken = true;
+  return KL_OK;
+}
+
+/* Under `draining`: puts all cursors on the first row of the slice. */
+static kl_status load_position(void *context, kl_roots *base, kl_error *err) {
+  load_merge_state *m = context;
+  kl_load *load = m->load;
+  m->heap_count = 0;
+  m->bytes = 0;
+  m->stopped = m->taken = false;
+  for (size_t i = 0; i < load->run_count; i++) {
+    kl_tree_pointer root;
+    kl_status status = kl_roots_find(base, load->runs[i]->keyspace, &root, err);
+    if (status != KL_OK) return status;
+    if (m->cursors[i] == NULL) {
+      status = kl_pages_cursor_new(load->db->pages, &root, &m->cursors[i], err);
+    } else {
+      kl_pages_cursor_reset(m->cursors[i], &root);
+    }
+    if (status == KL_OK) {
+      status = m->begun ? kl_pages_cursor_seek_ge(m->cursors[i], kl_slice_make(m->from, m->from_size), err)
+                        : kl_pages_cursor_first(m->cursors[i], err);
+    }
+    if (status == KL_OK) m->heap[m->heap_count++] = i;
+    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
+  }
+  for (size_t i = m->heap_count / 2; i-- > 0;) load_sift(m, i);
+  return KL_OK;
+}
+
+/* Slice by slice. `result` may have rows from a try that failed: they are put again. */
+static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
+  const kl_tree_changes rows = {load_next_merged, m};
+  kl_status status;
+  do {
+    status = load_merge(m->load, m->load->result, &rows, load_position, m, err);
+    if (status != KL_OK || !m->stopped) break;
+    kl_slice next = m->cursors[m->heap[0]]->key;
+    m->begun = true;
+    m->from_size = (uint16_t)next.size;
+    if (next.size != 0) memcpy(m->from, next.data, next.size);
+  } while (true);
+  return status;
+}
+
+static kl_status load_merge_runs(kl_load *load, kl_error *err) {
+  kl_allocator *allocator = load->allocator;
+  size_t count = load->run_count;
+  kl_status status = load->result == 0 ? load_new_keyspace(load, &load->result, err) : KL_OK;
+  if (status != KL_OK) {
+    load->result = 0;
+    return status;
+  }
+  load_merge_state *m = kl_alloc(allocator, sizeof *m);
+  if (m == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
+  m->load = load;
+  m->cursors = kl_alloc(allocator, count * sizeof *m->cursors);
+  m->heap = kl_alloc(allocator, count * sizeof *m->heap);
+  status = m->cursors != NULL && m->heap != NULL ? load_merge_slices(m, err)
+                                                 : kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
+  for (size_t i = 0; m->cursors != NULL && i < count; i++) kl_pages_cursor_free(m->cursors[i]);
+  kl_free(allocator, m->cursors, count * sizeof *m->cursors);
+  kl_free(allocator, m->heap, count * sizeof *m->heap);
+  kl_free(allocator, m, sizeof *m);
+  return status;
+}
+
+/* -------- the end -------- */
+
+/* Gives the name to the only run, or to what the runs were merged into. */
+static kl_status load_name(kl_load *load, kl_error *err) {
+  kl_slice name = kl_slice_make(load->name, load->name_size);
+  size_t count = load->run_count;
+  kl_catalogue *catalogue = load->db->catalogue;
+  if (count == 1) {
+    return kl_keyspace_load_finish(catalogue, load->runs[0]->keyspace, name, load->replace, NULL, 0, err);
+  }
+  uint32_t *others = kl_alloc(load->allocator, (count + 1) * sizeof *others);
+  if (others == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", count);
+  for (size_t i = 0; i < count; i++) others[i] = load->runs[i]->keyspace;
+  kl_status status = kl_keyspace_load_finish(catalogue, load->result, name, load->replace, others, count, err);
+  kl_free(load->allocator, others, (count + 1) * sizeof *others);
+  return status;
+}
+
+kl_status kl_load_finish(kl_load *load, kl_error *err) {
+  kl_status status = load_check(load, err);
+  if (status == KL_OK) status = load_flush(load, err);
+  if (status == KL_OK && load->run_count == 0 && load->result == 0) { /* an empty keyspace */
+    status = load_new_keyspace(load, &load->result, err);
+  }
+  if (status == KL_OK && load->run_count > 1) status = load_merge_runs(load, err);
+  if (status == KL_OK) status = load_name(load, err);
+  if (status == KL_OK) {
+    load->finished = load->report.finished = true;
+    /* The name is in the log; with this it is in the trees, and what was dropped is free. It is tried again anyway. */
+    (void)kl_db_drain(load->db, false, NULL);
+  }
   return status;
 }
 
@@ -26052,7 +26897,7 @@ static void verify_next_tree(kl_verify *verify) {
     verify->at = 0;
     for (size_t i = 0; i < spaces->count; i++) {
       verify->report.keyspaces += spaces->list[i].name != NULL;
-      if (spaces->list[i].name != NULL || verify->incomplete) continue;
+      if (spaces->list[i].name != NULL || spaces->list[i].is_load || verify->incomplete) continue;
       check_problem(&verify->problems, "'%s': the catalogue has a tree of keyspace number %" PRIu32 " and no name",
                     verify->reader.path, spaces->list[i].id);
     }
@@ -26131,6 +26976,8 @@ const char *kl_verify_problem(const kl_verify *verify, uint64_t index) {
 enum {
   CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
+  CAPI_LOAD_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_load_options, buffer_size) + sizeof(((keel_load_options *)0)->buffer_size)),
+  CAPI_LOAD_REPORT_FIRST_SIZE = (int)(offsetof(keel_load_report, runs) + sizeof(((keel_load_report *)0)->runs)),
   CAPI_TXN_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_txn_options, label) + sizeof(((keel_txn_options *)0)->label)),
   CAPI_CURSOR_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_cursor_options, prefix_size) + sizeof(((keel_cursor_options *)0)->prefix_size)),
   CAPI_CHECKPOINT_FIRST_SIZE = (int)(offsetof(keel_checkpoint, wall_time_ns) + sizeof(((keel_checkpoint *)0)->wall_time_ns)),
@@ -26143,6 +26990,7 @@ enum {
 enum {
   CAPI_OPEN_FLAGS_ALL = 7,
   CAPI_KEYSPACE_FLAGS_ALL = 1,
+  CAPI_LOAD_FLAGS_ALL = 1,
   CAPI_TXN_FLAGS_ALL = 1
 };
 
@@ -26160,6 +27008,8 @@ enum {
 #define CAPI_OPTIONS_FILE_MODE_MAX UINT64_C(511)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN UINT64_C(65536)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX UINT64_C(1073741824)
+#define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MIN UINT64_C(65536)
+#define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MAX UINT64_C(1073741824)
 #define CAPI_TXN_OPTIONS_LABEL_MAX UINT64_C(255)
 #define CAPI_CURSOR_OPTIONS_FLAGS_MAX UINT64_C(0)
 #define CAPI_CURSOR_OPTIONS_LOWER_SIZE_MAX UINT64_C(1024)
@@ -26214,6 +27064,12 @@ _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, lo
 _Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
 _Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
+_Static_assert(offsetof(keel_load_options, flags) == offsetof(keel_load_options, struct_size) + sizeof(((keel_load_options *)0)->struct_size), "load_options.flags");
+_Static_assert(offsetof(keel_load_options, buffer_size) == offsetof(keel_load_options, flags) + sizeof(((keel_load_options *)0)->flags), "load_options.buffer_size");
+_Static_assert(offsetof(keel_load_report, finished) == offsetof(keel_load_report, struct_size) + sizeof(((keel_load_report *)0)->struct_size), "load_report.finished");
+_Static_assert(offsetof(keel_load_report, rows) == offsetof(keel_load_report, finished) + sizeof(((keel_load_report *)0)->finished), "load_report.rows");
+_Static_assert(offsetof(keel_load_report, bytes) == offsetof(keel_load_report, rows) + sizeof(((keel_load_report *)0)->rows), "load_report.bytes");
+_Static_assert(offsetof(keel_load_report, runs) == offsetof(keel_load_report, bytes) + sizeof(((keel_load_report *)0)->bytes), "load_report.runs");
 _Static_assert(offsetof(keel_txn_options, flags) == offsetof(keel_txn_options, struct_size) + sizeof(((keel_txn_options *)0)->struct_size), "txn_options.flags");
 _Static_assert(offsetof(keel_txn_options, isolation) == offsetof(keel_txn_options, flags) + sizeof(((keel_txn_options *)0)->flags), "txn_options.isolation");
 _Static_assert(offsetof(keel_txn_options, durability) == offsetof(keel_txn_options, isolation) + sizeof(((keel_txn_options *)0)->isolation), "txn_options.durability");
@@ -26404,7 +27260,7 @@ bool capi_is_utf8(const char *data, size_t size);
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches, checks). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks, loads). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -26418,11 +27274,12 @@ typedef enum capi_kind {
   CAPI_CURSOR = 4,
   CAPI_VIEW = 5,
   CAPI_BATCH = 6,
-  CAPI_CHECK = 7
+  CAPI_CHECK = 7,
+  CAPI_LOAD = 8
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 7,
+  CAPI_KINDS = 8,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */
@@ -26617,6 +27474,12 @@ typedef struct capi_check {
   kl_verify *verify;
   kl_salvage *salvage;
 } capi_check;
+
+typedef struct capi_load {
+  capi_object object;
+  kl_db *engine;
+  kl_load *load;
+} capi_load;
 
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
@@ -27410,7 +28273,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check"};
+    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load"};
 
 /* ---- Why a handle is refused ---- */
 
@@ -27734,6 +28597,146 @@ int32_t keel_status_is_retryable(keel_status status) {
   return kl_status_is_retryable(status);
 }
 
+/* ---- capi/load.c ---- */
+/* capi/load.c: bulk loads. */
+
+/* ---- capi/packed.h ---- */
+/* capi/packed.h: many rows in one buffer, as keel_write_batch and keel_load_batch take them: for each u8 operation, 3 zero
+ * bytes, u32 key size, u32 value size, key, value; little-endian. */
+#ifndef KEEL_CAPI_PACKED_H
+#define KEEL_CAPI_PACKED_H
+
+typedef struct capi_packed_entry {
+  uint8_t operation;
+  kl_slice key, value;
+} capi_packed_entry;
+
+/* Reads the entry at *offset and moves on. Checks every byte before it is used; `index` is for messages. */
+kl_status capi_packed_next(const unsigned char *ops, size_t ops_size, uint64_t index, size_t *offset,
+                           capi_packed_entry *out, kl_error *err);
+/* All of them: KL_E_LIMIT, KL_E_INVALID, KL_E_KEY_SIZE, KL_E_VALUE_SIZE. */
+kl_status capi_packed_check(const unsigned char *ops, size_t ops_size, bool puts_only, kl_error *err);
+
+#endif
+
+static kl_status capi_load_destroy(capi_object *self, kl_error *err) {
+  capi_load *object = (capi_load *)self;
+  kl_load_end(object->load);
+  kl_status status = kl_db_release(object->engine, err);
+  capi_object_free(object, sizeof *object);
+  return status;
+}
+
+static kl_status capi_load_begin_in(kl_db *engine, kl_slice name, const kl_load_options *options, keel_load *out_load,
+                                    kl_error *err) {
+  capi_load *object = capi_object_new(sizeof *object, capi_load_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  kl_status status = kl_load_begin(engine, name, options, &object->load, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  kl_db_ref(engine);
+  object->engine = engine;
+  return capi_publish(CAPI_LOAD, &object->object, out_load, err);
+}
+
+static kl_status capi_load_begin(keel_db db, const char *name, size_t name_size, const keel_load_options *options,
+                                 keel_load *out_load, kl_error *err) {
+  kl_slice converted;
+  keel_load_options known;
+  capi_slot *slot;
+  kl_status status = capi_name("name", name, name_size, KEEL_MAX_KEYSPACE_NAME_SIZE, &converted, err);
+  if (status != KL_OK) return status;
+  if (out_load == NULL) return capi_null("out_load", err);
+  status = capi_read_struct("keel_load_options", options, CAPI_LOAD_OPTIONS_FIRST_SIZE, &known, sizeof known, err);
+  if (status == KL_OK) status = capi_check_flags("keel_load_options.flags", known.flags, CAPI_LOAD_FLAGS_ALL, err);
+  if (status == KL_OK) status = capi_enter_shared(CAPI_DB, db, &slot, err);
+  if (status != KL_OK) return status;
+  const capi_db *object = capi_slot_object(slot);
+  kl_load_options asked = {.replace = (known.flags & KEEL_LOAD_REPLACE) != 0, .buffer_size = known.buffer_size};
+  status = capi_load_begin_in(object->engine, converted, &asked, out_load, err);
+  capi_leave_shared(slot);
+  return status;
+}
+
+keel_status keel_load_begin(keel_db db, const char *name, size_t name_size, const keel_load_options *options,
+                            keel_load *out_load, keel_error *err) {
+  kl_error detail;
+  kl_status status = capi_load_begin(db, name, name_size, options, out_load, capi_detail(err, &detail));
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_load_put(keel_load load, const void *key, size_t key_size, const void *value, size_t value_size,
+                          keel_error *err) {
+  kl_error detail;
+  kl_slice name, content;
+  capi_slot *slot;
+  kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_value(value, value_size, &content, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_LOAD, load, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_load *object = capi_slot_object(slot);
+  status = kl_load_put(object->load, name, content, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+static kl_status capi_load_take(kl_load *load, const unsigned char *ops, size_t ops_size, uint64_t *count,
+                                kl_error *err) {
+  kl_status status = KL_OK;
+  capi_packed_entry entry;
+  for (size_t offset = 0; offset < ops_size && status == KL_OK;) {
+    status = capi_packed_next(ops, ops_size, *count, &offset, &entry, err);
+    if (status == KL_OK) status = kl_load_put(load, entry.key, entry.value, err);
+    *count += status == KL_OK;
+  }
+  return status;
+}
+
+keel_status keel_load_batch(keel_load load, const void *ops, size_t ops_size, uint64_t *out_count, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  uint64_t count = 0;
+  kl_status status = capi_packed_check(ops, ops_size, true, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_LOAD, load, &slot, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    const capi_load *object = capi_slot_object(slot);
+    status = capi_load_take(object->load, ops, ops_size, &count, capi_detail(err, &detail));
+    capi_leave_exclusive(slot);
+    if (out_count != NULL) *out_count = count; /* also when a row in between could not be written */
+  }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_load_finish(keel_load load, keel_load_report *out_report, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_load_report report;
+  kl_status status =
+      capi_check_struct("out_report", out_report, CAPI_LOAD_REPORT_FIRST_SIZE, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_LOAD, load, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_load *object = capi_slot_object(slot);
+  status = kl_load_finish(object->load, capi_detail(err, &detail));
+  kl_load_get_report(object->load, &report);
+  capi_leave_exclusive(slot);
+  if (status == KL_OK) {
+    keel_load_report result = KEEL_LOAD_REPORT_INIT;
+    result.finished = report.finished;
+    result.rows = report.rows;
+    result.bytes = report.bytes;
+    result.runs = report.runs;
+    capi_write_struct(out_report, &result, sizeof result);
+  }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_load_end(keel_load load, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_close_exclusive(CAPI_LOAD, load, capi_detail(err, &detail)), &detail, err);
+}
+
 /* ---- capi/objects.c ---- */
 /* capi/objects.c: see objects.h. */
 
@@ -27800,6 +28803,69 @@ kl_status capi_scope_enter_batch(keel_txn txn, keel_keyspace keyspace, keel_batc
   status = capi_enter_exclusive(CAPI_BATCH, batch, out_batch, err);
   if (status != KL_OK) capi_scope_leave(out_scope);
   return status;
+}
+
+/* ---- capi/packed.c ---- */
+/* capi/packed.c: see packed.h. */
+
+enum { CAPI_PACKED_HEADER = 12 };
+
+static uint32_t capi_packed_u32(const unsigned char *p) {
+  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+kl_status capi_packed_next(const unsigned char *ops, size_t ops_size, uint64_t index, size_t *offset,
+                           capi_packed_entry *out, kl_error *err) {
+  unsigned long long number = (unsigned long long)index;
+  size_t at = *offset;
+  if (ops_size - at < CAPI_PACKED_HEADER) {
+    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu is cut off: its header takes %d bytes", number, at,
+                   CAPI_PACKED_HEADER);
+  }
+  const unsigned char *header = ops + at;
+  uint32_t key_size = capi_packed_u32(header + 4), value_size = capi_packed_u32(header + 8);
+  if (header[0] < KEEL_BATCH_PUT || header[0] > CAPI_BATCH_OP_MAX || (header[1] | header[2] | header[3]) != 0) {
+    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu has no known operation (%u)", number, at, header[0]);
+  }
+  if (key_size > KEEL_MAX_KEY_SIZE) {
+    return kl_fail(err, KL_E_KEY_SIZE, "the key of entry %llu at byte %zu has %u bytes; at most %d are allowed", number,
+                   at, key_size, KEEL_MAX_KEY_SIZE);
+  }
+  if (value_size > KEEL_MAX_VALUE_SIZE) {
+    return kl_fail(err, KL_E_VALUE_SIZE, "the value of entry %llu at byte %zu has %u bytes; at most %d are allowed",
+                   number, at, value_size, KEEL_MAX_VALUE_SIZE);
+  }
+  if (header[0] == KEEL_BATCH_DELETE && value_size != 0) {
+    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu deletes but has a value", number, at);
+  }
+  at += CAPI_PACKED_HEADER;
+  if (ops_size - at < key_size || ops_size - at - key_size < value_size) {
+    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu is cut off: %zu bytes are left for its key and value",
+                   number, *offset, ops_size - at);
+  }
+  out->operation = header[0];
+  out->key = kl_slice_make(ops + at, key_size);
+  out->value = kl_slice_make(ops + at + key_size, value_size);
+  *offset = at + key_size + value_size;
+  return KL_OK;
+}
+
+kl_status capi_packed_check(const unsigned char *ops, size_t ops_size, bool puts_only, kl_error *err) {
+  if (ops_size > KEEL_MAX_WRITE_BATCH) {
+    return kl_fail(err, KL_E_LIMIT, "ops has %zu bytes; at most %d in one call", ops_size, KEEL_MAX_WRITE_BATCH);
+  }
+  if (ops == NULL && ops_size != 0) return capi_null("ops", err);
+  capi_packed_entry entry;
+  size_t offset = 0;
+  for (uint64_t index = 0; offset < ops_size; index++) {
+    kl_status status = capi_packed_next(ops, ops_size, index, &offset, &entry, err);
+    if (status != KL_OK) return status;
+    if (puts_only && entry.operation != KEEL_BATCH_PUT) {
+      return kl_fail(err, KL_E_INVALID, "entry %llu before byte %zu is no put; a load takes nothing else",
+                     (unsigned long long)index, offset);
+    }
+  }
+  return KL_OK;
 }
 
 /* ---- capi/read.c ---- */
@@ -28105,77 +29171,15 @@ keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const void *fro
   return capi_report(status, &detail, err);
 }
 
-/* ---- keel_write_batch: u8 operation, 3 zero bytes, u32 key size, u32 value size, key, value; little-endian ---- */
-
-enum { CAPI_WRITE_ENTRY_HEADER = 12 };
-
-typedef struct capi_write_entry {
-  uint8_t operation;
-  kl_slice key, value;
-} capi_write_entry;
-
-static uint32_t capi_write_u32(const unsigned char *p) {
-  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* Reads the entry at *offset and moves on. Checks every byte before it is used; `index` is for messages. */
-static kl_status capi_write_next_entry(const unsigned char *ops, size_t ops_size, uint64_t index, size_t *offset,
-                                       capi_write_entry *out, kl_error *err) {
-  unsigned long long number = (unsigned long long)index;
-  size_t at = *offset;
-  if (ops_size - at < CAPI_WRITE_ENTRY_HEADER) {
-    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu is cut off: its header takes %d bytes", number, at,
-                   CAPI_WRITE_ENTRY_HEADER);
-  }
-  const unsigned char *header = ops + at;
-  uint32_t key_size = capi_write_u32(header + 4), value_size = capi_write_u32(header + 8);
-  if (header[0] < KEEL_BATCH_PUT || header[0] > CAPI_BATCH_OP_MAX || (header[1] | header[2] | header[3]) != 0) {
-    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu has no known operation (%u)", number, at, header[0]);
-  }
-  if (key_size > KEEL_MAX_KEY_SIZE) {
-    return kl_fail(err, KL_E_KEY_SIZE, "the key of entry %llu at byte %zu has %u bytes; at most %d are allowed", number,
-                   at, key_size, KEEL_MAX_KEY_SIZE);
-  }
-  if (value_size > KEEL_MAX_VALUE_SIZE) {
-    return kl_fail(err, KL_E_VALUE_SIZE, "the value of entry %llu at byte %zu has %u bytes; at most %d are allowed",
-                   number, at, value_size, KEEL_MAX_VALUE_SIZE);
-  }
-  if (header[0] == KEEL_BATCH_DELETE && value_size != 0) {
-    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu deletes but has a value", number, at);
-  }
-  at += CAPI_WRITE_ENTRY_HEADER;
-  if (ops_size - at < key_size || ops_size - at - key_size < value_size) {
-    return kl_fail(err, KL_E_INVALID, "entry %llu at byte %zu is cut off: %zu bytes are left for its key and value",
-                   number, *offset, ops_size - at);
-  }
-  out->operation = header[0];
-  out->key = kl_slice_make(ops + at, key_size);
-  out->value = kl_slice_make(ops + at + key_size, value_size);
-  *offset = at + key_size + value_size;
-  return KL_OK;
-}
-
-static kl_status capi_write_check_batch(const unsigned char *ops, size_t ops_size, kl_error *err) {
-  if (ops_size > KEEL_MAX_WRITE_BATCH) {
-    return kl_fail(err, KL_E_LIMIT, "ops has %zu bytes; at most %d in one call", ops_size, KEEL_MAX_WRITE_BATCH);
-  }
-  if (ops == NULL && ops_size != 0) return capi_null("ops", err);
-  capi_write_entry entry;
-  size_t offset = 0;
-  for (uint64_t index = 0; offset < ops_size; index++) {
-    kl_status status = capi_write_next_entry(ops, ops_size, index, &offset, &entry, err);
-    if (status != KL_OK) return status;
-  }
-  return KL_OK;
-}
+/* ---- many at once ---- */
 
 static kl_status capi_write_apply_batch(const capi_scope *scope, const unsigned char *ops, size_t ops_size,
                                         uint64_t *out_count, kl_error *err) {
-  capi_write_entry entry;
+  capi_packed_entry entry;
   size_t offset = 0;
   uint64_t index = 0;
   for (; offset < ops_size; index++) {
-    kl_status status = capi_write_next_entry(ops, ops_size, index, &offset, &entry, err);
+    kl_status status = capi_packed_next(ops, ops_size, index, &offset, &entry, err);
     if (status != KL_OK) return status;
     kl_txn *txn = scope->txn->txn;
     status = entry.operation == KEEL_BATCH_PUT ? kl_txn_put(txn, scope->keyspace, entry.key, entry.value, err)
@@ -28190,7 +29194,7 @@ keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *o
                              uint64_t *out_count, keel_error *err) {
   kl_error detail;
   capi_scope scope;
-  kl_status status = capi_write_check_batch(ops, ops_size, capi_detail(err, &detail));
+  kl_status status = capi_packed_check(ops, ops_size, false, capi_detail(err, &detail));
   if (status == KL_OK) status = capi_scope_enter(txn, keyspace, &scope, capi_detail(err, &detail));
   if (status != KL_OK) return capi_report(status, &detail, err);
   uint64_t count = 0;

@@ -213,6 +213,12 @@ enum {
   KEEL_KEYSPACE_NO_CREATE = 1
 };
 
+/* Flags of keel_load_options. */
+enum {
+  /* A keyspace of that name is dropped in the moment in which the load is finished. */
+  KEEL_LOAD_REPLACE = 1
+};
+
 /* Flags of keel_txn_options. */
 enum {
   /* The transaction cannot write, is never validated, and never conflicts. */
@@ -279,6 +285,8 @@ typedef uint64_t keel_view;
 typedef uint64_t keel_batch;
 /* A verification or a salvage on its way, and what it has found. From keel_verify_begin, until keel_check_close. */
 typedef uint64_t keel_check;
+/* A bulk load on its way. From keel_load_begin, until keel_load_end. */
+typedef uint64_t keel_load;
 
 /* ---- Structs ---- */
 
@@ -333,6 +341,36 @@ typedef struct keel_keyspace_options {
 } keel_keyspace_options;
 #define KEEL_KEYSPACE_OPTIONS_INIT \
   { (uint32_t)sizeof(keel_keyspace_options), 0 }
+
+/* How to load. Since 0.1. */
+typedef struct keel_load_options {
+  /* sizeof(keel_load_options), as the initialiser sets it. */
+  uint32_t struct_size;
+  /* KEEL_LOAD_*, combined with |. */
+  uint32_t flags;
+  /* 65536 ... 1073741824: rows that are collected before they are sorted and written; rows out of order make as many
+   * runs to merge as there are full buffers. Half as much again is used for sorting. 0: an eighth of memory_limit,
+   * at least 1 MiB and at most 32 MiB. In bytes. */
+  uint64_t buffer_size;
+} keel_load_options;
+#define KEEL_LOAD_OPTIONS_INIT \
+  { (uint32_t)sizeof(keel_load_options), 0, 0 }
+
+/* What a bulk load has taken. Since 0.1. */
+typedef struct keel_load_report {
+  /* sizeof(keel_load_report), as the initialiser sets it. */
+  uint32_t struct_size;
+  /* 1 when the keyspace is there. */
+  uint32_t finished;
+  /* Rows that were given; of several with one key the keyspace has the last one. */
+  uint64_t rows;
+  /* Of their keys and values. In bytes. */
+  uint64_t bytes;
+  /* Sorted parts that were written so far: 1 when rows came in the order of their keys. */
+  uint64_t runs;
+} keel_load_report;
+#define KEEL_LOAD_REPORT_INIT \
+  { (uint32_t)sizeof(keel_load_report), 0, 0, 0, 0 }
 
 /* How to begin a transaction. Since 0.1. */
 typedef struct keel_txn_options {
@@ -1250,6 +1288,126 @@ KEEL_API keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const 
  *   KEEL_E_LIMIT               The buffer is larger than KEEL_MAX_WRITE_BATCH, or the memory limit is reached. */
 KEEL_API keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                                       uint64_t *out_count, keel_error *err);
+
+/* ---- Bulk loads ---- */
+
+/* A load makes a keyspace of very many rows, much faster than transactions: past the log, straight into the trees of
+ * the file. Rows may come in any order; in the order of their keys each is written once, otherwise they are sorted
+ * on disk, which takes as much room again and writes them twice. The keyspace is there, whole and on stable storage,
+ * when the load is finished; before that nobody sees anything of it. A load that is ended before, or that a crash
+ * ends, leaves nothing. Others go on reading and writing meanwhile. */
+
+/* Begins to load a keyspace that is not there yet, or is to be replaced.
+ *
+ *   db               The database.
+ *   name, name_size  UTF-8, 1 ... 255 bytes: the name that the keyspace gets.
+ *   options          (may be NULL) NULL: defaults.
+ *   out_load         (out) The load; end it with keel_load_end.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID      A pointer that must not be NULL is. The text is empty, too long, not UTF-8, or has a zero
+ *                       byte. struct_size or a field is not valid.
+ *   KEEL_E_HANDLE       A handle is not open, of the wrong kind.
+ *   KEEL_E_READ_ONLY    The database is open read-only.
+ *   KEEL_E_FORKED       The handle was made before a fork.
+ *   KEEL_E_UNSUPPORTED  A field that this library does not know is set.
+ *   KEEL_E_EXISTS       There is such a keyspace, and KEEL_LOAD_REPLACE is not set.
+ *   KEEL_E_IO           Reading the catalogue failed.
+ *   KEEL_E_POISONED     An earlier write or sync failed.
+ *   KEEL_E_CORRUPT      The catalogue is damaged.
+ *   KEEL_E_NO_MEMORY    Out of memory, perhaps for the buffer.
+ *   KEEL_E_LIMIT        Too many handles are open. */
+KEEL_API keel_status keel_load_begin(keel_db db, const char *name, size_t name_size, const keel_load_options *options,
+                                     keel_load *out_load, keel_error *err);
+
+/* Takes a row. It is copied. When the buffer is full, it is written first; that can fail, and then the row was not
+ * taken, nothing else is lost, and the call may be made again.
+ *
+ *   load               The load.
+ *   key, key_size      (at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0) The key. It may be empty.
+ *   value, value_size  (at most KEEL_MAX_VALUE_SIZE bytes, NULL only with size 0) The value. It may be empty.
+ *
+ * Threads: Any thread, one at a time per load. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer is NULL although its size is not 0.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_FINISHED        The load was finished.
+ *   KEEL_E_KEY_SIZE        The key is too long.
+ *   KEEL_E_VALUE_SIZE      The value is too long.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              Writing failed.
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        An earlier write or sync failed.
+ *   KEEL_E_CORRUPT         A page that had to be read is damaged.
+ *   KEEL_E_NO_MEMORY       Out of memory.
+ *   KEEL_E_LIMIT           As KEEL_E_IO; the system allows no larger file, or there have been too many keyspaces. */
+KEEL_API keel_status keel_load_put(keel_load load, const void *key, size_t key_size, const void *value,
+                                   size_t value_size, keel_error *err);
+
+/* Takes many rows in one call. ops is as for keel_write_batch, with puts alone. The whole buffer is checked before
+ * anything is taken.
+ *
+ *   load           The load.
+ *   ops, ops_size  The entries. NULL with size 0 does nothing.
+ *   out_count      (out; may be NULL) How many rows were taken, also when the call fails in between. NULL: not
+ *                  wanted.
+ *
+ * Threads: Any thread, one at a time per load. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer is NULL although its size is not 0. The buffer is malformed, or deletes; the
+ *                          message has the entry and its offset. Nothing was taken.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_FINISHED        The load was finished.
+ *   KEEL_E_KEY_SIZE        A key is too long. Nothing was taken.
+ *   KEEL_E_VALUE_SIZE      A value is too long. Nothing was taken.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              Writing failed after out_count rows.
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        An earlier write or sync failed.
+ *   KEEL_E_CORRUPT         As KEEL_E_IO; a page that had to be read is damaged.
+ *   KEEL_E_NO_MEMORY       Out of memory.
+ *   KEEL_E_LIMIT           The buffer is larger than KEEL_MAX_WRITE_BATCH, or as of keel_load_put. */
+KEEL_API keel_status keel_load_batch(keel_load load, const void *ops, size_t ops_size, uint64_t *out_count,
+                                     keel_error *err);
+
+/* Writes what is left, merges what came out of order, and gives the keyspace its name. Everything is on stable
+ * storage when it returns. After a failure the load is as before, and the call may be made again.
+ *
+ *   load        The load.
+ *   out_report  (out) Set struct_size first, as KEEL_LOAD_REPORT_INIT does.
+ *
+ * Threads: Any thread, one at a time per load. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer that must not be NULL is. struct_size or a field is not valid.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_FINISHED        The load was finished.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_EXISTS          A keyspace of that name was made meanwhile, and KEEL_LOAD_REPLACE is not set.
+ *   KEEL_E_CONFLICT        Others changed the catalogue again and again; try again.
+ *   KEEL_E_IO              Writing failed.
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        An earlier write or sync failed.
+ *   KEEL_E_CORRUPT         A page that had to be read is damaged.
+ *   KEEL_E_NO_MEMORY       Out of memory.
+ *   KEEL_E_LIMIT           As KEEL_E_IO; the system allows no larger file, or there have been too many keyspaces. */
+KEEL_API keel_status keel_load_finish(keel_load load, keel_load_report *out_report, keel_error *err);
+
+/* Ends a load. One that was not finished leaves nothing.
+ *
+ *   load  The load. It is gone after the call.
+ *
+ * Threads: Any thread, one at a time per load. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              This was the last use of the engine, and the final sync failed (as for keel_close).
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO. */
+KEEL_API keel_status keel_load_end(keel_load load, keel_error *err);
 
 /* ---- Cursors ---- */
 

@@ -17,6 +17,7 @@ typedef uint64_t keel_cursor;
 typedef uint64_t keel_view;
 typedef uint64_t keel_batch;
 typedef uint64_t keel_check;
+typedef uint64_t keel_load;
 typedef int32_t keel_status;
 
 const char *keel_version(void);
@@ -63,6 +64,13 @@ keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const void *fro
                            size_t to_size, uint64_t *out_count, keel_error *err);
 keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                              uint64_t *out_count, keel_error *err);
+keel_status keel_load_begin(keel_db db, const char *name, size_t name_size, const keel_load_options *options,
+                            keel_load *out_load, keel_error *err);
+keel_status keel_load_put(keel_load load, const void *key, size_t key_size, const void *value, size_t value_size,
+                          keel_error *err);
+keel_status keel_load_batch(keel_load load, const void *ops, size_t ops_size, uint64_t *out_count, keel_error *err);
+keel_status keel_load_finish(keel_load load, keel_load_report *out_report, keel_error *err);
+keel_status keel_load_end(keel_load load, keel_error *err);
 keel_status keel_cursor_open(keel_txn txn, keel_keyspace keyspace, const keel_cursor_options *options,
                              keel_cursor *out_cursor, keel_error *err);
 keel_status keel_cursor_close(keel_cursor cursor, keel_error *err);

@@ -6,6 +6,7 @@
 %rename("open") keel_flat_open;
 %rename("keyspace_open") keel_flat_keyspace_open;
 %rename("begin") keel_flat_begin;
+%rename("load_begin") keel_flat_load_begin;
 %rename("cursor_open") keel_flat_cursor_open;
 #ifndef SWIGGO /* go.i has its own */
 %rename("check_problem") keel_flat_check_problem;
@@ -46,6 +47,16 @@ static keel_status keel_flat_keyspace_open(keel_db db, const char *name, size_t 
   options.struct_size = (uint32_t)sizeof options;
   options.flags = flags;
   return keel_keyspace_open(db, name, name_size, &options, out_keyspace, err);
+}
+
+static keel_status keel_flat_load_begin(keel_db db, const char *name, size_t name_size, uint32_t flags,
+                                        uint64_t buffer_size, keel_load *out_load, keel_error *err) {
+  keel_load_options options;
+  memset(&options, 0, sizeof options);
+  options.struct_size = (uint32_t)sizeof options;
+  options.flags = flags;
+  options.buffer_size = buffer_size;
+  return keel_load_begin(db, name, name_size, &options, out_load, err);
 }
 
 static keel_status keel_flat_begin(keel_db db, uint32_t flags, uint32_t isolation, uint32_t durability,

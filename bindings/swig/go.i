@@ -91,6 +91,7 @@
 KEELGO_RECORD(keel_stats, out_stats, KEEL_STATS_FIELDS)
 KEELGO_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 KEELGO_RECORD(keel_check_report, out_report, KEEL_CHECK_REPORT_FIELDS)
+KEELGO_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 
 /* --- what is lent in C: copied here, or a view's address --- */
 %ignore keel_get;

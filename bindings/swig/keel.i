@@ -29,6 +29,7 @@
 %ignore keel_open;
 %ignore keel_keyspace_open;
 %ignore keel_begin;
+%ignore keel_load_begin;
 %ignore keel_cursor_open;
 %ignore keel_check_problem;
 
@@ -53,6 +54,11 @@ KEEL_BLOCKING(keel_verify_begin)
 KEEL_BLOCKING(keel_salvage_begin)
 KEEL_BLOCKING(keel_check_step)
 KEEL_BLOCKING(keel_check_close)
+KEEL_BLOCKING(keel_flat_load_begin)
+KEEL_BLOCKING(keel_load_put)
+KEEL_BLOCKING(keel_load_batch)
+KEEL_BLOCKING(keel_load_finish)
+KEEL_BLOCKING(keel_load_end)
 KEEL_BLOCKING(keel_keyspace_close)
 KEEL_BLOCKING(keel_keyspace_drop)
 KEEL_BLOCKING(keel_commit)

@@ -133,6 +133,7 @@
 KEELPY_RECORD(keel_stats, out_stats, KEEL_STATS_FIELDS)
 KEELPY_RECORD(keel_checkpoint, out_checkpoint, KEEL_CHECKPOINT_FIELDS)
 KEELPY_RECORD(keel_check_report, out_report, KEEL_CHECK_REPORT_FIELDS)
+KEELPY_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 
 /* --- what is lent in C is copied or pinned in one call; get, contains and put are python/ext/hot.c --- */
 %ignore keel_put;

@@ -4,6 +4,11 @@
  * description. */
 %{
 #define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
+#define KEEL_LOAD_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, rows), \
+  X(record, bytes), \
+  X(record, runs)
 #define KEEL_CHECKPOINT_FIELDS(X, record) \
   X(record, log_needed), \
   X(record, sequence), \

@@ -98,6 +98,8 @@ const char *check_problem_text(const check_problems *problems, uint64_t index) {
 void check_show_space(const check_space *space, char out[CHECK_WHERE]) {
   if (space == NULL) {
     (void)snprintf(out, CHECK_WHERE, "the catalogue");
+  } else if (space->name == NULL && space->is_load) {
+    (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (of a load that has not ended)", space->id);
   } else if (space->name == NULL) {
     (void)snprintf(out, CHECK_WHERE, "keyspace number %" PRIu32 " (its name is lost)", space->id);
   } else {
@@ -195,12 +197,23 @@ static kl_status check_spaces_take_name(check_spaces *spaces, kl_slice name, kl_
   return check_space_rename(spaces, space, name, err);
 }
 
+static kl_status check_spaces_take_load(check_spaces *spaces, kl_slice key, kl_error *err) {
+  uint32_t id;
+  kl_status status = catalogue_load_key_decode(key, &id, err);
+  if (status != KL_OK) return status;
+  check_space *space = check_spaces_add(spaces, id, err);
+  if (space == NULL) return KL_E_NO_MEMORY;
+  space->is_load = true;
+  return KL_OK;
+}
+
 kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, kl_error *err) {
   const uint8_t *bytes = key.data;
   if (key.size == 0) return kl_fail(err, KL_E_CORRUPT, "the catalogue has a row with an empty key");
   if (bytes[0] == CATALOGUE_NAME_PREFIX) {
     return check_spaces_take_name(spaces, kl_slice_make(bytes + 1, key.size - 1), value, err);
   }
+  if (bytes[0] == CATALOGUE_LOAD_PREFIX) return check_spaces_take_load(spaces, key, err);
   if (bytes[0] != KL_TREE_RECORD_PREFIX) return KL_OK;
   kl_tree_record record;
   if (key.size != KL_TREE_RECORD_KEY) {

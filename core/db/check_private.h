@@ -73,7 +73,8 @@ typedef struct check_space {
   uint32_t id;
   bool has_tree;
   kl_tree_record tree;
-  char *name; /* NULL: no row of the catalogue names it */
+  bool is_load; /* of a load that has not ended: it has no name yet */
+  char *name;   /* NULL: no row of the catalogue names it */
   uint32_t name_size;
   kl_keyspace *target; /* of a salvage; NULL: not made yet */
 } check_space;

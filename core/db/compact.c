@@ -30,26 +30,13 @@ typedef struct db_compact_progress {
 
 /* Under `draining`. */
 static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, kl_compact_stats *out, kl_error *err) {
-  kl_checkpoint checkpoint;
-  uint64_t *live = NULL;
-  size_t capacity = 0;
-  kl_store_checkpoint(db->store, &checkpoint);
-  kl_drain_input input = {.pages = db->pages,
-                          .store = db->store,
-                          .allocator = kl_txn_manager_allocator(db->manager),
-                          .ts = checkpoint.ts,
-                          .log_lsn = checkpoint.log_lsn,
-                          .known_durable = checkpoint.known_durable,
-                          .log_needed = checkpoint.log_needed};
-  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+  db_drain_base base;
+  kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
-  input.live = live;
-  input.base = kl_txn_manager_roots(db->manager);
-  status = kl_drain_compact(&input, limits, &db->drainer.made, out, err);
+  status = kl_drain_compact(&base.input, limits, &db->drainer.made, out, err);
   db->drainer.made_under = status == KL_OK;
   if (status != KL_OK) db->drainer.made = NULL;
-  kl_roots_unref(input.base);
-  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  kl_db_drainer_base_free(db, &base);
   return status;
 }
 

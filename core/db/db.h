@@ -22,6 +22,7 @@
 #include "../store/store.h"
 #include "../txn/txn.h"
 #include "check.h"
+#include "load.h"
 
 typedef struct kl_db kl_db;
 

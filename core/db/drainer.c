@@ -50,22 +50,42 @@ kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
   return KL_OK;
 }
 
-kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err) {
+/* The checkpoints whose trees are being read. */
+static kl_status drainer_live(kl_db *db, db_drain_base *out, kl_error *err) {
   kl_allocator *allocator = db->os->allocator;
-  size_t capacity = 64;
-  for (;;) {
+  for (size_t capacity = 64;;) {
     uint64_t *live = kl_alloc(allocator, capacity * sizeof *live);
     if (live == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list the snapshots");
     size_t count = kl_txn_manager_live_roots(db->manager, live, capacity);
     if (count <= capacity) {
-      *out_live = live;
-      *out_count = count;
-      *out_capacity = capacity;
+      out->input.live = out->live = live;
+      out->input.live_count = count;
+      out->live_capacity = capacity;
       return KL_OK;
     }
     kl_free(allocator, live, capacity * sizeof *live);
     capacity = count * 2;
   }
+}
+
+kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
+  kl_checkpoint checkpoint;
+  kl_store_checkpoint(db->store, &checkpoint);
+  out->input = (kl_drain_input){.pages = db->pages,
+                                .store = db->store,
+                                .allocator = kl_txn_manager_allocator(db->manager),
+                                .ts = checkpoint.ts,
+                                .log_lsn = checkpoint.log_lsn,
+                                .known_durable = checkpoint.known_durable,
+                                .log_needed = checkpoint.log_needed};
+  kl_status status = drainer_live(db, out, err);
+  if (status == KL_OK) out->input.base = kl_txn_manager_roots(db->manager);
+  return status;
+}
+
+void kl_db_drainer_base_free(kl_db *db, db_drain_base *base) {
+  kl_roots_unref(base->input.base);
+  kl_free(db->os->allocator, base->live, base->live_capacity * sizeof *base->live);
 }
 
 static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
@@ -92,26 +112,18 @@ static uint64_t drainer_slice_bytes(kl_db *db) {
 /* Under `draining`. One slice of the frozen delta goes into the trees. */
 static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_place *place, uint64_t begin,
                                kl_error *err) {
-  uint64_t *live = NULL;
-  size_t capacity = 0;
+  db_drain_base base;
   kl_drain_stats stats = {0};
-  kl_drain_input input = {.pages = db->pages,
-                          .store = db->store,
-                          .allocator = kl_txn_manager_allocator(db->manager),
-                          .delta = frozen->delta,
-                          .ts = frozen->ts,
-                          .log_lsn = frozen->log_end,
-                          .known_durable = frozen->log_end,
-                          .log_needed = db->wal != NULL,
-                          .place = place,
-                          .slice_bytes = drainer_slice_bytes(db)};
-  kl_status status = kl_db_drainer_live(db, &live, &input.live_count, &capacity, err);
+  kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
-  input.live = live;
-  input.base = kl_txn_manager_roots(db->manager);
-  status = kl_drain_run(&input, &db->drainer.made, &stats, err);
-  kl_roots_unref(input.base);
-  kl_free(db->os->allocator, live, capacity * sizeof *live);
+  base.input.delta = frozen->delta;
+  base.input.ts = frozen->ts;
+  base.input.log_lsn = base.input.known_durable = frozen->log_end;
+  base.input.log_needed = db->wal != NULL;
+  base.input.place = place;
+  base.input.slice_bytes = drainer_slice_bytes(db);
+  status = kl_drain_run(&base.input, &db->drainer.made, &stats, err);
+  kl_db_drainer_base_free(db, &base);
   if (status != KL_OK) {
     db->drainer.made = NULL;
     return status;

@@ -49,13 +49,19 @@ void kl_db_drainer_stop(kl_db *db);
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
 
-/* -------- for compact.c, under `draining` -------- */
+/* -------- for compact.c and load.c, under `draining` -------- */
 
 /* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
  * in `made`. */
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err);
-/* The checkpoints whose trees are being read; *out_live is freed with size *out_capacity * sizeof(uint64_t). */
-kl_status kl_db_drainer_live(kl_db *db, uint64_t **out_live, size_t *out_count, size_t *out_capacity, kl_error *err);
+/* What a checkpoint with the same rows begins with: the newest one's numbers, its roots, and who reads what. */
+typedef struct db_drain_base {
+  kl_drain_input input; /* without a delta; a reference on `base` */
+  uint64_t *live;
+  size_t live_capacity;
+} db_drain_base;
+kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err);
+void kl_db_drainer_base_free(kl_db *db, db_drain_base *base);
 /* Waits so long, or until a drain is wanted or the thread is to stop: then false. */
 bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
 

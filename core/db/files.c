@@ -134,6 +134,9 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     kl_txn_manager_start(db->manager, db->wal, last_ts > checkpoint.ts ? last_ts : checkpoint.ts);
     status = kl_catalogue_new(db->manager, kl_txn_manager_allocator(db->manager), &db->catalogue, err);
   }
+  /* What a crashed load has left takes space and nothing else: if it cannot be dropped now, the next opening does. */
+  uint64_t swept;
+  if (status == KL_OK && !db->options.read_only) (void)kl_keyspace_load_sweep(db->catalogue, &swept, NULL);
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {

@@ -301,7 +301,7 @@ static void verify_next_tree(kl_verify *verify) {
     verify->at = 0;
     for (size_t i = 0; i < spaces->count; i++) {
       verify->report.keyspaces += spaces->list[i].name != NULL;
-      if (spaces->list[i].name != NULL || verify->incomplete) continue;
+      if (spaces->list[i].name != NULL || spaces->list[i].is_load || verify->incomplete) continue;
       check_problem(&verify->problems, "'%s': the catalogue has a tree of keyspace number %" PRIu32 " and no name",
                     verify->reader.path, spaces->list[i].id);
     }

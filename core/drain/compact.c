@@ -16,8 +16,6 @@ typedef struct compact_run {
   kl_compact_stats stats;
   kl_tree_pointer catalogue;
   drain_root_list roots;
-  size_t next; /* of `roots`: the next change of the catalogue */
-  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
 } compact_run;
 
 /* -------- what moves -------- */
@@ -62,15 +60,6 @@ static kl_status compact_no_change(void *context, kl_tree_change *out, kl_error 
   (void)out;
   (void)err;
   return KL_E_NOT_FOUND;
-}
-
-/* The new places of the trees' roots. */
-static kl_status compact_next_root(void *context, kl_tree_change *out, kl_error *err) {
-  compact_run *run = context;
-  (void)err;
-  if (run->next == run->roots.count) return KL_E_NOT_FOUND;
-  kl_drain_record(&run->roots.items[run->next++], run->key, run->value, out);
-  return KL_OK;
 }
 
 static kl_status compact_tree(compact_run *run, const kl_tree_changes *changes, kl_tree_pointer *root, kl_error *err) {
@@ -120,11 +109,13 @@ static kl_status compact_next_keyspace(compact_run *run, bool first, uint32_t af
 }
 
 /* Between begin and publish. */
-static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error *err) {
+static kl_status compact_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
+                               kl_error *err) {
+  compact_run *run = context;
   const kl_drain_input *input = run->input;
-  const kl_tree_changes nothing = {compact_no_change, NULL}, moved = {compact_next_root, run};
+  const kl_tree_changes nothing = {compact_no_change, NULL};
   drain_root root = {0};
-  run->io.birth = kl_store_birth(input->store);
+  (void)checkpoint; /* the input's */
   kl_status status = kl_store_compact(input->store, &run->io.boundary, err);
   if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
   for (bool first = true; status == KL_OK; first = false) {
@@ -135,41 +126,25 @@ static kl_status compact_trees(compact_run *run, kl_roots **out_roots, kl_error 
     if (status != KL_OK || kl_drain_same_pointer(&old, &root.record.root)) continue;
     status = kl_drain_add_root(&run->roots, input->allocator, &root, err);
   }
-  if (status == KL_E_NOT_FOUND) status = compact_tree(run, &moved, &run->catalogue, err);
-  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
-  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
-  if (status != KL_OK) return status;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, input->ts, &run->roots, out_roots, err);
+  if (status != KL_E_NOT_FOUND) return status;
+  drain_records records = {.roots = &run->roots};
+  const kl_tree_changes moved = {kl_drain_next_record, &records};
+  status = compact_tree(run, &moved, &run->catalogue, err);
+  *out_catalogue = run->catalogue;
+  return status;
 }
 
 kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits *limits, kl_roots **out_roots,
                            kl_compact_stats *out_stats, kl_error *err) {
   compact_run run = {.input = input, .limits = limits, .stats = {.complete = true}};
-  kl_roots *roots = NULL;
-  if (input->ts != kl_roots_ts(input->base)) {
-    return KL_BROKEN(err, "DRAIN-11: a compaction to timestamp %llu of trees of %llu", (unsigned long long)input->ts,
-                     (unsigned long long)kl_roots_ts(input->base));
-  }
-  kl_status status = kl_drain_io_open(&run.io, input, &run.written, err);
-  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
+  kl_status status = kl_drain_check_base(input, err);
   if (status == KL_OK) {
-    status = compact_trees(&run, &roots, err);
-    if (status == KL_OK) {
-      /* Which ends the progress. */
-      status = kl_drain_publish(input, kl_drain_checkpoint(input), &run.catalogue, roots, err);
-    } else {
-      kl_store_abort(input->store);
-    }
+    status = kl_drain_make(input, &run.io, &run.written, &run.roots, compact_trees, &run, out_roots, err);
   }
-  kl_drain_io_close(&run.io);
   kl_drain_free_roots(&run.roots, input->allocator);
-  if (status != KL_OK) {
-    kl_roots_unref(roots);
-    return status;
-  }
+  if (status != KL_OK) return status;
   run.stats.boundary = run.io.boundary;
   run.stats.bytes = run.written.bytes_written;
   if (out_stats != NULL) *out_stats = run.stats;
-  *out_roots = roots;
   return KL_OK;
 }

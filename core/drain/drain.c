@@ -1,4 +1,4 @@
-/* core/drain/drain.c: the run of a drain: keyspaces in order of their ids, then the catalogue, then the checkpoint. */
+/* core/drain/drain.c: the run of a drain, or of a slice of one: keyspaces in order of their ids, then the catalogue. */
 #include "drain.h"
 
 #include "../base/assert.h"
@@ -42,11 +42,10 @@ static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t 
   changes->root = keyspace == 0 ? 0 : run->roots.count;
   kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
   const kl_drain_place *from = run->input->place;
-  if (from == NULL || !from->begun) {
-    kl_delta_cursor_first(&changes->cursor);
-  } else if (keyspace == 0) {
+  bool begun = from != NULL && from->begun;
+  if (begun && keyspace == 0) {
     changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
-  } else if (keyspace == from->keyspace) {
+  } else if (begun && keyspace == from->keyspace) {
     kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
   } else {
     kl_delta_cursor_first(&changes->cursor);
@@ -66,15 +65,6 @@ static void drain_stop(drain_run *run, const drain_changes *changes) {
 static bool drain_is_full(const drain_run *run) {
   uint64_t bytes = run->stats.bytes_written;
   return run->input->place != NULL && bytes != 0 && bytes >= run->input->slice_bytes;
-}
-
-void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out) {
-  kl_tree_record_key(root->keyspace, key);
-  out->kind = root->gone ? KL_TREE_DELETE : KL_TREE_PUT;
-  out->key = kl_slice_make(key, KL_TREE_RECORD_KEY);
-  if (root->gone) return;
-  kl_tree_record_encode(&root->record, value);
-  out->value = kl_slice_make(value, KL_TREE_RECORD_SIZE);
 }
 
 static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err) {
@@ -111,34 +101,13 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
-bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b) {
-  return a->address == b->address && a->length == b->length && a->checksum == b->checksum && a->birth == b->birth;
-}
-
 /* *root becomes the new one. `out_rows` counts only when it changed. */
 static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
                              kl_error *err) {
   drain_changes changes;
-  kl_tree_changes next = {drain_changes_next, &changes};
-  kl_tree_merge_stats merged = {0};
-  kl_tree_merge_options options = {.allocator = run->input->allocator,
-                                   .page_size = run->io.pages->page_size,
-                                   .source = &run->io.source,
-                                   .sink = &run->io.sink,
-                                   .freed = &run->io.freed};
+  const kl_tree_changes next = {drain_changes_next, &changes};
   drain_changes_init(&changes, run, keyspace);
-  run->io.warm = false;
-  kl_status status = kl_tree_merge(&options, root, &next, root, &merged, err);
-  run->io.source.pause(&run->io);
-  if (status != KL_OK) return status;
-  run->stats.puts += merged.puts;
-  run->stats.deletes += merged.deletes;
-  run->stats.pages_written += merged.pages_written;
-  run->stats.pages_freed += merged.pages_freed;
-  run->stats.extents_written += merged.extents_written;
-  run->stats.extents_freed += merged.extents_freed;
-  *out_rows = merged.rows;
-  return KL_OK;
+  return kl_drain_merge(run->input, &run->io, &next, root, out_rows, err);
 }
 
 /* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
@@ -186,22 +155,6 @@ static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_erro
 }
 
 /* -------- keyspaces -------- */
-
-kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err) {
-  if (list->count == list->capacity) {
-    size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity, unit = sizeof(drain_root);
-    drain_root *items = kl_realloc(allocator, list->items, list->capacity * unit, capacity * unit);
-    if (items == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the roots of %zu keyspaces", capacity);
-    list->items = items;
-    list->capacity = capacity;
-  }
-  list->items[list->count++] = *root;
-  return KL_OK;
-}
-
-void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator) {
-  if (list->items != NULL) kl_free(allocator, list->items, list->capacity * sizeof *list->items);
-}
 
 static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
   drain_root root = {.keyspace = keyspace};
@@ -256,10 +209,10 @@ static kl_status drain_keyspaces(drain_run *run, kl_error *err) {
   while (status == KL_OK) {
     uint32_t marked = 0;
     bool has_marker = first_slice && drain_next_marker(&markers, &marked);
-    bool merged = at < run->keyspace_count && (run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
-    if (at < run->keyspace_count && run->keyspaces[at] == 0) { /* the catalogue comes last */
-      at++;
-    } else if (merged && (!has_marker || run->keyspaces[at] < marked)) { /* by an earlier slice, or by a later one */
+    /* The catalogue comes last; others may be for an earlier slice, or for a later one. */
+    bool passed = at < run->keyspace_count &&
+                  (run->keyspaces[at] == 0 || run->stopped || (!first_slice && run->keyspaces[at] < from->keyspace));
+    if (passed && (!has_marker || run->keyspaces[at] < marked)) {
       at++;
     } else if (at < run->keyspace_count && (!has_marker || run->keyspaces[at] < marked)) {
       status = drain_keyspace(run, run->keyspaces[at++], false, err);
@@ -286,87 +239,44 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 
 /* -------- the run -------- */
 
-kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
-  kl_status status = kl_roots_open(input->pages, catalogue, birth, ts, out_roots, err);
-  for (size_t i = 0; i < list->count && status == KL_OK; i++) {
-    kl_roots_remember(*out_roots, list->items[i].keyspace, &list->items[i].record.root);
-  }
-  return status;
+/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
+static void drain_mark_partial(const drain_run *run, kl_checkpoint *checkpoint) {
+  if (!run->stopped) return;
+  kl_store_checkpoint(run->input->store, checkpoint);
+  checkpoint->known_durable =
+      run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
 }
 
 /* Between begin and publish. */
-/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
-static kl_checkpoint drain_checkpoint(const drain_run *run) {
-  kl_checkpoint checkpoint = kl_drain_checkpoint(run->input);
-  if (!run->stopped) return checkpoint;
-  kl_store_checkpoint(run->input->store, &checkpoint);
-  checkpoint.known_durable = run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
-  return checkpoint;
-}
-
-static kl_status drain_trees(drain_run *run, kl_roots **out_roots, kl_error *err) {
-  const kl_drain_input *input = run->input;
+static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue, kl_error *err) {
+  drain_run *run = context;
   uint64_t rows;
-  run->io.birth = kl_store_birth(input->store);
   kl_status status = drain_list_keyspaces(run, err);
-  if (status == KL_OK) status = kl_roots_find(input->base, 0, &run->catalogue, err);
+  if (status == KL_OK) status = kl_roots_find(run->input->base, 0, &run->catalogue, err);
   if (status == KL_OK) status = drain_keyspaces(run, err);
   if (status == KL_OK) status = drain_merge(run, 0, &run->catalogue, &rows, err);
-  if (status == KL_OK) status = kl_drain_io_flush(&run->io, err);
-  if (status == KL_OK) status = kl_drain_check_cancel(input->cancel, err);
   if (status != KL_OK) return status;
-  uint64_t ts = drain_checkpoint(run).ts;
-  return kl_drain_make_roots(input, &run->catalogue, run->io.birth, ts, &run->roots, out_roots, err);
-}
-
-kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input) {
-  return (kl_checkpoint){.ts = input->ts,
-                         .log_lsn = input->log_lsn,
-                         .known_durable = input->known_durable,
-                         .log_needed = input->log_needed};
-}
-
-kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *root,
-                           kl_roots *roots, kl_error *err) {
-  checkpoint.catalogue = (kl_store_pointer){root->address, root->length, root->checksum, root->birth};
-  kl_status status = kl_store_publish(input->store, &checkpoint, err);
-  if (status == KL_OK) kl_roots_set_sequence(roots, checkpoint.sequence);
-  return status;
+  drain_mark_partial(run, checkpoint);
+  *out_catalogue = run->catalogue;
+  return KL_OK;
 }
 
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
   drain_run run = {.input = input};
-  kl_roots *roots = NULL;
   uint64_t begun = kl_os_monotonic_ns(input->pages->os);
   if (input->ts < kl_roots_ts(input->base)) {
     return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
                      (unsigned long long)kl_roots_ts(input->base));
   }
-  kl_status status = kl_drain_io_open(&run.io, input, &run.stats, err);
-  if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
-  if (status == KL_OK) {
-    status = drain_trees(&run, &roots, err);
-    if (status == KL_OK) {
-      /* Which ends the progress, whatever comes of it. */
-      status = kl_drain_publish(input, drain_checkpoint(&run), &run.catalogue, roots, err);
-    } else {
-      kl_store_abort(input->store);
-    }
-  }
-  kl_drain_io_close(&run.io);
+  kl_status status = kl_drain_make(input, &run.io, &run.stats, &run.roots, drain_trees, &run, out_roots, err);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
   kl_drain_free_roots(&run.roots, input->allocator);
-  if (status != KL_OK) {
-    kl_roots_unref(roots);
-    return status;
-  }
+  if (status != KL_OK) return status;
   run.stats.ns = kl_os_monotonic_ns(input->pages->os) - begun;
   if (out_stats != NULL) *out_stats = run.stats;
   if (input->place != NULL) {
     run.place.complete = !run.stopped;
     *input->place = run.place;
   }
-  *out_roots = roots;
   return KL_OK;
 }

@@ -1,7 +1,9 @@
 /* core/drain/drain_private.h: what the files of a drain share.
  *
- *   drain.c       the run: keyspaces, the catalogue, the checkpoint
+ *   drain.c       the run of a drain: keyspaces, the catalogue
  *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
+ *   load.c        the run of a load: rows for one tree, from elsewhere than a delta
+ *   make.c        the checkpoint around a run
  *   drain_io.c    pages in and out: source, sink and freed of core/tree
  *   roots.c       the roots of a checkpoint */
 #ifndef KL_DRAIN_DRAIN_PRIVATE_H
@@ -71,21 +73,35 @@ kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
                            kl_error *err);
 
-/* -------- drain.c -------- */
+/* -------- make.c -------- */
 
 kl_status kl_drain_add_root(drain_root_list *list, kl_allocator *allocator, const drain_root *root, kl_error *err);
 void kl_drain_free_roots(drain_root_list *list, kl_allocator *allocator);
 /* The change that a root makes in the catalogue; `key` and `value` have room for it. */
 void kl_drain_record(const drain_root *root, uint8_t *key, uint8_t *value, kl_tree_change *out);
-/* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
-kl_status kl_drain_make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth,
-                              uint64_t ts, const drain_root_list *list, kl_roots **out_roots, kl_error *err);
-/* What is to be published for `input`, but for the catalogue's root. */
-kl_checkpoint kl_drain_checkpoint(const kl_drain_input *input);
-/* Ends the progress, whatever comes of it. */
-kl_status kl_drain_publish(const kl_drain_input *input, kl_checkpoint checkpoint, const kl_tree_pointer *catalogue,
-                           kl_roots *roots, kl_error *err);
+/* The changes that all of a list make: for kl_tree_changes, with a drain_records as context. */
+typedef struct drain_records {
+  const drain_root_list *roots;
+  size_t next;
+  uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
+} drain_records;
+kl_status kl_drain_next_record(void *context, kl_tree_change *out, kl_error *err);
 bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
+
+/* *root becomes the tree with the changes. `out_rows` counts only when it changed. */
+kl_status kl_drain_merge(const kl_drain_input *input, drain_io *io, const kl_tree_changes *changes,
+                         kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+
+/* For what changes no timestamp: `ts` is that of `base`. */
+kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err);
+/* Makes the trees of the checkpoint in progress, through the io; *out_catalogue: the root of the catalogue's tree.
+ * `checkpoint` is what the input says; it may change that. */
+typedef kl_status (*drain_make_trees)(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
+                                      kl_error *err);
+/* One checkpoint: begins it, calls `trees`, publishes. `list`: the roots that `trees` has changed, once it is done. Opens
+ * and closes `io`. On failure all is as before. */
+kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stats *stats, const drain_root_list *list,
+                        drain_make_trees trees, void *context, kl_roots **out_roots, kl_error *err);
 
 /* -------- roots.c -------- */
 

@@ -146,19 +146,19 @@ static kl_keyspace *catalogue_keyspace_new(kl_catalogue *catalogue, kl_slice nam
   return keyspace;
 }
 
-/* In a transaction that writes: adds the record of a new keyspace. */
-static kl_status catalogue_write_new(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, catalogue_record *out,
-                                     kl_error *err) {
+/* In a transaction that writes: the next id, for the catalogue's row `key`. */
+static kl_status catalogue_write_new(kl_catalogue *catalogue, kl_txn *txn, kl_slice key, bool is_load,
+                                     catalogue_record *out, kl_error *err) {
   kl_status status = catalogue_read_next_id(txn, &out->id, err);
   if (status != KL_OK) return status;
   if (out->id == UINT32_MAX)
     return kl_fail(err, KL_E_LIMIT, "the database has had %u keyspaces, which is the limit", out->id);
   out->created_ns = kl_os_wall_ns(kl_txn_manager_os(catalogue->manager));
-  uint8_t key[CATALOGUE_NAME_KEY_MAX], record[CATALOGUE_RECORD_SIZE], next_id[CATALOGUE_NEXT_ID_SIZE];
+  uint8_t load_key[CATALOGUE_LOAD_KEY], record[CATALOGUE_RECORD_SIZE], next_id[CATALOGUE_NEXT_ID_SIZE];
+  if (is_load) key = catalogue_load_key(out->id, load_key);
   catalogue_record_encode(out, record);
   catalogue_next_id_encode(out->id + 1, next_id);
-  status =
-      kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), kl_slice_make(record, sizeof record), err);
+  status = kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, key, kl_slice_make(record, sizeof record), err);
   if (status != KL_OK) return status;
   return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_next_id_key(), kl_slice_make(next_id, sizeof next_id), err);
 }
@@ -180,7 +180,8 @@ static kl_status catalogue_read_or_create(kl_catalogue *catalogue, kl_slice name
   }
   status = catalogue_begin(catalogue, false, &txn, err);
   if (status != KL_OK) return status;
-  status = catalogue_write_new(catalogue, txn, name, out, err);
+  uint8_t key[CATALOGUE_NAME_KEY_MAX];
+  status = catalogue_write_new(catalogue, txn, catalogue_name_key(name, key), false, out, err);
   if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
   kl_txn_release(txn);
   return status;
@@ -243,18 +244,34 @@ kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err) {
                  (const char *)keyspace->name);
 }
 
+/* In a transaction that writes. */
+static kl_status catalogue_write_marker(kl_catalogue *catalogue, kl_txn *txn, uint32_t id, kl_error *err) {
+  uint8_t marker[KL_DROP_MARKER_SIZE], value[CATALOGUE_DROP_SIZE];
+  kl_drop_marker_encode(id, marker);
+  catalogue_drop_encode(kl_os_wall_ns(kl_txn_manager_os(catalogue->manager)), value);
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(marker, sizeof marker),
+                    kl_slice_make(value, sizeof value), err);
+}
+
 /* In a transaction that writes: takes the record away and leaves the marker. */
 static kl_status catalogue_write_drop(kl_catalogue *catalogue, kl_txn *txn, kl_slice name, kl_error *err) {
   catalogue_record record;
+  uint8_t key[CATALOGUE_NAME_KEY_MAX];
   kl_status status = catalogue_read(txn, name, &record, err);
-  if (status != KL_OK) return status;
-  uint8_t key[CATALOGUE_NAME_KEY_MAX], marker[KL_DROP_MARKER_SIZE], value[CATALOGUE_DROP_SIZE];
-  kl_drop_marker_encode(record.id, marker);
-  catalogue_drop_encode(kl_os_wall_ns(kl_txn_manager_os(catalogue->manager)), value);
-  status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), err);
-  if (status != KL_OK) return status;
-  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, kl_slice_make(marker, sizeof marker),
-                    kl_slice_make(value, sizeof value), err);
+  if (status == KL_OK) status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), err);
+  return status == KL_OK ? catalogue_write_marker(catalogue, txn, record.id, err) : status;
+}
+
+/* Under `changing`: the keyspace of that name was dropped. */
+static void catalogue_mark_dropped(kl_catalogue *catalogue, kl_slice name) {
+  kl_mutex_lock(&catalogue->table);
+  kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
+  while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
+  if (keyspace != NULL) {
+    atomic_store_explicit(&keyspace->dropped, true, memory_order_relaxed);
+    catalogue_unlink(catalogue, keyspace); /* its owners keep the object; the name is free for a new keyspace */
+  }
+  kl_mutex_unlock(&catalogue->table);
 }
 
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err) {
@@ -268,26 +285,16 @@ kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err
     if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
     kl_txn_release(txn);
   }
-  if (status == KL_OK) {
-    kl_mutex_lock(&catalogue->table);
-    kl_keyspace *keyspace = *catalogue_bucket(catalogue, name);
-    while (keyspace != NULL && !kl_slice_equal(kl_keyspace_name(keyspace), name)) keyspace = keyspace->next;
-    if (keyspace != NULL) {
-      atomic_store_explicit(&keyspace->dropped, true, memory_order_relaxed);
-      catalogue_unlink(catalogue, keyspace); /* its owners keep the object; the name is free for a new keyspace */
-    }
-    kl_mutex_unlock(&catalogue->table);
-  }
+  if (status == KL_OK) catalogue_mark_dropped(catalogue, name);
   kl_mutex_unlock(&catalogue->changing);
   return status;
 }
 
-/* Calls `visit` with every name in order. */
-static kl_status catalogue_walk(kl_catalogue *catalogue,
-                                kl_status (*visit)(void *context, kl_slice name, kl_error *err), void *context,
+/* Calls `visit` with the key of every row that begins with `prefix`, in order. */
+static kl_status catalogue_walk(kl_catalogue *catalogue, uint8_t prefix,
+                                kl_status (*visit)(void *context, kl_slice key, kl_error *err), void *context,
                                 kl_error *err) {
-  static const uint8_t catalogue_names_from[1] = {CATALOGUE_NAME_PREFIX};
-  static const uint8_t catalogue_names_to[1] = {CATALOGUE_NAME_PREFIX + 1};
+  const uint8_t catalogue_names_from[1] = {prefix}, catalogue_names_to[1] = {(uint8_t)(prefix + 1)};
   kl_txn *txn;
   kl_status status = catalogue_begin(catalogue, true, &txn, err);
   if (status != KL_OK) return status;
@@ -302,7 +309,7 @@ static kl_status catalogue_walk(kl_catalogue *catalogue,
       if (status != KL_OK) break;
       status = kl_cursor_get(cursor, &key, &value, &end);
       if (status != KL_OK) break;
-      status = visit(context, kl_slice_make((const uint8_t *)key.data + 1, key.size - 1), &end);
+      status = visit(context, key, &end);
     }
     if (status == KL_E_NOT_FOUND) {
       status = KL_OK;
@@ -315,19 +322,20 @@ static kl_status catalogue_walk(kl_catalogue *catalogue,
   return status;
 }
 
-static kl_status catalogue_visit_list(void *context, kl_slice name, kl_error *err) {
+static kl_status catalogue_visit_list(void *context, kl_slice key, kl_error *err) {
+  kl_slice name = kl_slice_make((const uint8_t *)key.data + 1, key.size - 1);
   return kl_batch_append(context, name, kl_slice_make(NULL, 0), true, err);
 }
 
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err) {
   kl_status status = kl_batch_start(batch, err);
-  if (status == KL_OK) status = catalogue_walk(catalogue, catalogue_visit_list, batch, err);
+  if (status == KL_OK) status = catalogue_walk(catalogue, CATALOGUE_NAME_PREFIX, catalogue_visit_list, batch, err);
   if (status != KL_OK) batch->count = 0;
   return status;
 }
 
-static kl_status catalogue_visit_count(void *context, kl_slice name, kl_error *err) {
-  (void)name;
+static kl_status catalogue_visit_count(void *context, kl_slice key, kl_error *err) {
+  (void)key;
   (void)err;
   ++*(uint64_t *)context;
   return KL_OK;
@@ -335,5 +343,129 @@ static kl_status catalogue_visit_count(void *context, kl_slice name, kl_error *e
 
 kl_status kl_keyspace_count(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
   *out_count = 0;
-  return catalogue_walk(catalogue, catalogue_visit_count, out_count, err);
+  return catalogue_walk(catalogue, CATALOGUE_NAME_PREFIX, catalogue_visit_count, out_count, err);
+}
+
+/* -------- loads -------- */
+
+static kl_status catalogue_begin_durable(kl_catalogue *catalogue, kl_txn **out, kl_error *err) {
+  kl_txn_options options = {.label = "keel load", .uncounted = true, .durability = KL_DURABILITY_FULL};
+  return kl_txn_begin(catalogue->manager, &options, out, err);
+}
+
+kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err) {
+  kl_txn *txn;
+  catalogue_record record;
+  kl_status status = catalogue_name_check(name, err);
+  if (status == KL_OK) status = catalogue_begin(catalogue, true, &txn, err);
+  if (status != KL_OK) return status;
+  status = catalogue_read(txn, name, &record, err);
+  kl_txn_release(txn);
+  if (status == KL_E_KEYSPACE_NOT_FOUND) return KL_OK;
+  if (status != KL_OK) return status;
+  return kl_fail(err, KL_E_EXISTS, "there is a keyspace \"%.*s\" already; load under another name, or replace it",
+                 (int)name.size, (const char *)name.data);
+}
+
+kl_status kl_keyspace_load_begin(kl_catalogue *catalogue, uint32_t *out_id, kl_error *err) {
+  kl_txn *txn;
+  catalogue_record record;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_new(catalogue, txn, kl_slice_make(NULL, 0), true, &record, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  if (status == KL_OK) *out_id = record.id;
+  return status;
+}
+
+/* In a transaction that writes: they are no loads any more. */
+static kl_status catalogue_write_ends(kl_catalogue *catalogue, kl_txn *txn, const uint32_t *ids, size_t count,
+                                      bool drop, kl_error *err) {
+  uint8_t key[CATALOGUE_LOAD_KEY];
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    status = kl_txn_delete(txn, KL_CATALOGUE_KEYSPACE, catalogue_load_key(ids[i], key), err);
+    if (status == KL_OK && drop) status = catalogue_write_marker(catalogue, txn, ids[i], err);
+  }
+  return status;
+}
+
+/* In a transaction that writes: the load's keyspace gets the name. *out_dropped: another one had it. */
+static kl_status catalogue_write_name(kl_catalogue *catalogue, kl_txn *txn, uint32_t id, kl_slice name, bool replace,
+                                      bool *out_dropped, kl_error *err) {
+  uint8_t key[CATALOGUE_NAME_KEY_MAX], bytes[CATALOGUE_RECORD_SIZE];
+  catalogue_record record = {id, kl_os_wall_ns(kl_txn_manager_os(catalogue->manager))}, old;
+  kl_status status = catalogue_read(txn, name, &old, err);
+  *out_dropped = status == KL_OK;
+  if (status == KL_OK && !replace) {
+    return kl_fail(err, KL_E_EXISTS, "a keyspace \"%.*s\" was created while the load ran; replace it, or drop it",
+                   (int)name.size, (const char *)name.data);
+  }
+  if (status != KL_OK && status != KL_E_KEYSPACE_NOT_FOUND) return status;
+  status = *out_dropped ? catalogue_write_marker(catalogue, txn, old.id, err) : KL_OK;
+  if (status != KL_OK) return status;
+  catalogue_record_encode(&record, bytes);
+  return kl_txn_put(txn, KL_CATALOGUE_KEYSPACE, catalogue_name_key(name, key), kl_slice_make(bytes, sizeof bytes), err);
+}
+
+kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice name, bool replace,
+                                  const uint32_t *others, size_t other_count, kl_error *err) {
+  kl_txn *txn;
+  bool dropped = false;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_name(catalogue, txn, id, name, replace, &dropped, err);
+    if (status == KL_OK) status = catalogue_write_ends(catalogue, txn, &id, 1, false, err);
+    if (status == KL_OK) status = catalogue_write_ends(catalogue, txn, others, other_count, true, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  if (status == KL_OK && dropped) catalogue_mark_dropped(catalogue, name);
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err) {
+  kl_txn *txn;
+  if (count == 0) return KL_OK;
+  kl_mutex_lock(&catalogue->changing);
+  kl_status status = catalogue_begin_durable(catalogue, &txn, err);
+  if (status == KL_OK) {
+    status = catalogue_write_ends(catalogue, txn, ids, count, true, err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, err);
+    kl_txn_release(txn);
+  }
+  kl_mutex_unlock(&catalogue->changing);
+  return status;
+}
+
+typedef struct catalogue_ids {
+  uint32_t list[64];
+  size_t count;
+} catalogue_ids;
+
+static kl_status catalogue_visit_load(void *context, kl_slice key, kl_error *err) {
+  catalogue_ids *ids = context;
+  if (ids->count == sizeof ids->list / sizeof ids->list[0]) return KL_OK; /* the next round's */
+  kl_status status = catalogue_load_key_decode(key, &ids->list[ids->count], err);
+  ids->count += status == KL_OK;
+  return status;
+}
+
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
+  kl_status status;
+  catalogue_ids ids;
+  *out_count = 0;
+  do {
+    ids.count = 0;
+    status = catalogue_walk(catalogue, CATALOGUE_LOAD_PREFIX, catalogue_visit_load, &ids, err);
+    if (status == KL_OK) status = kl_keyspace_load_abandon(catalogue, ids.list, ids.count, err);
+    *out_count += ids.count;
+  } while (status == KL_OK && ids.count != 0);
+  return status;
 }

@@ -38,6 +38,26 @@ kl_status kl_keyspace_check(const kl_keyspace *keyspace, kl_error *err);
 /* KL_E_KEYSPACE_NOT_FOUND when absent. A commit; transactions that wrote to the keyspace and commit later get
  * KL_E_CONFLICT; running snapshots keep seeing the old rows. Its memory and disk space come back with the drain. */
 kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err);
+/* -------- loads -------- */
+
+/* A load fills keyspaces that have no name yet, and so cannot be opened: one that will get it, and others to sort in.
+ * Each of the following is one commit with full durability.
+ *
+ * A new one: its id. */
+kl_status kl_keyspace_load_begin(kl_catalogue *catalogue, uint32_t *out_id, kl_error *err);
+/* `id` gets the name, and the others are dropped. KL_E_EXISTS when there is one of that name, unless `replace`: then
+ * that is dropped, as by kl_keyspace_drop. */
+kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice name, bool replace,
+                                  const uint32_t *others, size_t other_count, kl_error *err);
+/* They are dropped. */
+kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err);
+/* Drops what loads have left that a crash has ended. *out_count: how many keyspaces that were. */
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err);
+/* KL_E_EXISTS when there is a keyspace of that name; KL_E_INVALID: it cannot be a name. */
+kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err);
+
+/* -------- all of them -------- */
+
 /* Names in order, as keys of the batch; values are empty. */
 kl_status kl_keyspace_list(kl_catalogue *catalogue, kl_batch *batch, kl_error *err);
 /* How many there are; counts them. */

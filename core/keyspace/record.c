@@ -116,3 +116,15 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
   }
   return KL_OK;
 }
+
+kl_slice catalogue_load_key(uint32_t id, uint8_t out[CATALOGUE_LOAD_KEY]) {
+  out[0] = CATALOGUE_LOAD_PREFIX;
+  kl_store_u32_be(out + 1, id);
+  return kl_slice_make(out, CATALOGUE_LOAD_KEY);
+}
+
+kl_status catalogue_load_key_decode(kl_slice key, uint32_t *out_id, kl_error *err) {
+  *out_id = key.size == CATALOGUE_LOAD_KEY ? kl_load_u32_be((const uint8_t *)key.data + 1) : 0;
+  if (*out_id != 0) return KL_OK;
+  return kl_fail(err, KL_E_CORRUPT, "the catalogue has a load with a key of %zu bytes, or of keyspace 0", key.size);
+}

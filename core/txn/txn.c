@@ -212,6 +212,11 @@ static kl_status txn_check_keyspace(kl_txn *txn, uint32_t keyspace, kl_error *er
   return kl_fail(err, KL_E_KEYSPACE_NOT_FOUND, "keyspace %u has been dropped", keyspace);
 }
 
+kl_status kl_txn_check_value(kl_slice value, kl_error *err) {
+  if (value.size <= KL_MAX_VALUE) return KL_OK;
+  return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
+}
+
 /* Inside of the transaction. */
 static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
                            kl_error *err) {
@@ -225,12 +230,8 @@ static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_vers
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  if (value.size > KL_MAX_VALUE) {
-    status =
-        kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
-  } else {
-    status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
-  }
+  status = kl_txn_check_value(value, err);
+  if (status == KL_OK) status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
   if (status == KL_OK) txn->puts++;
   kl_txn_leave(txn);
   return status;

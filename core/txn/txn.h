@@ -129,4 +129,8 @@ kl_status kl_cursor_prev_batch(kl_cursor *cursor, size_t max_rows, size_t max_by
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
                           kl_batch *batch, kl_error *err);
 
+/* What may be a row: KL_E_KEY_SIZE, KL_E_VALUE_SIZE. */
+kl_status kl_txn_check_key(kl_slice key, kl_error *err);
+kl_status kl_txn_check_value(kl_slice value, kl_error *err);
+
 #endif

@@ -89,7 +89,6 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
   return KL_E_NOT_FOUND;
 }
 
-kl_status kl_txn_check_key(kl_slice key, kl_error *err);
 
 /* The newest version of a key that the transaction sees in memory. */
 typedef struct kl_txn_recent {

@@ -37,6 +37,8 @@ export declare const constants: Readonly<{
   OPEN_MUST_CREATE: 4;
   /** When there is no such keyspace: `KEEL_E_KEYSPACE_NOT_FOUND`. */
   KEYSPACE_NO_CREATE: 1;
+  /** A keyspace of that name is dropped in the moment in which the load is finished. */
+  LOAD_REPLACE: 1;
   /** The transaction cannot write, is never validated, and never conflicts. */
   TXN_READ_ONLY: 1;
   /** For a transaction: as the database. For a database: full. */

@@ -8,7 +8,7 @@
 #include "capi/layout.gen.h"
 #include "cmocka_all.h"
 
-_Static_assert(ABUSE_KINDS == 7, "abuse_support.h knows every kind of handle");
+_Static_assert(ABUSE_KINDS == 8, "abuse_support.h knows every kind of handle");
 _Static_assert(ABUSE_DB == 0, "db");
 _Static_assert(ABUSE_KEYSPACE == 1, "keyspace");
 _Static_assert(ABUSE_TXN == 2, "txn");
@@ -16,6 +16,7 @@ _Static_assert(ABUSE_CURSOR == 3, "cursor");
 _Static_assert(ABUSE_VIEW == 4, "view");
 _Static_assert(ABUSE_BATCH == 5, "batch");
 _Static_assert(ABUSE_CHECK == 6, "check");
+_Static_assert(ABUSE_LOAD == 7, "load");
 
 static void test_keel_version(void **state) {
   (void)state;
@@ -1410,7 +1411,7 @@ static void test_keel_write_batch(void **state) {
   keel_error error;
   keel_txn txn = a->live[ABUSE_TXN];
   keel_keyspace keyspace = a->live[ABUSE_KEYSPACE];
-  const void *ops = "\2\0\0\0" "\2\0\0\0" "\0\0\0\0" "zz";
+  const void *ops = "\1\0\0\0" "\2\0\0\0" "\0\0\0\0" "zz";
   size_t ops_size = 14;
   uint64_t storage_out_count = 77, *out_count = &storage_out_count;
   abuse_guard guards[8];
@@ -1465,6 +1466,263 @@ static void test_keel_write_batch(void **state) {
 
   abuse_expect_ok(a, keel_write_batch(txn, keyspace, ops, ops_size, out_count, &error), &error);
   if (a->cases == 0 && 4 > 0) fail_msg("keel_write_batch: nothing was tried");
+}
+
+static void test_keel_load_begin(void **state) {
+  abuse *a = *state;
+  a->function = "keel_load_begin";
+  keel_error error;
+  keel_db db = a->live[ABUSE_DB];
+  const char *name = "ks";
+  size_t name_size = 2;
+  struct {
+    keel_load_options known;
+    unsigned char tail[KEEL_MAX_STRUCT_SIZE];
+  } storage_options;
+  const keel_load_options right_options = KEEL_LOAD_OPTIONS_INIT;
+  memset(&storage_options, 0, sizeof storage_options);
+  storage_options.known = right_options;
+  const keel_load_options *options = &storage_options.known;
+  keel_load storage_out_load = UINT64_C(0xA5A5A5A5A5A5A5A5), *out_load = &storage_out_load;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_load, sizeof storage_out_load); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_load_begin(db, name, name_size, options, out_load, NULL); \
+    keel_status with = keel_load_begin(db, name, name_size, options, out_load, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_db[ABUSE_WRONG_HANDLES];
+  int wrong_db_count = abuse_wrong_handles(a, ABUSE_DB, wrong_db);
+  for (int i = 0; i < wrong_db_count; i++) WITH(keel_db, db, wrong_db[i], KEEL_E_HANDLE);
+  WITH(keel_db, db, a->closed[ABUSE_DB], KEEL_E_HANDLE);
+  WITH(const char *, name, NULL, KEEL_E_INVALID);
+  WITH(size_t, name_size, 0, KEEL_E_INVALID);
+  WITH(size_t, name_size, (size_t)KEEL_MAX_KEYSPACE_NAME_SIZE + 1, KEEL_E_INVALID);
+  WITH(size_t, name_size, SIZE_MAX, KEEL_E_INVALID);
+  WITH(const char *, name, abuse_bad_utf8, KEEL_E_INVALID);
+  WITH(const char *, name, abuse_zero_inside, KEEL_E_INVALID);
+  const uint32_t sizes_options[] = {0, 1, 4, CAPI_LOAD_OPTIONS_FIRST_SIZE - 1, KEEL_MAX_STRUCT_SIZE + 1, UINT32_MAX};
+  for (size_t i = 0; i < sizeof sizes_options / sizeof sizes_options[0]; i++) {
+    storage_options.known.struct_size = sizes_options[i];
+    ABUSE("struct_size of options", KEEL_E_INVALID);
+  }
+  storage_options.known.struct_size = KEEL_MAX_STRUCT_SIZE;
+  ((unsigned char *)&storage_options)[KEEL_MAX_STRUCT_SIZE - 1] = 1;
+  ABUSE("options with an unknown field", KEEL_E_UNSUPPORTED);
+  ((unsigned char *)&storage_options)[KEEL_MAX_STRUCT_SIZE - 1] = 0;
+  storage_options.known = right_options;
+#define FIELD(field, value, expected)                      \
+  do {                                                     \
+    storage_options.known.field = (value);                       \
+    ABUSE("options->" #field " = " #value, expected);            \
+    storage_options.known = right_options;                             \
+  } while (0)
+  FIELD(flags, 2, KEEL_E_INVALID);
+  FIELD(flags, UINT32_C(0x80000000), KEEL_E_INVALID);
+  FIELD(flags, UINT32_MAX, KEEL_E_INVALID);
+  FIELD(buffer_size, UINT64_C(1073741824) + 1, KEEL_E_INVALID);
+  FIELD(buffer_size, UINT32_MAX, KEEL_E_INVALID);
+#undef FIELD
+  WITH(keel_load *, out_load, NULL, KEEL_E_INVALID);
+  ABUSE("all is right", KEEL_E_EXISTS);
+#undef WITH
+#undef ABUSE
+
+  if (a->cases == 0 && 4 > 0) fail_msg("keel_load_begin: nothing was tried");
+}
+
+static void test_keel_load_put(void **state) {
+  abuse *a = *state;
+  a->function = "keel_load_put";
+  keel_error error;
+  keel_load load = a->live[ABUSE_LOAD];
+  const void *key = "key";
+  size_t key_size = 3;
+  const void *value = "key";
+  size_t value_size = 3;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_load_put(load, key, key_size, value, value_size, NULL); \
+    keel_status with = keel_load_put(load, key, key_size, value, value_size, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_load[ABUSE_WRONG_HANDLES];
+  int wrong_load_count = abuse_wrong_handles(a, ABUSE_LOAD, wrong_load);
+  for (int i = 0; i < wrong_load_count; i++) WITH(keel_load, load, wrong_load[i], KEEL_E_HANDLE);
+  WITH(keel_load, load, a->closed[ABUSE_LOAD], KEEL_E_HANDLE);
+  WITH(const void *, key, NULL, KEEL_E_INVALID);
+  WITH(size_t, key_size, (size_t)KEEL_MAX_KEY_SIZE + 1, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX / 2 + 1, KEEL_E_KEY_SIZE);
+  WITH(const void *, value, NULL, KEEL_E_INVALID);
+  WITH(size_t, value_size, (size_t)KEEL_MAX_VALUE_SIZE + 1, KEEL_E_VALUE_SIZE);
+  WITH(size_t, value_size, SIZE_MAX, KEEL_E_VALUE_SIZE);
+  WITH(size_t, value_size, SIZE_MAX / 2 + 1, KEEL_E_VALUE_SIZE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_load_put(load, key, key_size, value, value_size, &error), &error);
+  if (a->cases == 0 && 3 > 0) fail_msg("keel_load_put: nothing was tried");
+}
+
+static void test_keel_load_batch(void **state) {
+  abuse *a = *state;
+  a->function = "keel_load_batch";
+  keel_error error;
+  keel_load load = a->live[ABUSE_LOAD];
+  const void *ops = "\1\0\0\0" "\2\0\0\0" "\0\0\0\0" "zz";
+  size_t ops_size = 14;
+  uint64_t storage_out_count = 77, *out_count = &storage_out_count;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_count, sizeof storage_out_count); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_load_batch(load, ops, ops_size, out_count, NULL); \
+    keel_status with = keel_load_batch(load, ops, ops_size, out_count, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_load[ABUSE_WRONG_HANDLES];
+  int wrong_load_count = abuse_wrong_handles(a, ABUSE_LOAD, wrong_load);
+  for (int i = 0; i < wrong_load_count; i++) WITH(keel_load, load, wrong_load[i], KEEL_E_HANDLE);
+  WITH(keel_load, load, a->closed[ABUSE_LOAD], KEEL_E_HANDLE);
+  WITH(const void *, ops, NULL, KEEL_E_INVALID);
+  WITH(size_t, ops_size, (size_t)KEEL_MAX_WRITE_BATCH + 1, KEEL_E_LIMIT);
+  WITH(size_t, ops_size, SIZE_MAX, KEEL_E_LIMIT);
+  WITH(size_t, ops_size, SIZE_MAX / 2 + 1, KEEL_E_LIMIT);
+  WITH(const void *, ops, "\3\0\0\0" "\2\0\0\0" "\0\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\0\0\0\0" "\2\0\0\0" "\0\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\2\1\0\0" "\2\0\0\0" "\0\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\2\0\0\0" "\1\0\0\0" "\1\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\2\0\0\0" "\3\0\0\0" "\0\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\1\0\0\0" "\2\0\0\0" "\1\0\0\0" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\1\0\0\0" "\2\0\0\0" "\xFF\xFF\xFF\x7F" "zz", KEEL_E_INVALID);
+  WITH(const void *, ops, "\1\0\0\0" "\2\0\0\0" "\xFF\xFF\xFF\xFF" "zz", KEEL_E_VALUE_SIZE);
+  WITH(const void *, ops, "\1\0\0\0" "\1\4\0\0" "\0\0\0\0" "zz", KEEL_E_KEY_SIZE);
+  WITH(const void *, ops, "\1\0\0\0" "\xFF\xFF\xFF\xFF" "\0\0\0\0" "zz", KEEL_E_KEY_SIZE);
+  WITH(size_t, ops_size, 13, KEEL_E_INVALID);
+  WITH(size_t, ops_size, 11, KEEL_E_INVALID);
+  WITH(size_t, ops_size, 1, KEEL_E_INVALID);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_load_batch(load, ops, ops_size, out_count, &error), &error);
+  if (a->cases == 0 && 3 > 0) fail_msg("keel_load_batch: nothing was tried");
+}
+
+static void test_keel_load_finish(void **state) {
+  abuse *a = *state;
+  a->function = "keel_load_finish";
+  keel_error error;
+  keel_load load = a->live[ABUSE_LOAD];
+  keel_load_report storage_out_report;
+  memset(&storage_out_report, 0xA5, sizeof storage_out_report);
+  storage_out_report.struct_size = (uint32_t)sizeof storage_out_report;
+  keel_load_report *out_report = &storage_out_report;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_report, sizeof storage_out_report); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_load_finish(load, out_report, NULL); \
+    keel_status with = keel_load_finish(load, out_report, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_load[ABUSE_WRONG_HANDLES];
+  int wrong_load_count = abuse_wrong_handles(a, ABUSE_LOAD, wrong_load);
+  for (int i = 0; i < wrong_load_count; i++) WITH(keel_load, load, wrong_load[i], KEEL_E_HANDLE);
+  WITH(keel_load, load, a->closed[ABUSE_LOAD], KEEL_E_HANDLE);
+  WITH(keel_load_report *, out_report, NULL, KEEL_E_INVALID);
+  const uint32_t sizes_out_report[] = {0, 1, 4, CAPI_LOAD_REPORT_FIRST_SIZE - 1, KEEL_MAX_STRUCT_SIZE + 1, UINT32_MAX};
+  for (size_t i = 0; i < sizeof sizes_out_report / sizeof sizes_out_report[0]; i++) {
+    storage_out_report.struct_size = sizes_out_report[i];
+    ABUSE("struct_size of out_report", KEEL_E_INVALID);
+  }
+  storage_out_report.struct_size = (uint32_t)sizeof storage_out_report;
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_load_finish(load, out_report, &error), &error);
+  if (a->cases == 0 && 2 > 0) fail_msg("keel_load_finish: nothing was tried");
+}
+
+static void test_keel_load_end(void **state) {
+  abuse *a = *state;
+  a->function = "keel_load_end";
+  keel_error error;
+  keel_load load = a->live[ABUSE_LOAD];
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_load_end(load, NULL); \
+    keel_status with = keel_load_end(load, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_load[ABUSE_WRONG_HANDLES];
+  int wrong_load_count = abuse_wrong_handles(a, ABUSE_LOAD, wrong_load);
+  for (int i = 0; i < wrong_load_count; i++) WITH(keel_load, load, wrong_load[i], KEEL_E_HANDLE);
+  WITH(keel_load, load, a->closed[ABUSE_LOAD], KEEL_E_HANDLE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_load_end(load, &error), &error);
+  abuse_consumed(a, ABUSE_LOAD);
+  if (a->cases == 0 && 1 > 0) fail_msg("keel_load_end: nothing was tried");
 }
 
 static void test_keel_cursor_open(void **state) {
@@ -2088,6 +2346,11 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_del, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_del_range, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_write_batch, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_load_begin, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_load_put, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_load_batch, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_load_finish, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_load_end, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_cursor_open, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_cursor_close, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_cursor_first, abuse_setup, abuse_teardown),

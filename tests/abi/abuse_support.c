@@ -31,6 +31,7 @@ static void open_one_of_each(uint64_t handles[ABUSE_KINDS]) {
   must(keel_get_view(txn, keyspace, "key", 3, &handles[ABUSE_VIEW], &error), &error);
   must(keel_batch_new(&handles[ABUSE_BATCH], &error), &error);
   must(keel_verify_begin(handles[ABUSE_DB], &handles[ABUSE_CHECK], &error), &error);
+  must(keel_load_begin(handles[ABUSE_DB], "loaded", 6, NULL, &handles[ABUSE_LOAD], &error), &error);
 }
 
 void abuse_close(enum abuse_kind kind, uint64_t handle) {
@@ -56,6 +57,9 @@ void abuse_close(enum abuse_kind kind, uint64_t handle) {
       break;
     case ABUSE_CHECK:
       must(keel_check_close(handle, &error), &error);
+      break;
+    case ABUSE_LOAD:
+      must(keel_load_end(handle, &error), &error);
       break;
     case ABUSE_KINDS:
       fail_msg("no kind");

@@ -20,6 +20,7 @@ enum abuse_kind {
   ABUSE_VIEW,
   ABUSE_BATCH,
   ABUSE_CHECK,
+  ABUSE_LOAD,
   ABUSE_KINDS
 };
 

@@ -52,7 +52,7 @@ static void test_shape(void **state) {
     uint64_t handle = make((capi_kind)kind);
     assert_true(handle != 0 && handle < UINT64_C(1) << 53);
     assert_int_equal(capi_handle_kind(handle), kind);
-    bool exclusive = kind == CAPI_TXN || kind == CAPI_CURSOR || kind == CAPI_BATCH || kind == CAPI_CHECK;
+    bool exclusive = kind == CAPI_TXN || kind == CAPI_CURSOR || kind == CAPI_BATCH || kind >= CAPI_CHECK;
     kl_error err;
     if (exclusive) {
       assert_int_equal(capi_close_exclusive((capi_kind)kind, handle, &err), KL_OK);

@@ -31,6 +31,9 @@ OPEN_MUST_CREATE = 4
 # Flags of keel_keyspace_options.
 KEYSPACE_NO_CREATE = 1
 
+# Flags of keel_load_options.
+LOAD_REPLACE = 1
+
 # Flags of keel_txn_options.
 TXN_READ_ONLY = 1
 
@@ -463,6 +466,12 @@ FEATURES: tuple[str, ...] = (
 )
 
 # Fields of the structs that the library fills, in order, without struct_size.
+LOAD_REPORT_FIELDS: tuple[str, ...] = (
+    "finished",
+    "rows",
+    "bytes",
+    "runs",
+)
 CHECKPOINT_FIELDS: tuple[str, ...] = (
     "log_needed",
     "sequence",

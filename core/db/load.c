@@ -1,0 +1,521 @@
+/* core/db/load.c: see load.h.
+ *
+ * A run grows by kl_drain_load, one buffer at a time, under the drainer's `draining`; so does what is merged from several
+ * runs at the end, a slice at a time. Between two of them drains and compactions have their turn. Compaction may move
+ * pages of runs: roots are looked up anew under each lock. */
+#include "load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/endian.h"
+#include "db_private.h"
+
+#define LOAD_BUFFER_LEAST (UINT64_C(64) << 10)
+#define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
+#define LOAD_BUFFER_DEFAULT_LEAST (UINT64_C(1) << 20)
+#define LOAD_BUFFER_DEFAULT_MOST (UINT64_C(32) << 20)
+#define LOAD_MERGE_SLICE (UINT64_C(64) << 20) /* bytes of rows: how long others wait while runs are merged */
+
+enum {
+  LOAD_ROW_HEADER = 6, /* bytes of value and of key, before them */
+  LOAD_ROW_SHARE = 32  /* an entry for so many bytes of the buffer; rows that are shorter fill the entries first */
+};
+
+/* A row of the buffer. */
+typedef struct load_entry {
+  uint64_t head;      /* the first bytes of the key, as a number; zeros behind a shorter one */
+  const uint8_t *row; /* header, key, value. What came later lies behind */
+} load_entry;
+
+typedef struct load_run {
+  uint32_t keyspace;
+  uint16_t last_size;
+  uint8_t last[KL_MAX_KEY]; /* its greatest key */
+} load_run;
+
+struct kl_load {
+  kl_db *db; /* a reference */
+  kl_allocator *allocator;
+  bool replace, finished;
+  kl_load_report report;
+
+  uint8_t *buffer;
+  load_entry *entries;
+  size_t capacity, used, entry_capacity, count;
+  bool ascending; /* the buffer is, strictly */
+
+  load_run **runs;
+  size_t run_count, run_capacity;
+  uint32_t result; /* the keyspace that runs are merged into; 0: none yet */
+
+  size_t name_size;
+  uint8_t name[KL_KEYSPACE_NAME_MAX];
+};
+
+/* -------- life -------- */
+
+static uint64_t load_buffer_size(const kl_db *db, const kl_load_options *options) {
+  if (options->buffer_size != 0) return options->buffer_size;
+  uint64_t size = db->options.memory_limit / 8;
+  if (size < LOAD_BUFFER_DEFAULT_LEAST) return LOAD_BUFFER_DEFAULT_LEAST;
+  return size > LOAD_BUFFER_DEFAULT_MOST ? LOAD_BUFFER_DEFAULT_MOST : size;
+}
+
+static void load_free(kl_load *load) {
+  for (size_t i = 0; i < load->run_count; i++) kl_free(load->allocator, load->runs[i], sizeof **load->runs);
+  kl_free(load->allocator, load->runs, load->run_capacity * sizeof *load->runs);
+  kl_free(load->allocator, load->entries, load->entry_capacity * sizeof *load->entries);
+  kl_free(load->allocator, load->buffer, load->capacity);
+  kl_free(load->allocator, load, sizeof *load);
+}
+
+static kl_status load_new(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out, kl_error *err) {
+  kl_allocator *allocator = kl_txn_manager_allocator(db->manager);
+  kl_load *load = kl_alloc(allocator, sizeof *load);
+  if (load == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a load");
+  load->db = db;
+  load->allocator = allocator;
+  load->replace = options->replace;
+  load->ascending = true;
+  load->name_size = name.size;
+  memcpy(load->name, name.data, name.size);
+  load->capacity = (size_t)load_buffer_size(db, options);
+  load->entry_capacity = load->capacity / LOAD_ROW_SHARE;
+  load->buffer = kl_alloc(allocator, load->capacity);
+  load->entries = kl_alloc(allocator, load->entry_capacity * sizeof *load->entries);
+  if (load->buffer == NULL || load->entries == NULL) {
+    kl_status status = kl_fail(err, KL_E_NO_MEMORY, "no memory to load with a buffer of %zu bytes; take a smaller one",
+                               load->capacity);
+    load_free(load);
+    return status;
+  }
+  *out = load;
+  return KL_OK;
+}
+
+kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out_load, kl_error *err) {
+  static const kl_load_options load_defaults;
+  if (options == NULL) options = &load_defaults;
+  kl_status status = kl_db_check(db, err);
+  if (status != KL_OK) return status;
+  if (db->options.read_only) {
+    return kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; open it for writing to load into it");
+  }
+  uint64_t size = options->buffer_size;
+  if (size != 0 && (size < LOAD_BUFFER_LEAST || size > LOAD_BUFFER_MOST)) {
+    return kl_fail(err, KL_E_INVALID, "a load's buffer of %llu bytes; allowed are 64 KiB to 1 GiB, and 0",
+                   (unsigned long long)size);
+  }
+  status = kl_keyspace_load_check(db->catalogue, name, err);
+  if (status == KL_E_EXISTS && options->replace) status = KL_OK;
+  if (status == KL_OK) status = load_new(db, name, options, out_load, err);
+  if (status == KL_OK) kl_db_ref(db);
+  return status;
+}
+
+void kl_load_end(kl_load *load) {
+  if (load == NULL) return;
+  kl_db *db = load->db;
+  if (!load->finished && kl_db_check(db, NULL) == KL_OK) {
+    for (size_t i = 0; i < load->run_count; i++) {
+      (void)kl_keyspace_load_abandon(db->catalogue, &load->runs[i]->keyspace, 1, NULL);
+    }
+    if (load->result != 0) (void)kl_keyspace_load_abandon(db->catalogue, &load->result, 1, NULL);
+  }
+  load_free(load);
+  (void)kl_db_release(db, NULL);
+}
+
+void kl_load_get_report(const kl_load *load, kl_load_report *out_report) {
+  *out_report = load->report;
+}
+
+/* -------- the buffer -------- */
+
+static kl_slice load_key(const load_entry *entry) {
+  return kl_slice_make(entry->row + LOAD_ROW_HEADER, kl_load_u16_le(entry->row + 4));
+}
+
+static kl_slice load_value(const load_entry *entry) {
+  return kl_slice_make(entry->row + LOAD_ROW_HEADER + kl_load_u16_le(entry->row + 4), kl_load_u32_le(entry->row));
+}
+
+static uint64_t load_head(kl_slice key) {
+  uint8_t bytes[8] = {0};
+  if (key.size >= sizeof bytes) return kl_load_u64_be(key.data);
+  if (key.size != 0) memcpy(bytes, key.data, key.size);
+  return kl_load_u64_be(bytes);
+}
+
+static int load_compare_keys(const load_entry *a, const load_entry *b) {
+  if (a->head != b->head) return a->head < b->head ? -1 : 1;
+  return kl_slice_compare(load_key(a), load_key(b));
+}
+
+/* By key, and of one key in the order in which they came. */
+static int load_compare(const void *a, const void *b) {
+  const load_entry *x = a, *y = b;
+  int order = load_compare_keys(x, y);
+  return order != 0 ? order : (x->row > y->row) - (x->row < y->row);
+}
+
+/* Ascending, and of each key the last row alone. */
+static void load_sort(kl_load *load) {
+  if (load->ascending) return;
+  size_t kept = 0;
+  qsort(load->entries, load->count, sizeof *load->entries, load_compare);
+  for (size_t i = 0; i < load->count; i++) {
+    bool last = i + 1 == load->count || load_compare_keys(&load->entries[i], &load->entries[i + 1]) != 0;
+    if (last) load->entries[kept++] = load->entries[i];
+  }
+  load->count = kept;
+  load->ascending = true;
+}
+
+/* -------- runs -------- */
+
+/* One more keyspace without a name; its record is in the trees before a tree of it is (DRAIN-13 likewise). */
+static kl_status load_new_keyspace(kl_load *load, uint32_t *out, kl_error *err) {
+  kl_status status = kl_keyspace_load_begin(load->db->catalogue, out, err);
+  if (status != KL_OK) return status;
+  status = kl_db_drain(load->db, false, err);
+  if (status != KL_OK) (void)kl_keyspace_load_abandon(load->db->catalogue, out, 1, NULL);
+  return status;
+}
+
+static kl_status load_new_run(kl_load *load, kl_error *err) {
+  if (load->run_count == load->run_capacity) {
+    size_t capacity = load->run_capacity == 0 ? 16 : 2 * load->run_capacity, unit = sizeof *load->runs;
+    void *grown = kl_realloc(load->allocator, load->runs, load->run_capacity * unit, capacity * unit);
+    if (grown == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", capacity);
+    load->runs = grown;
+    load->run_capacity = capacity;
+  }
+  load_run *run = kl_alloc(load->allocator, sizeof *run);
+  if (run == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a run of a load");
+  kl_status status = load_new_keyspace(load, &run->keyspace, err);
+  if (status != KL_OK) {
+    kl_free(load->allocator, run, sizeof *run);
+    return status;
+  }
+  load->runs[load->run_count++] = run;
+  load->report.runs++;
+  return KL_OK;
+}
+
+/* The run that rows from `first` on belong to: the last one, or a new one. */
+static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, kl_error *err) {
+  if (load->run_count != 0) {
+    load_run *last = load->runs[load->run_count - 1];
+    *out = last;
+    if (last->last_size == 0 && first.size != 0) return KL_OK;
+    if (kl_slice_compare(first, kl_slice_make(last->last, last->last_size)) > 0) return KL_OK;
+  }
+  kl_status status = load_new_run(load, err);
+  if (status == KL_OK) *out = load->runs[load->run_count - 1];
+  return status;
+}
+
+/* Merges rows into a keyspace of the load: one checkpoint. */
+static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_changes *rows,
+                            kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                            kl_error *err) {
+  kl_db *db = load->db;
+  db_drain_base base;
+  kl_drain_stats stats;
+  /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two runs. */
+  if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) {
+    kl_status status = kl_db_drain(db, false, err);
+    if (status != KL_OK) return status;
+  }
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
+  if (status == KL_OK) {
+    if (prepare != NULL) status = prepare(context, base.input.base, err);
+    if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
+    if (status != KL_OK) db->drainer.made = NULL;
+    kl_db_drainer_base_free(db, &base);
+  }
+  if (status == KL_OK) {
+    db->drainer.made_under = true;
+    status = kl_db_drainer_install(db, 0, err);
+    /* Published, and installed by whoever holds the lock next (DB-17). */
+    if (status == KL_E_NO_MEMORY) status = KL_OK;
+  }
+  kl_mutex_unlock(&db->drainer.draining);
+  return status;
+}
+
+typedef struct load_rows {
+  const load_entry *entries;
+  size_t count, next;
+} load_rows;
+
+static kl_status load_next_row(void *context, kl_tree_change *out, kl_error *err) {
+  load_rows *rows = context;
+  (void)err;
+  if (rows->next == rows->count) return KL_E_NOT_FOUND;
+  const load_entry *entry = &rows->entries[rows->next++];
+  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = load_key(entry), .value = load_value(entry)};
+  return KL_OK;
+}
+
+/* The rows, ascending, become part of a run. */
+static kl_status load_write(kl_load *load, const kl_tree_changes *rows, kl_slice first, kl_slice last, kl_error *err) {
+  load_run *run;
+  kl_status status = load_choose_run(load, first, &run, err);
+  if (status == KL_OK) status = load_merge(load, run->keyspace, rows, NULL, NULL, err);
+  if (status != KL_OK) return status;
+  run->last_size = (uint16_t)last.size;
+  if (last.size != 0) memcpy(run->last, last.data, last.size);
+  return KL_OK;
+}
+
+static kl_status load_flush(kl_load *load, kl_error *err) {
+  if (load->count == 0) return KL_OK;
+  load_sort(load);
+  load_rows rows = {load->entries, load->count, 0};
+  const kl_tree_changes changes = {load_next_row, &rows};
+  kl_status status =
+      load_write(load, &changes, load_key(&load->entries[0]), load_key(&load->entries[load->count - 1]), err);
+  if (status != KL_OK) return status;
+  load->used = load->count = 0;
+  load->ascending = true;
+  return KL_OK;
+}
+
+/* -------- taking rows -------- */
+
+typedef struct load_one {
+  kl_slice key, value;
+  bool given;
+} load_one;
+
+static kl_status load_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  load_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = one->key, .value = one->value};
+  return KL_OK;
+}
+
+static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
+  size_t size = LOAD_ROW_HEADER + key.size + value.size;
+  if (size > load->capacity / 2) { /* from where it lies */
+    load_one one = {key, value, false};
+    const kl_tree_changes changes = {load_next_one, &one};
+    kl_status status = load_flush(load, err);
+    return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
+  }
+  if (size > load->capacity - load->used || load->count == load->entry_capacity) {
+    kl_status status = load_flush(load, err);
+    if (status != KL_OK) return status;
+  }
+  uint8_t *row = load->buffer + load->used;
+  kl_store_u32_le(row, (uint32_t)value.size);
+  kl_store_u16_le(row + 4, (uint16_t)key.size);
+  if (key.size != 0) memcpy(row + LOAD_ROW_HEADER, key.data, key.size);
+  if (value.size != 0) memcpy(row + LOAD_ROW_HEADER + key.size, value.data, value.size);
+  load_entry *entry = &load->entries[load->count];
+  *entry = (load_entry){load_head(key), row};
+  if (load->count != 0 && load->ascending) load->ascending = load_compare_keys(entry - 1, entry) < 0;
+  load->count++;
+  load->used += size;
+  return KL_OK;
+}
+
+static kl_status load_check(kl_load *load, kl_error *err) {
+  if (load->finished) return kl_fail(err, KL_E_FINISHED, "the load has ended; begin another one");
+  return kl_db_check(load->db, err);
+}
+
+kl_status kl_load_put(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
+  kl_status status = kl_txn_check_key(key, err);
+  if (status == KL_OK) status = kl_txn_check_value(value, err);
+  if (status != KL_OK) return status;
+  status = load_check(load, err);
+  if (status == KL_OK) status = load_take(load, key, value, err);
+  if (status == KL_OK) {
+    load->report.rows++;
+    load->report.bytes += key.size + value.size;
+  }
+  return status;
+}
+
+/* -------- merging runs -------- */
+
+/* The runs from `from` on, least key first; of equal keys the row of the last run is the newest. */
+typedef struct load_merge_state {
+  kl_load *load;
+  kl_pages_cursor **cursors; /* NULL: it is at its end */
+  size_t *heap, heap_count;  /* numbers of runs */
+  uint64_t bytes;            /* given in this slice */
+  bool stopped;
+  bool taken; /* the row at the top was given */
+  bool begun;
+  uint16_t from_size;
+  uint8_t from[KL_MAX_KEY]; /* where the slice begins */
+} load_merge_state;
+
+static bool load_before(const load_merge_state *m, size_t a, size_t b) {
+  int order = kl_slice_compare(m->cursors[a]->key, m->cursors[b]->key);
+  return order != 0 ? order < 0 : a > b;
+}
+
+static void load_sift(load_merge_state *m, size_t at) {
+  for (;;) {
+    size_t least = at;
+    for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < m->heap_count; child++) {
+      if (load_before(m, m->heap[child], m->heap[least])) least = child;
+    }
+    if (least == at) return;
+    size_t other = m->heap[at];
+    m->heap[at] = m->heap[least];
+    m->heap[least] = other;
+    at = least;
+  }
+}
+
+/* Moves the cursor at the top of the heap on. */
+static kl_status load_advance(load_merge_state *m, kl_error *err) {
+  kl_status status = kl_pages_cursor_next(m->cursors[m->heap[0]], err);
+  if (status == KL_E_NOT_FOUND) {
+    m->heap[0] = m->heap[--m->heap_count];
+  } else if (status != KL_OK) {
+    return status;
+  }
+  load_sift(m, 0);
+  return KL_OK;
+}
+
+/* Past the row that was given, and older rows of its key. */
+static kl_status load_skip(load_merge_state *m, kl_error *err) {
+  uint8_t key[KL_MAX_KEY];
+  kl_slice top = m->cursors[m->heap[0]]->key;
+  if (top.size != 0) memcpy(key, top.data, top.size);
+  kl_slice given = kl_slice_make(key, top.size);
+  kl_status status = load_advance(m, err);
+  while (status == KL_OK && m->heap_count != 0 && kl_slice_equal(m->cursors[m->heap[0]]->key, given)) {
+    status = load_advance(m, err);
+  }
+  return status;
+}
+
+static kl_status load_next_merged(void *context, kl_tree_change *out, kl_error *err) {
+  load_merge_state *m = context;
+  kl_status status = m->taken ? load_skip(m, err) : KL_OK;
+  m->taken = false;
+  if (status != KL_OK) return status;
+  if (m->heap_count == 0) return KL_E_NOT_FOUND;
+  kl_pages_cursor *cursor = m->cursors[m->heap[0]];
+  m->stopped = m->bytes >= LOAD_MERGE_SLICE;
+  if (m->stopped) return KL_E_NOT_FOUND;
+  out->kind = KL_TREE_PUT;
+  out->key = cursor->key;
+  status = kl_pages_cursor_value(cursor, &out->value, err);
+  if (status != KL_OK) return status;
+  m->bytes += out->key.size + out->value.size;
+  m->taken = true;
+  return KL_OK;
+}
+
+/* Under `draining`: puts all cursors on the first row of the slice. */
+static kl_status load_position(void *context, kl_roots *base, kl_error *err) {
+  load_merge_state *m = context;
+  kl_load *load = m->load;
+  m->heap_count = 0;
+  m->bytes = 0;
+  m->stopped = m->taken = false;
+  for (size_t i = 0; i < load->run_count; i++) {
+    kl_tree_pointer root;
+    kl_status status = kl_roots_find(base, load->runs[i]->keyspace, &root, err);
+    if (status != KL_OK) return status;
+    if (m->cursors[i] == NULL) {
+      status = kl_pages_cursor_new(load->db->pages, &root, &m->cursors[i], err);
+    } else {
+      kl_pages_cursor_reset(m->cursors[i], &root);
+    }
+    if (status == KL_OK) {
+      status = m->begun ? kl_pages_cursor_seek_ge(m->cursors[i], kl_slice_make(m->from, m->from_size), err)
+                        : kl_pages_cursor_first(m->cursors[i], err);
+    }
+    if (status == KL_OK) m->heap[m->heap_count++] = i;
+    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
+  }
+  for (size_t i = m->heap_count / 2; i-- > 0;) load_sift(m, i);
+  return KL_OK;
+}
+
+/* Slice by slice. `result` may have rows from a try that failed: they are put again. */
+static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
+  const kl_tree_changes rows = {load_next_merged, m};
+  kl_status status;
+  do {
+    status = load_merge(m->load, m->load->result, &rows, load_position, m, err);
+    if (status != KL_OK || !m->stopped) break;
+    kl_slice next = m->cursors[m->heap[0]]->key;
+    m->begun = true;
+    m->from_size = (uint16_t)next.size;
+    if (next.size != 0) memcpy(m->from, next.data, next.size);
+  } while (true);
+  return status;
+}
+
+static kl_status load_merge_runs(kl_load *load, kl_error *err) {
+  kl_allocator *allocator = load->allocator;
+  size_t count = load->run_count;
+  kl_status status = load->result == 0 ? load_new_keyspace(load, &load->result, err) : KL_OK;
+  if (status != KL_OK) {
+    load->result = 0;
+    return status;
+  }
+  load_merge_state *m = kl_alloc(allocator, sizeof *m);
+  if (m == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
+  m->load = load;
+  m->cursors = kl_alloc(allocator, count * sizeof *m->cursors);
+  m->heap = kl_alloc(allocator, count * sizeof *m->heap);
+  status = m->cursors != NULL && m->heap != NULL ? load_merge_slices(m, err)
+                                                 : kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
+  for (size_t i = 0; m->cursors != NULL && i < count; i++) kl_pages_cursor_free(m->cursors[i]);
+  kl_free(allocator, m->cursors, count * sizeof *m->cursors);
+  kl_free(allocator, m->heap, count * sizeof *m->heap);
+  kl_free(allocator, m, sizeof *m);
+  return status;
+}
+
+/* -------- the end -------- */
+
+/* Gives the name to the only run, or to what the runs were merged into. */
+static kl_status load_name(kl_load *load, kl_error *err) {
+  kl_slice name = kl_slice_make(load->name, load->name_size);
+  size_t count = load->run_count;
+  kl_catalogue *catalogue = load->db->catalogue;
+  if (count == 1) {
+    return kl_keyspace_load_finish(catalogue, load->runs[0]->keyspace, name, load->replace, NULL, 0, err);
+  }
+  uint32_t *others = kl_alloc(load->allocator, (count + 1) * sizeof *others);
+  if (others == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", count);
+  for (size_t i = 0; i < count; i++) others[i] = load->runs[i]->keyspace;
+  kl_status status = kl_keyspace_load_finish(catalogue, load->result, name, load->replace, others, count, err);
+  kl_free(load->allocator, others, (count + 1) * sizeof *others);
+  return status;
+}
+
+kl_status kl_load_finish(kl_load *load, kl_error *err) {
+  kl_status status = load_check(load, err);
+  if (status == KL_OK) status = load_flush(load, err);
+  if (status == KL_OK && load->run_count == 0 && load->result == 0) { /* an empty keyspace */
+    status = load_new_keyspace(load, &load->result, err);
+  }
+  if (status == KL_OK && load->run_count > 1) status = load_merge_runs(load, err);
+  if (status == KL_OK) status = load_name(load, err);
+  if (status == KL_OK) {
+    load->finished = load->report.finished = true;
+    /* The name is in the log; with this it is in the trees, and what was dropped is free. It is tried again anyway. */
+    (void)kl_db_drain(load->db, false, NULL);
+  }
+  return status;
+}
