@@ -15567,6 +15567,7 @@ typedef struct kl_drain_input {
   kl_roots *base;       /* of the newest checkpoint */
   const uint64_t *live; /* sequences of the checkpoints that anyone still reads; any order, `base` may be missing */
   size_t live_count;
+  bool cold;             /* nobody reads soon what is written: leaves stay out of the cache */
   kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
   uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
@@ -15811,6 +15812,7 @@ typedef struct drain_io {
   kl_epoch_guard guard;
   bool inside;         /* the epoch: a page of the cache is being looked at */
   bool warm;           /* the page that was loaded last was in the cache */
+  bool cold;           /* as in the input */
   bool has_room;       /* the cache is not full */
   uint32_t until_room; /* pages until that is looked at again */
   uint64_t birth;
@@ -16447,7 +16449,7 @@ static void drain_put(drain_io *io, const kl_tree_pointer *pointer, const void *
     io->until_room = DRAIN_ROOM_EVERY;
   }
   io->until_room--;
-  if (!io->has_room && !io->warm && kl_tree_page_level(page) == 0) return;
+  if ((io->cold || (!io->has_room && !io->warm)) && kl_tree_page_level(page) == 0) return;
   kl_epoch_guard guard = kl_epoch_enter(io->pages->epoch);
   (void)kl_cache_put(io->pages->cache, &ref, page, 0, NULL); /* without room: whoever needs it loads it */
   kl_epoch_leave(io->pages->epoch, guard);
@@ -16564,6 +16566,7 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->store = input->store;
   io->allocator = input->allocator;
   io->cancel = input->cancel;
+  io->cold = input->cold;
   io->stats = stats;
   io->boundary = UINT64_MAX;
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
@@ -25199,6 +25202,8 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err) {
 #define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
 #define LOAD_BUFFER_DEFAULT_LEAST (UINT64_C(1) << 20)
 #define LOAD_BUFFER_DEFAULT_MOST (UINT64_C(32) << 20)
+#define LOAD_SORTED_PART \
+  ((size_t)4 << 20) /* bytes of rows in order that are written: while they are in the CPU's caches */
 #define LOAD_MERGE_SLICE (UINT64_C(64) << 20) /* bytes of rows: how long others wait while runs are merged */
 
 enum {
@@ -25417,6 +25422,7 @@ static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_chan
   kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
   if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
   if (status == KL_OK) {
+    base.input.cold = true;
     if (prepare != NULL) status = prepare(context, base.input.base, err);
     if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
     if (status != KL_OK) db->drainer.made = NULL;
@@ -25494,7 +25500,8 @@ static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error
     kl_status status = load_flush(load, err);
     return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
   }
-  if (size > load->capacity - load->used || load->count == load->entry_capacity) {
+  bool full = size > load->capacity - load->used || load->count == load->entry_capacity;
+  if (full || (load->ascending && load->used >= LOAD_SORTED_PART)) {
     kl_status status = load_flush(load, err);
     if (status != KL_OK) return status;
   }

@@ -133,6 +133,25 @@ static void bench_keel_erase(void *session, const uint8_t *keys, size_t count) {
   bench_keel_must(keel_commit(txn, NULL, &error), &error);
 }
 
+static void bench_keel_load(void *session, bench_source *source, void *context) {
+  keel_error error;
+  keel_load load;
+  bench_rows rows;
+  bench_keel_session *s = session;
+  keel_load_options options = KEEL_LOAD_OPTIONS_INIT;
+  keel_load_report report = KEEL_LOAD_REPORT_INIT;
+  options.flags = KEEL_LOAD_REPLACE; /* the keyspace that the session has open is empty */
+  bench_keel_must(keel_load_begin(s->db, "bench", 5, &options, &load, &error), &error);
+  while (source(context, &rows)) {
+    size_t size = bench_keel_pack(s, &rows);
+    bench_keel_must(keel_load_batch(load, s->ops, size, NULL, &error), &error);
+  }
+  bench_keel_must(keel_load_finish(load, &report, &error), &error);
+  bench_keel_must(keel_load_end(load, &error), &error);
+  bench_keel_must(keel_keyspace_close(s->keyspace, &error), &error);
+  bench_keel_must(keel_keyspace_open(s->db, "bench", 5, NULL, &s->keyspace, &error), &error);
+}
+
 static void bench_keel_read_begin(void *session) {
   keel_error error;
   bench_keel_session *s = session;
@@ -235,6 +254,7 @@ const bench_engine bench_keel = {
     .put = bench_keel_put,
     .write = bench_keel_write,
     .erase = bench_keel_erase,
+    .load = bench_keel_load,
     .read_begin = bench_keel_read_begin,
     .read_end = bench_keel_read_end,
     .get = bench_keel_get,

@@ -15,6 +15,8 @@
 #define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
 #define LOAD_BUFFER_DEFAULT_LEAST (UINT64_C(1) << 20)
 #define LOAD_BUFFER_DEFAULT_MOST (UINT64_C(32) << 20)
+#define LOAD_SORTED_PART \
+  ((size_t)4 << 20) /* bytes of rows in order that are written: while they are in the CPU's caches */
 #define LOAD_MERGE_SLICE (UINT64_C(64) << 20) /* bytes of rows: how long others wait while runs are merged */
 
 enum {
@@ -233,6 +235,7 @@ static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_chan
   kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
   if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
   if (status == KL_OK) {
+    base.input.cold = true;
     if (prepare != NULL) status = prepare(context, base.input.base, err);
     if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
     if (status != KL_OK) db->drainer.made = NULL;
@@ -310,7 +313,8 @@ static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error
     kl_status status = load_flush(load, err);
     return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
   }
-  if (size > load->capacity - load->used || load->count == load->entry_capacity) {
+  bool full = size > load->capacity - load->used || load->count == load->entry_capacity;
+  if (full || (load->ascending && load->used >= LOAD_SORTED_PART)) {
     kl_status status = load_flush(load, err);
     if (status != KL_OK) return status;
   }

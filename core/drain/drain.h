@@ -44,6 +44,7 @@ typedef struct kl_drain_input {
   kl_roots *base;       /* of the newest checkpoint */
   const uint64_t *live; /* sequences of the checkpoints that anyone still reads; any order, `base` may be missing */
   size_t live_count;
+  bool cold;             /* nobody reads soon what is written: leaves stay out of the cache */
   kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
   uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */

@@ -142,7 +142,7 @@ static void drain_put(drain_io *io, const kl_tree_pointer *pointer, const void *
     io->until_room = DRAIN_ROOM_EVERY;
   }
   io->until_room--;
-  if (!io->has_room && !io->warm && kl_tree_page_level(page) == 0) return;
+  if ((io->cold || (!io->has_room && !io->warm)) && kl_tree_page_level(page) == 0) return;
   kl_epoch_guard guard = kl_epoch_enter(io->pages->epoch);
   (void)kl_cache_put(io->pages->cache, &ref, page, 0, NULL); /* without room: whoever needs it loads it */
   kl_epoch_leave(io->pages->epoch, guard);
@@ -259,6 +259,7 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->store = input->store;
   io->allocator = input->allocator;
   io->cancel = input->cancel;
+  io->cold = input->cold;
   io->stats = stats;
   io->boundary = UINT64_MAX;
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};

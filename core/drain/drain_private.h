@@ -34,6 +34,7 @@ typedef struct drain_io {
   kl_epoch_guard guard;
   bool inside;         /* the epoch: a page of the cache is being looked at */
   bool warm;           /* the page that was loaded last was in the cache */
+  bool cold;           /* as in the input */
   bool has_room;       /* the cache is not full */
   uint32_t until_room; /* pages until that is looked at again */
   uint64_t birth;
