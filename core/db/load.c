@@ -2,7 +2,12 @@
  *
  * A run grows by kl_drain_load, one buffer at a time, under the drainer's `draining`; so does what is merged from several
  * runs at the end, a slice at a time. Between two of them drains and compactions have their turn. Compaction may move
- * pages of runs: roots are looked up anew under each lock. */
+ * pages of runs: roots are looked up anew under each lock.
+ *
+ * Where there are threads, the buffer has two parts: while the caller fills one, a thread of the load sorts and writes the
+ * other. Who may touch what: the part that is *handed over*, the runs and the catalogue are the thread's until it has
+ * given the part back (under `mutex`); all else, and everything at other times, is the caller's. What the thread could
+ * not write stays in the part; the caller is told at its next flush, and the flush after that tries again. */
 #include "load.h"
 
 #include <stdlib.h>
@@ -36,16 +41,30 @@ typedef struct load_run {
   uint8_t last[KL_MAX_KEY]; /* its greatest key */
 } load_run;
 
+/* One of the two halves of the buffer. */
+typedef struct load_part {
+  uint8_t *buffer;
+  load_entry *entries;
+  size_t used, count;
+  bool ascending; /* strictly */
+} load_part;
+
 struct kl_load {
   kl_db *db; /* a reference */
   kl_allocator *allocator;
   bool replace, finished;
   kl_load_report report;
 
-  uint8_t *buffer;
-  load_entry *entries;
-  size_t capacity, used, entry_capacity, count;
-  bool ascending; /* the buffer is, strictly */
+  load_part parts[2];
+  load_part *filling; /* the caller's */
+  size_t part_count, capacity, entry_capacity;
+
+  kl_thread *thread; /* NULL: the caller writes */
+  kl_mutex mutex;    /* guards what follows */
+  kl_cond changed;
+  bool handed, stop;
+  kl_status failed; /* of the last part that was handed over, as long as the caller has not been told */
+  kl_error failure;
 
   load_run **runs;
   size_t run_count, run_capacity;
@@ -64,11 +83,25 @@ static uint64_t load_buffer_size(const kl_db *db, const kl_load_options *options
   return size > LOAD_BUFFER_DEFAULT_MOST ? LOAD_BUFFER_DEFAULT_MOST : size;
 }
 
+static void load_thread_stop(kl_load *load) {
+  if (load->thread == NULL) return;
+  kl_mutex_lock(&load->mutex);
+  load->stop = true;
+  kl_cond_broadcast(&load->changed);
+  kl_mutex_unlock(&load->mutex);
+  kl_thread_join(load->thread);
+  load->thread = NULL;
+}
+
 static void load_free(kl_load *load) {
   for (size_t i = 0; i < load->run_count; i++) kl_free(load->allocator, load->runs[i], sizeof **load->runs);
   kl_free(load->allocator, load->runs, load->run_capacity * sizeof *load->runs);
-  kl_free(load->allocator, load->entries, load->entry_capacity * sizeof *load->entries);
-  kl_free(load->allocator, load->buffer, load->capacity);
+  for (size_t i = 0; i < load->part_count; i++) {
+    kl_free(load->allocator, load->parts[i].entries, load->entry_capacity * sizeof *load->parts[i].entries);
+    kl_free(load->allocator, load->parts[i].buffer, load->capacity);
+  }
+  kl_cond_destroy(&load->changed);
+  kl_mutex_destroy(&load->mutex);
   kl_free(load->allocator, load, sizeof *load);
 }
 
@@ -79,16 +112,31 @@ static kl_status load_new(kl_db *db, kl_slice name, const kl_load_options *optio
   load->db = db;
   load->allocator = allocator;
   load->replace = options->replace;
-  load->ascending = true;
   load->name_size = name.size;
   memcpy(load->name, name.data, name.size);
-  load->capacity = (size_t)load_buffer_size(db, options);
+  kl_status status = kl_mutex_init(&load->mutex, err);
+  if (status == KL_OK) {
+    status = kl_cond_init(&load->changed, err);
+    if (status != KL_OK) kl_mutex_destroy(&load->mutex);
+  }
+  if (status != KL_OK) {
+    kl_free(allocator, load, sizeof *load);
+    return status;
+  }
+  load->part_count = db->os->has_threads ? 2 : 1;
+  load->capacity = (size_t)load_buffer_size(db, options) / load->part_count;
   load->entry_capacity = load->capacity / LOAD_ROW_SHARE;
-  load->buffer = kl_alloc(allocator, load->capacity);
-  load->entries = kl_alloc(allocator, load->entry_capacity * sizeof *load->entries);
-  if (load->buffer == NULL || load->entries == NULL) {
-    kl_status status = kl_fail(err, KL_E_NO_MEMORY, "no memory to load with a buffer of %zu bytes; take a smaller one",
-                               load->capacity);
+  load->filling = &load->parts[0];
+  for (size_t i = 0; i < load->part_count && status == KL_OK; i++) {
+    load_part *part = &load->parts[i];
+    part->ascending = true;
+    part->buffer = kl_alloc(allocator, load->capacity);
+    part->entries = kl_alloc(allocator, load->entry_capacity * sizeof *part->entries);
+    if (part->buffer == NULL || part->entries == NULL) status = KL_E_NO_MEMORY;
+  }
+  if (status != KL_OK) {
+    status = kl_fail(err, KL_E_NO_MEMORY, "no memory to load with a buffer of %zu bytes; take a smaller one",
+                     load->capacity * load->part_count);
     load_free(load);
     return status;
   }
@@ -119,6 +167,7 @@ kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options
 void kl_load_end(kl_load *load) {
   if (load == NULL) return;
   kl_db *db = load->db;
+  load_thread_stop(load);
   if (!load->finished && kl_db_check(db, NULL) == KL_OK) {
     for (size_t i = 0; i < load->run_count; i++) {
       (void)kl_keyspace_load_abandon(db->catalogue, &load->runs[i]->keyspace, 1, NULL);
@@ -129,8 +178,12 @@ void kl_load_end(kl_load *load) {
   (void)kl_db_release(db, NULL);
 }
 
-void kl_load_get_report(const kl_load *load, kl_load_report *out_report) {
+void kl_load_get_report(kl_load *load, kl_load_report *out_report) {
   *out_report = load->report;
+  kl_mutex_lock(&load->mutex);
+  while (load->handed) kl_cond_wait(&load->changed, &load->mutex);
+  out_report->runs = load->run_count;
+  kl_mutex_unlock(&load->mutex);
 }
 
 /* -------- the buffer -------- */
@@ -163,16 +216,16 @@ static int load_compare(const void *a, const void *b) {
 }
 
 /* Ascending, and of each key the last row alone. */
-static void load_sort(kl_load *load) {
-  if (load->ascending) return;
+static void load_sort(load_part *part) {
+  if (part->ascending) return;
   size_t kept = 0;
-  qsort(load->entries, load->count, sizeof *load->entries, load_compare);
-  for (size_t i = 0; i < load->count; i++) {
-    bool last = i + 1 == load->count || load_compare_keys(&load->entries[i], &load->entries[i + 1]) != 0;
-    if (last) load->entries[kept++] = load->entries[i];
+  qsort(part->entries, part->count, sizeof *part->entries, load_compare);
+  for (size_t i = 0; i < part->count; i++) {
+    bool last = i + 1 == part->count || load_compare_keys(&part->entries[i], &part->entries[i + 1]) != 0;
+    if (last) part->entries[kept++] = part->entries[i];
   }
-  load->count = kept;
-  load->ascending = true;
+  part->count = kept;
+  part->ascending = true;
 }
 
 /* -------- runs -------- */
@@ -202,7 +255,6 @@ static kl_status load_new_run(kl_load *load, kl_error *err) {
     return status;
   }
   load->runs[load->run_count++] = run;
-  load->report.runs++;
   return KL_OK;
 }
 
@@ -276,17 +328,90 @@ static kl_status load_write(kl_load *load, const kl_tree_changes *rows, kl_slice
   return KL_OK;
 }
 
-static kl_status load_flush(kl_load *load, kl_error *err) {
-  if (load->count == 0) return KL_OK;
-  load_sort(load);
-  load_rows rows = {load->entries, load->count, 0};
+/* What is in a part becomes part of a run. On failure it stays in the part. */
+static kl_status load_write_part(kl_load *load, load_part *part, kl_error *err) {
+  if (part->count == 0) return KL_OK;
+  load_sort(part);
+  load_rows rows = {part->entries, part->count, 0};
   const kl_tree_changes changes = {load_next_row, &rows};
   kl_status status =
-      load_write(load, &changes, load_key(&load->entries[0]), load_key(&load->entries[load->count - 1]), err);
+      load_write(load, &changes, load_key(&part->entries[0]), load_key(&part->entries[part->count - 1]), err);
   if (status != KL_OK) return status;
-  load->used = load->count = 0;
-  load->ascending = true;
+  part->used = part->count = 0;
+  part->ascending = true;
   return KL_OK;
+}
+
+/* -------- the thread -------- */
+
+static load_part *load_other(kl_load *load) {
+  return load->filling == &load->parts[0] ? &load->parts[1] : &load->parts[0];
+}
+
+static void load_thread_main(void *context) {
+  kl_load *load = context;
+  kl_mutex_lock(&load->mutex);
+  for (;;) {
+    while (!load->handed && !load->stop) kl_cond_wait(&load->changed, &load->mutex);
+    if (!load->handed) break;
+    load_part *part = load_other(load); /* the caller changes `filling` under the mutex, while nothing is handed over */
+    kl_mutex_unlock(&load->mutex);
+    kl_error error = {0};
+    kl_status status = load_write_part(load, part, &error);
+    kl_mutex_lock(&load->mutex);
+    load->failed = status;
+    load->failure = error;
+    load->handed = false;
+    kl_cond_broadcast(&load->changed);
+  }
+  kl_mutex_unlock(&load->mutex);
+}
+
+static void load_hand_over(kl_load *load) {
+  load->handed = true;
+  kl_cond_broadcast(&load->changed);
+}
+
+/* Under the mutex: waits for the other part. KL_OK: it is empty. A failure is told once, then it is tried again. */
+static kl_status load_settle(kl_load *load, kl_error *err) {
+  for (;;) {
+    while (load->handed) kl_cond_wait(&load->changed, &load->mutex);
+    if (load_other(load)->count == 0) return KL_OK;
+    if (load->failed != KL_OK) break;
+    load_hand_over(load);
+  }
+  kl_status status = load->failed;
+  if (err != NULL) *err = load->failure;
+  load->failed = KL_OK;
+  return status;
+}
+
+/* The part that is being filled can be filled anew when it returns KL_OK. */
+static kl_status load_flush(kl_load *load, kl_error *err) {
+  if (load->filling->count == 0) return KL_OK;
+  if (load->thread == NULL && load->part_count > 1 &&
+      kl_thread_start(load->db->os, "keel-load", load_thread_main, load, &load->thread, NULL) != KL_OK) {
+    load->thread = NULL;
+  }
+  if (load->thread == NULL) return load_write_part(load, load->filling, err);
+  kl_mutex_lock(&load->mutex);
+  kl_status status = load_settle(load, err);
+  if (status == KL_OK) {
+    load->filling = load_other(load);
+    load_hand_over(load);
+  }
+  kl_mutex_unlock(&load->mutex);
+  return status;
+}
+
+/* All rows so far are in runs when it returns KL_OK, and the thread rests. */
+static kl_status load_flush_all(kl_load *load, kl_error *err) {
+  kl_status status = load_flush(load, err);
+  if (status != KL_OK || load->thread == NULL) return status;
+  kl_mutex_lock(&load->mutex);
+  status = load_settle(load, err);
+  kl_mutex_unlock(&load->mutex);
+  return status;
 }
 
 /* -------- taking rows -------- */
@@ -310,24 +435,26 @@ static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error
   if (size > load->capacity / 2) { /* from where it lies */
     load_one one = {key, value, false};
     const kl_tree_changes changes = {load_next_one, &one};
-    kl_status status = load_flush(load, err);
+    kl_status status = load_flush_all(load, err);
     return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
   }
-  bool full = size > load->capacity - load->used || load->count == load->entry_capacity;
-  if (full || (load->ascending && load->used >= LOAD_SORTED_PART)) {
+  load_part *part = load->filling;
+  bool full = size > load->capacity - part->used || part->count == load->entry_capacity;
+  if (full || (part->ascending && part->used >= LOAD_SORTED_PART)) {
     kl_status status = load_flush(load, err);
     if (status != KL_OK) return status;
+    part = load->filling;
   }
-  uint8_t *row = load->buffer + load->used;
+  uint8_t *row = part->buffer + part->used;
   kl_store_u32_le(row, (uint32_t)value.size);
   kl_store_u16_le(row + 4, (uint16_t)key.size);
   if (key.size != 0) memcpy(row + LOAD_ROW_HEADER, key.data, key.size);
   if (value.size != 0) memcpy(row + LOAD_ROW_HEADER + key.size, value.data, value.size);
-  load_entry *entry = &load->entries[load->count];
+  load_entry *entry = &part->entries[part->count];
   *entry = (load_entry){load_head(key), row};
-  if (load->count != 0 && load->ascending) load->ascending = load_compare_keys(entry - 1, entry) < 0;
-  load->count++;
-  load->used += size;
+  if (part->count != 0 && part->ascending) part->ascending = load_compare_keys(entry - 1, entry) < 0;
+  part->count++;
+  part->used += size;
   return KL_OK;
 }
 
@@ -510,7 +637,7 @@ static kl_status load_name(kl_load *load, kl_error *err) {
 
 kl_status kl_load_finish(kl_load *load, kl_error *err) {
   kl_status status = load_check(load, err);
-  if (status == KL_OK) status = load_flush(load, err);
+  if (status == KL_OK) status = load_flush_all(load, err);
   if (status == KL_OK && load->run_count == 0 && load->result == 0) { /* an empty keyspace */
     status = load_new_keyspace(load, &load->result, err);
   }

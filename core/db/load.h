@@ -39,12 +39,14 @@ typedef struct kl_load_report {
 kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out_load, kl_error *err);
 /* Takes a row; of several with one key the last one counts. KL_E_KEY_SIZE, KL_E_VALUE_SIZE. Writing a full buffer can
  * fail as a drain can (KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_POISONED ...): then the row has not been taken, all
- * others are kept, and it may be tried again. KL_E_FINISHED: the load has ended. */
+ * others are kept, and it may be tried again. (Where there are threads, one of the load writes while the caller goes on: then
+ * it is a later call that fails.) KL_E_FINISHED: the load has ended. */
 kl_status kl_load_put(kl_load *load, kl_slice key, kl_slice value, kl_error *err);
 /* Writes what is left, merges the runs, gives the keyspace its name. Durable when it returns. On failure the load is
  * not finished, and it may be tried again. KL_E_EXISTS: somebody has made such a keyspace meanwhile. */
 kl_status kl_load_finish(kl_load *load, kl_error *err);
-void kl_load_get_report(const kl_load *load, kl_load_report *out_report);
+/* Waits for what is being written. */
+void kl_load_get_report(kl_load *load, kl_load_report *out_report);
 /* Frees. What was not finished is dropped; if that fails, the next opening of the database does it. NULL is allowed. */
 void kl_load_end(kl_load *load);
 

@@ -310,6 +310,41 @@ static void test_refusals(void **state) {
   load_machine_end(sim);
 }
 
+/* On the real system, where a thread of the load sorts and writes: in and out of order, and ended in the middle. */
+static void test_with_threads(void **state) {
+  (void)state;
+  char folder[64], path[96];
+  kl_error err;
+  kl_rng rng;
+  kl_rng_init(&rng, test_seed(91));
+  memset(expected, 0, sizeof expected);
+  assert_true(test_folder_make(folder, sizeof folder));
+  (void)snprintf(path, sizeof path, "%s/test.keel", folder);
+  kl_db_options options = {.delta_size = 64 << 10};
+  kl_db *db = db_open(kl_os_posix(), path, &options);
+  kl_load *load = load_begin(db, "random", false), *never = load_begin(db, "never", false);
+  for (uint32_t row = 1; row <= 4 * LOAD_KEYS; row++) {
+    give(load, (uint32_t)kl_rng_below(&rng, LOAD_KEYS), row);
+    assert_ok(put_one(never, (uint32_t)kl_rng_below(&rng, LOAD_KEYS), row, &err), &err);
+    if (row % 512 == 0) assert_ok(db_put(db, "other", "key", "value", KL_DURABILITY_NONE, &err), &err);
+  }
+  kl_load_end(never);
+  assert_true(finish(load) > 20);
+  check_loaded(db, "random");
+  assert_false(has_space(db, "never"));
+  memset(expected, 0, sizeof expected);
+  load = load_begin(db, "sorted", false);
+  for (uint32_t i = 0; i < LOAD_KEYS; i++) give(load, i, i + 1);
+  assert_int_equal(finish(load), 1);
+  check_loaded(db, "sorted");
+  check_sound(db);
+  db_close(db);
+  db = db_open(kl_os_posix(), path, NULL);
+  check_loaded(db, "sorted");
+  db_close(db);
+  assert_true(test_folder_remove(folder));
+}
+
 /* -------- what goes wrong -------- */
 
 /* A whole story: a keyspace that is there, a load out of order, its end. Returns how far it came. */
@@ -433,7 +468,7 @@ int main(void) {
       cmocka_unit_test(test_sorted),    cmocka_unit_test(test_unsorted),       cmocka_unit_test(test_two_halves),
       cmocka_unit_test(test_sizes),     cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_replace),
       cmocka_unit_test(test_refusals),  cmocka_unit_test(test_crashes),        cmocka_unit_test(test_no_memory),
-      cmocka_unit_test(test_full_disk),
+      cmocka_unit_test(test_full_disk), cmocka_unit_test(test_with_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
