@@ -78,6 +78,9 @@ struct kl_allocator {
   void *(*alloc)(kl_allocator *self, size_t size, size_t align);
   /* Frees what alloc of the same allocator gave, with its size; NULL is allowed. */
   void (*free)(kl_allocator *self, void *memory, size_t size);
+  /* NULL, or: a block of that size which was freed, holding whatever it held; it is freed like others. NULL: there is
+   * none. For those who would rather clear what they use than have the system clear all of it. */
+  void *(*reuse)(kl_allocator *self, size_t size, size_t align);
 };
 
 /* The allocator over the C library. */
@@ -88,6 +91,9 @@ static inline void *kl_alloc(kl_allocator *a, size_t size) {
 }
 static inline void *kl_alloc_aligned(kl_allocator *a, size_t size, size_t align) {
   return a->alloc(a, size, align);
+}
+static inline void *kl_reuse(kl_allocator *a, size_t size, size_t align) {
+  return a->reuse != NULL ? a->reuse(a, size, align) : NULL;
 }
 static inline void kl_free(kl_allocator *a, void *memory, size_t size) {
   a->free(a, memory, size);
@@ -1244,7 +1250,7 @@ static void memory_libc_free(kl_allocator *self, void *memory, size_t size) {
 
 kl_allocator *kl_allocator_libc(void) {
   /* Holds no state: never written, so that sharing it is safe. */
-  static kl_allocator libc_allocator = {memory_libc_alloc, memory_libc_free};
+  static kl_allocator libc_allocator = {memory_libc_alloc, memory_libc_free, NULL};
   return &libc_allocator;
 }
 
@@ -1358,6 +1364,7 @@ enum {
 typedef struct shared_arena_chunk {
   struct shared_arena_chunk *next; /* older one; fixed before the chunk is published */
   size_t size;                     /* of the whole chunk */
+  bool used_before;                /* not zeroed: what is handed out is cleared then, while it is brought near anyway */
   _Atomic size_t used;             /* header included; passes `size` when the chunk is full */
 } shared_arena_chunk;
 
@@ -1405,9 +1412,12 @@ void kl_shared_arena_free(kl_shared_arena *arena) {
 }
 
 static shared_arena_chunk *shared_arena_chunk_new(kl_allocator *allocator, size_t size) {
-  shared_arena_chunk *chunk = kl_alloc_aligned(allocator, size, SHARED_ARENA_UNIT);
+  shared_arena_chunk *chunk = kl_reuse(allocator, size, SHARED_ARENA_UNIT);
+  bool used_before = chunk != NULL;
+  if (!used_before) chunk = kl_alloc_aligned(allocator, size, SHARED_ARENA_UNIT);
   if (chunk == NULL) return NULL;
   chunk->size = size;
+  chunk->used_before = used_before;
   atomic_init(&chunk->used, (sizeof *chunk + SHARED_ARENA_UNIT - 1) & ~(size_t)(SHARED_ARENA_UNIT - 1));
   return chunk;
 }
@@ -1428,6 +1438,7 @@ static void *shared_arena_alloc_large(kl_shared_arena *arena, shared_arena_shard
   while (!atomic_compare_exchange_weak_explicit(&shard->large, &chunk->next, chunk, memory_order_release,
                                                 memory_order_relaxed)) {
   }
+  if (chunk->used_before) memset((char *)chunk + header, 0, reserve);
   return shared_arena_align((char *)chunk + header, align);
 }
 
@@ -1469,6 +1480,7 @@ void *kl_shared_arena_alloc(kl_shared_arena *arena, uint32_t hint, size_t size, 
        * `used` grows past `size` by one failed request per thread and growth, far from overflow. */
       size_t start = atomic_fetch_add_explicit(&chunk->used, reserve, memory_order_relaxed);
       if (start <= chunk->size && reserve <= chunk->size - start) {
+        if (chunk->used_before) memset((char *)chunk + start, 0, reserve);
         return shared_arena_align((char *)chunk + start, align);
       }
     }
@@ -8790,12 +8802,12 @@ typedef struct kl_chunk {
   bool leaving; /* is being emptied: its free frames are not given out */
 } kl_chunk;
 
-typedef struct kl_load kl_load;
+typedef struct kl_cache_loading kl_cache_loading;
 
 typedef struct kl_partition { /* the writers' side of a partition of the page table */
   _Alignas(64) kl_mutex mutex;
   kl_cond loaded;
-  kl_load *loads; /* under way */
+  kl_cache_loading *loads; /* under way */
 } kl_partition;
 
 typedef struct kl_hits { /* one shard of buffered hits: addresses */
@@ -9760,20 +9772,20 @@ void kl_cache_hit_buffer(kl_cache *cache, uint64_t address) {
 /* core/cache/load.c: the miss path: one thread loads a page, the others wait for it. */
 
 /* On the stack of the thread that loads; found through its partition, under that mutex. */
-struct kl_load {
-  kl_load *next;
+struct kl_cache_loading {
+  kl_cache_loading *next;
   uint64_t address;
   bool doomed; /* the block was freed meanwhile */
 };
 
-static kl_load *load_find(const kl_partition *partition, uint64_t address) {
-  kl_load *load = partition->loads;
+static kl_cache_loading *load_find(const kl_partition *partition, uint64_t address) {
+  kl_cache_loading *load = partition->loads;
   while (load != NULL && load->address != address) load = load->next;
   return load;
 }
 
-static void load_unlink(kl_partition *partition, kl_load *load) {
-  kl_load **link = &partition->loads;
+static void load_unlink(kl_partition *partition, kl_cache_loading *load) {
+  kl_cache_loading **link = &partition->loads;
   while (*link != load) link = &(*link)->next;
   *link = load->next;
 }
@@ -9781,13 +9793,14 @@ static void load_unlink(kl_partition *partition, kl_load *load) {
 void kl_cache_doom_loads(kl_cache *cache, uint64_t address) {
   kl_partition *partition = &cache->partitions[kl_table_partition(address)];
   kl_mutex_lock(&partition->mutex);
-  kl_load *load = load_find(partition, address);
+  kl_cache_loading *load = load_find(partition, address);
   if (load != NULL) load->doomed = true;
   kl_mutex_unlock(&partition->mutex);
 }
 
 /* The frame of the address, waiting for a load of it that is under way; 0: the caller loads, `load` is registered. */
-static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *load, uint64_t address, bool scan) {
+static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_cache_loading *load, uint64_t address,
+                           bool scan) {
   bool waited = false;
   kl_mutex_lock(&partition->mutex);
   for (;;) {
@@ -9802,7 +9815,7 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *lo
     waited = true;
     kl_cond_wait(&partition->loaded, &partition->mutex);
   }
-  *load = (kl_load){partition->loads, address, false};
+  *load = (kl_cache_loading){partition->loads, address, false};
   partition->loads = load;
   kl_mutex_unlock(&partition->mutex);
   return 0;
@@ -9837,8 +9850,8 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
 }
 
 /* Ends the load, and enters the page when there is a frame and nothing speaks against it. False: it was not entered. */
-static bool load_publish(kl_cache *cache, kl_partition *partition, kl_load *load, const kl_cache_ref *ref, bool scan,
-                         kl_frame *frame, kl_epoch_entry **out_array) {
+static bool load_publish(kl_cache *cache, kl_partition *partition, kl_cache_loading *load, const kl_cache_ref *ref,
+                         bool scan, kl_frame *frame, kl_epoch_entry **out_array) {
   bool entered = false;
   *out_array = NULL;
   kl_mutex_lock(&cache->policy_mutex);
@@ -9876,7 +9889,7 @@ kl_status kl_cache_load(kl_cache *cache, const kl_cache_ref *ref, const void *by
                    (unsigned long long)ref->address, ref->length, KL_CACHE_PAGE_MAX);
   }
   for (;;) {
-    kl_load load;
+    kl_cache_loading load;
     kl_frame *frame = NULL;
     kl_epoch_entry *array;
     uint32_t number = load_begin(cache, partition, &load, ref->address, scan);
@@ -19029,6 +19042,14 @@ typedef struct kl_txn_spare {
   _Alignas(64) _Atomic(kl_txn *) txn;
 } kl_txn_spare;
 
+/* Chunks of deltas that are gone, for those that come: clearing them anew costs a writer a fifth of its time. */
+enum { TXN_KEPT_CHUNKS = 32 };
+typedef struct kl_txn_kept {
+  kl_mutex mutex;
+  void *chunks[TXN_KEPT_CHUNKS];
+  size_t count, most; /* a delta's worth */
+} kl_txn_kept;
+
 struct kl_txn_manager {
   kl_allocator allocator; /* counts, then asks os->allocator */
   kl_os *os;
@@ -19043,6 +19064,7 @@ struct kl_txn_manager {
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
+  kl_txn_kept kept;
   /* The newest timestamp that is committed, durable as asked and inserted, together with all before it (TXN-3). */
   _Alignas(64) _Atomic uint64_t visible_ts;
   kl_commit_pipeline pipeline;
@@ -20649,15 +20671,51 @@ static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
   return memory;
 }
 
+static void *manager_reuse(kl_allocator *self, size_t size, size_t align) {
+  kl_txn_kept *kept = &((kl_txn_manager *)self)->kept;
+  (void)align; /* they are aligned to their size */
+  if (size != KL_MEMORY_HUGE) return NULL;
+  kl_mutex_lock(&kept->mutex);
+  void *memory = kept->count != 0 ? kept->chunks[--kept->count] : NULL;
+  kl_mutex_unlock(&kept->mutex);
+  return memory;
+}
+
+static bool manager_keep(kl_txn_manager *manager, void *memory) {
+  kl_txn_kept *kept = &manager->kept;
+#if KL_DEBUG
+  memset(memory, 0xdb, KL_MEMORY_HUGE); /* so that nobody goes on reading it unnoticed */
+#endif
+  kl_mutex_lock(&kept->mutex);
+  bool keep = kept->count < kept->most;
+  if (keep) kept->chunks[kept->count++] = memory;
+  kl_mutex_unlock(&kept->mutex);
+  return keep;
+}
+
 static void manager_free(kl_allocator *self, void *memory, size_t size) {
   kl_txn_manager *manager = (kl_txn_manager *)self;
   if (memory == NULL) return;
+  if (size == KL_MEMORY_HUGE && manager_keep(manager, memory)) return; /* counts on as memory of ours */
   kl_counters_add(&manager->counters, TXN_MEMORY, (uint64_t)0 - size);
   if (size == KL_MEMORY_HUGE) {
     kl_os_unmap(manager->os, memory, size);
   } else {
     manager->os->allocator->free(manager->os->allocator, memory, size);
   }
+}
+
+static kl_status manager_kept_init(kl_txn_manager *manager, kl_error *err) {
+  uint64_t most = manager->options.delta_size / KL_MEMORY_HUGE;
+  manager->kept.most = most < TXN_KEPT_CHUNKS ? (size_t)most : TXN_KEPT_CHUNKS;
+  return kl_mutex_init(&manager->kept.mutex, err);
+}
+
+/* Nobody allocates any more. */
+static void manager_kept_destroy(kl_txn_manager *manager) {
+  kl_txn_kept *kept = &manager->kept;
+  while (kept->count != 0) kl_os_unmap(manager->os, kept->chunks[--kept->count], KL_MEMORY_HUGE);
+  kl_mutex_destroy(&kept->mutex);
 }
 
 static kl_status manager_init(kl_txn_manager *manager, kl_error *err) {
@@ -20690,13 +20748,20 @@ kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, k
   if (manager == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database");
   manager->allocator.alloc = manager_alloc;
   manager->allocator.free = manager_free;
+  manager->allocator.reuse = manager_reuse;
   manager->os = os;
   manager->options = *options;
   if (manager->options.durability == KL_DURABILITY_DEFAULT) manager->options.durability = KL_DURABILITY_FULL;
   atomic_init(&manager->references, 1);
   atomic_init(&manager->visible_ts, KL_TS_EMPTY);
-  kl_status status = manager_init(manager, err);
+  kl_status status = manager_kept_init(manager, err);
   if (status != KL_OK) {
+    kl_free(os->allocator, manager, sizeof *manager);
+    return status;
+  }
+  status = manager_init(manager, err);
+  if (status != KL_OK) {
+    manager_kept_destroy(manager);
     kl_free(os->allocator, manager, sizeof *manager);
     return status;
   }
@@ -20716,6 +20781,7 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   kl_throttle_destroy(&manager->throttle);
   kl_layers_destroy(&manager->layers);
   kl_snapshot_registry_destroy(&manager->snapshots);
+  manager_kept_destroy(manager);
   kl_os *os = manager->os;
   kl_free(os->allocator, manager, sizeof *manager);
 }

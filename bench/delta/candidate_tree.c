@@ -40,7 +40,7 @@ static void *candidate_make(bool huge) {
   kl_os *os = kl_os_posix();
   candidate_memory *memory = kl_alloc(kl_allocator_libc(), sizeof *memory);
   if (memory == NULL) return NULL;
-  memory->allocator = (kl_allocator){candidate_huge_alloc, candidate_huge_free};
+  memory->allocator = (kl_allocator){candidate_huge_alloc, candidate_huge_free, NULL};
   kl_allocator *allocator = huge ? &memory->allocator : kl_allocator_libc();
   void *space = NULL;
   kl_status status = huge ? os->map(os, CANDIDATE_HUGE_SPACE, &space, NULL) : KL_OK;

@@ -26,7 +26,7 @@ static void memory_libc_free(kl_allocator *self, void *memory, size_t size) {
 
 kl_allocator *kl_allocator_libc(void) {
   /* Holds no state: never written, so that sharing it is safe. */
-  static kl_allocator libc_allocator = {memory_libc_alloc, memory_libc_free};
+  static kl_allocator libc_allocator = {memory_libc_alloc, memory_libc_free, NULL};
   return &libc_allocator;
 }
 

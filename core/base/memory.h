@@ -16,6 +16,9 @@ struct kl_allocator {
   void *(*alloc)(kl_allocator *self, size_t size, size_t align);
   /* Frees what alloc of the same allocator gave, with its size; NULL is allowed. */
   void (*free)(kl_allocator *self, void *memory, size_t size);
+  /* NULL, or: a block of that size which was freed, holding whatever it held; it is freed like others. NULL: there is
+   * none. For those who would rather clear what they use than have the system clear all of it. */
+  void *(*reuse)(kl_allocator *self, size_t size, size_t align);
 };
 
 /* The allocator over the C library. */
@@ -26,6 +29,9 @@ static inline void *kl_alloc(kl_allocator *a, size_t size) {
 }
 static inline void *kl_alloc_aligned(kl_allocator *a, size_t size, size_t align) {
   return a->alloc(a, size, align);
+}
+static inline void *kl_reuse(kl_allocator *a, size_t size, size_t align) {
+  return a->reuse != NULL ? a->reuse(a, size, align) : NULL;
 }
 static inline void kl_free(kl_allocator *a, void *memory, size_t size) {
   a->free(a, memory, size);

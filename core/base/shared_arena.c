@@ -7,6 +7,7 @@
  * be fooled by reuse (no ABA). Nobody waits for anybody. */
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "arena.h"
 #include "assert.h"
@@ -21,6 +22,7 @@ enum {
 typedef struct shared_arena_chunk {
   struct shared_arena_chunk *next; /* older one; fixed before the chunk is published */
   size_t size;                     /* of the whole chunk */
+  bool used_before;                /* not zeroed: what is handed out is cleared then, while it is brought near anyway */
   _Atomic size_t used;             /* header included; passes `size` when the chunk is full */
 } shared_arena_chunk;
 
@@ -68,9 +70,12 @@ void kl_shared_arena_free(kl_shared_arena *arena) {
 }
 
 static shared_arena_chunk *shared_arena_chunk_new(kl_allocator *allocator, size_t size) {
-  shared_arena_chunk *chunk = kl_alloc_aligned(allocator, size, SHARED_ARENA_UNIT);
+  shared_arena_chunk *chunk = kl_reuse(allocator, size, SHARED_ARENA_UNIT);
+  bool used_before = chunk != NULL;
+  if (!used_before) chunk = kl_alloc_aligned(allocator, size, SHARED_ARENA_UNIT);
   if (chunk == NULL) return NULL;
   chunk->size = size;
+  chunk->used_before = used_before;
   atomic_init(&chunk->used, (sizeof *chunk + SHARED_ARENA_UNIT - 1) & ~(size_t)(SHARED_ARENA_UNIT - 1));
   return chunk;
 }
@@ -91,6 +96,7 @@ static void *shared_arena_alloc_large(kl_shared_arena *arena, shared_arena_shard
   while (!atomic_compare_exchange_weak_explicit(&shard->large, &chunk->next, chunk, memory_order_release,
                                                 memory_order_relaxed)) {
   }
+  if (chunk->used_before) memset((char *)chunk + header, 0, reserve);
   return shared_arena_align((char *)chunk + header, align);
 }
 
@@ -132,6 +138,7 @@ void *kl_shared_arena_alloc(kl_shared_arena *arena, uint32_t hint, size_t size, 
        * `used` grows past `size` by one failed request per thread and growth, far from overflow. */
       size_t start = atomic_fetch_add_explicit(&chunk->used, reserve, memory_order_relaxed);
       if (start <= chunk->size && reserve <= chunk->size - start) {
+        if (chunk->used_before) memset((char *)chunk + start, 0, reserve);
         return shared_arena_align((char *)chunk + start, align);
       }
     }

@@ -59,12 +59,12 @@ typedef struct kl_chunk {
   bool leaving; /* is being emptied: its free frames are not given out */
 } kl_chunk;
 
-typedef struct kl_load kl_load;
+typedef struct kl_cache_loading kl_cache_loading;
 
 typedef struct kl_partition { /* the writers' side of a partition of the page table */
   _Alignas(64) kl_mutex mutex;
   kl_cond loaded;
-  kl_load *loads; /* under way */
+  kl_cache_loading *loads; /* under way */
 } kl_partition;
 
 typedef struct kl_hits { /* one shard of buffered hits: addresses */

@@ -5,20 +5,20 @@
 #include "cache_private.h"
 
 /* On the stack of the thread that loads; found through its partition, under that mutex. */
-struct kl_load {
-  kl_load *next;
+struct kl_cache_loading {
+  kl_cache_loading *next;
   uint64_t address;
   bool doomed; /* the block was freed meanwhile */
 };
 
-static kl_load *load_find(const kl_partition *partition, uint64_t address) {
-  kl_load *load = partition->loads;
+static kl_cache_loading *load_find(const kl_partition *partition, uint64_t address) {
+  kl_cache_loading *load = partition->loads;
   while (load != NULL && load->address != address) load = load->next;
   return load;
 }
 
-static void load_unlink(kl_partition *partition, kl_load *load) {
-  kl_load **link = &partition->loads;
+static void load_unlink(kl_partition *partition, kl_cache_loading *load) {
+  kl_cache_loading **link = &partition->loads;
   while (*link != load) link = &(*link)->next;
   *link = load->next;
 }
@@ -26,13 +26,14 @@ static void load_unlink(kl_partition *partition, kl_load *load) {
 void kl_cache_doom_loads(kl_cache *cache, uint64_t address) {
   kl_partition *partition = &cache->partitions[kl_table_partition(address)];
   kl_mutex_lock(&partition->mutex);
-  kl_load *load = load_find(partition, address);
+  kl_cache_loading *load = load_find(partition, address);
   if (load != NULL) load->doomed = true;
   kl_mutex_unlock(&partition->mutex);
 }
 
 /* The frame of the address, waiting for a load of it that is under way; 0: the caller loads, `load` is registered. */
-static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *load, uint64_t address, bool scan) {
+static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_cache_loading *load, uint64_t address,
+                           bool scan) {
   bool waited = false;
   kl_mutex_lock(&partition->mutex);
   for (;;) {
@@ -47,7 +48,7 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_load *lo
     waited = true;
     kl_cond_wait(&partition->loaded, &partition->mutex);
   }
-  *load = (kl_load){partition->loads, address, false};
+  *load = (kl_cache_loading){partition->loads, address, false};
   partition->loads = load;
   kl_mutex_unlock(&partition->mutex);
   return 0;
@@ -82,8 +83,8 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
 }
 
 /* Ends the load, and enters the page when there is a frame and nothing speaks against it. False: it was not entered. */
-static bool load_publish(kl_cache *cache, kl_partition *partition, kl_load *load, const kl_cache_ref *ref, bool scan,
-                         kl_frame *frame, kl_epoch_entry **out_array) {
+static bool load_publish(kl_cache *cache, kl_partition *partition, kl_cache_loading *load, const kl_cache_ref *ref,
+                         bool scan, kl_frame *frame, kl_epoch_entry **out_array) {
   bool entered = false;
   *out_array = NULL;
   kl_mutex_lock(&cache->policy_mutex);
@@ -121,7 +122,7 @@ kl_status kl_cache_load(kl_cache *cache, const kl_cache_ref *ref, const void *by
                    (unsigned long long)ref->address, ref->length, KL_CACHE_PAGE_MAX);
   }
   for (;;) {
-    kl_load load;
+    kl_cache_loading load;
     kl_frame *frame = NULL;
     kl_epoch_entry *array;
     uint32_t number = load_begin(cache, partition, &load, ref->address, scan);

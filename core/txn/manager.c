@@ -26,15 +26,51 @@ static void *manager_alloc(kl_allocator *self, size_t size, size_t align) {
   return memory;
 }
 
+static void *manager_reuse(kl_allocator *self, size_t size, size_t align) {
+  kl_txn_kept *kept = &((kl_txn_manager *)self)->kept;
+  (void)align; /* they are aligned to their size */
+  if (size != KL_MEMORY_HUGE) return NULL;
+  kl_mutex_lock(&kept->mutex);
+  void *memory = kept->count != 0 ? kept->chunks[--kept->count] : NULL;
+  kl_mutex_unlock(&kept->mutex);
+  return memory;
+}
+
+static bool manager_keep(kl_txn_manager *manager, void *memory) {
+  kl_txn_kept *kept = &manager->kept;
+#if KL_DEBUG
+  memset(memory, 0xdb, KL_MEMORY_HUGE); /* so that nobody goes on reading it unnoticed */
+#endif
+  kl_mutex_lock(&kept->mutex);
+  bool keep = kept->count < kept->most;
+  if (keep) kept->chunks[kept->count++] = memory;
+  kl_mutex_unlock(&kept->mutex);
+  return keep;
+}
+
 static void manager_free(kl_allocator *self, void *memory, size_t size) {
   kl_txn_manager *manager = (kl_txn_manager *)self;
   if (memory == NULL) return;
+  if (size == KL_MEMORY_HUGE && manager_keep(manager, memory)) return; /* counts on as memory of ours */
   kl_counters_add(&manager->counters, TXN_MEMORY, (uint64_t)0 - size);
   if (size == KL_MEMORY_HUGE) {
     kl_os_unmap(manager->os, memory, size);
   } else {
     manager->os->allocator->free(manager->os->allocator, memory, size);
   }
+}
+
+static kl_status manager_kept_init(kl_txn_manager *manager, kl_error *err) {
+  uint64_t most = manager->options.delta_size / KL_MEMORY_HUGE;
+  manager->kept.most = most < TXN_KEPT_CHUNKS ? (size_t)most : TXN_KEPT_CHUNKS;
+  return kl_mutex_init(&manager->kept.mutex, err);
+}
+
+/* Nobody allocates any more. */
+static void manager_kept_destroy(kl_txn_manager *manager) {
+  kl_txn_kept *kept = &manager->kept;
+  while (kept->count != 0) kl_os_unmap(manager->os, kept->chunks[--kept->count], KL_MEMORY_HUGE);
+  kl_mutex_destroy(&kept->mutex);
 }
 
 static kl_status manager_init(kl_txn_manager *manager, kl_error *err) {
@@ -67,13 +103,20 @@ kl_status kl_txn_manager_new(kl_os *os, const kl_txn_manager_options *options, k
   if (manager == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to open a database");
   manager->allocator.alloc = manager_alloc;
   manager->allocator.free = manager_free;
+  manager->allocator.reuse = manager_reuse;
   manager->os = os;
   manager->options = *options;
   if (manager->options.durability == KL_DURABILITY_DEFAULT) manager->options.durability = KL_DURABILITY_FULL;
   atomic_init(&manager->references, 1);
   atomic_init(&manager->visible_ts, KL_TS_EMPTY);
-  kl_status status = manager_init(manager, err);
+  kl_status status = manager_kept_init(manager, err);
   if (status != KL_OK) {
+    kl_free(os->allocator, manager, sizeof *manager);
+    return status;
+  }
+  status = manager_init(manager, err);
+  if (status != KL_OK) {
+    manager_kept_destroy(manager);
     kl_free(os->allocator, manager, sizeof *manager);
     return status;
   }
@@ -93,6 +136,7 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   kl_throttle_destroy(&manager->throttle);
   kl_layers_destroy(&manager->layers);
   kl_snapshot_registry_destroy(&manager->snapshots);
+  manager_kept_destroy(manager);
   kl_os *os = manager->os;
   kl_free(os->allocator, manager, sizeof *manager);
 }

@@ -35,6 +35,7 @@ static inline void failing_allocator_free(kl_allocator *self, void *memory, size
 static inline void failing_allocator_init(failing_allocator *a) {
   a->base.alloc = failing_allocator_alloc;
   a->base.free = failing_allocator_free;
+  a->base.reuse = NULL;
   atomic_init(&a->count, 0);
   atomic_init(&a->fail_at, 0);
   atomic_init(&a->live_bytes, 0);

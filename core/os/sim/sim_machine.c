@@ -122,6 +122,7 @@ uint64_t kl_sim_live_bytes(const kl_sim *sim) {
 static void sim_machine_wire(kl_sim *sim) {
   sim->allocator.face.alloc = sim_alloc;
   sim->allocator.face.free = sim_free;
+  sim->allocator.face.reuse = NULL;
   sim->os.allocator = &sim->allocator.face;
   sim->os.has_threads = false;
   sim->os.monotonic_ns = sim_monotonic_ns;

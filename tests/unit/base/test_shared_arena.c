@@ -130,12 +130,37 @@ static void test_it_starts_small_and_refuses_absurd_sizes(void **state) {
   assert_int_equal(a.live_bytes, 0);
 }
 
+static void *give_used(kl_allocator *self, size_t size, size_t align) {
+  void *memory = self->alloc(self, size, align);
+  if (memory != NULL) memset(memory, 0xa5, size);
+  return memory;
+}
+
+/* Chunks that were somebody's before: blocks are zeroed all the same, at every size and alignment. */
+static void test_used_chunks_are_cleared(void **state) {
+  (void)state;
+  failing_allocator allocator;
+  kl_error err;
+  static worker w;
+  failing_allocator_init(&allocator);
+  allocator.base.reuse = give_used;
+  assert_int_equal(kl_shared_arena_new(&allocator.base, &w.arena, &err), KL_OK);
+  kl_rng_init(&w.rng, test_seed(44));
+  w.mark = 9;
+  (void)run_worker(&w);
+  assert_int_equal(w.wrong, 0);
+  assert_int_equal(w.refused, 0);
+  kl_shared_arena_free(w.arena);
+  assert_int_equal(atomic_load(&allocator.live_bytes), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_thread),
       cmocka_unit_test(test_many_threads_share_two_shards),
       cmocka_unit_test(test_a_refused_chunk_fails_one_request_only),
       cmocka_unit_test(test_it_starts_small_and_refuses_absurd_sizes),
+      cmocka_unit_test(test_used_chunks_are_cleared),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -446,7 +446,7 @@ static void test_memory_stays_out(void **unused) {
   (void)unused;
   uint64_t refused = 0, poisoned = 0;
   for (uint64_t n = 1, committed = 0; committed == 0; n++) {
-    broken_allocator broken = {.base = {broken_alloc, broken_free}};
+    broken_allocator broken = {.base = {broken_alloc, broken_free, NULL}};
     kl_os os = *kl_os_posix();
     os.allocator = &broken.base;
     os.sleep_ns = no_sleep; /* the pauses between two tries need not be waited for */

@@ -24,7 +24,7 @@ static void failing_free(kl_allocator *self, void *memory, size_t size) {
 }
 
 static failing_allocator failing_make(void) {
-  failing_allocator a = {{failing_alloc, failing_free}, 0, 0, 0};
+  failing_allocator a = {{failing_alloc, failing_free, NULL}, 0, 0, 0};
   return a;
 }
 

@@ -174,7 +174,7 @@ static void test_called_off(void **state) {
   for (uint64_t n = 0; n < 40; n++) {
     drain_db db;
     fault_prepare(&db, false);
-    cancelling c = {{cancelling_alloc, cancelling_free}, db.allocator, n, false};
+    cancelling c = {{cancelling_alloc, cancelling_free, NULL}, db.allocator, n, false};
     uint64_t live[2] = {kl_roots_sequence(db.roots), kl_roots_sequence(db.kept[0].roots)};
     kl_drain_input input = {.pages = db.pages,
                             .store = db.store,
