@@ -24,8 +24,8 @@ const loadBatch = 1 << 20
 // the last one stays. The keyspace is there, whole and on stable storage, when Load returns nil; before that nobody sees
 // anything of it, and after an error, a panic in rows or a crash nothing is left. ErrExists when there is a keyspace of that
 // name, unless options say otherwise. ctx is looked at between rows. Rows whose source can fail are given to BeginLoad.
-func (db *DB) Load(ctx context.Context, name string, rows iter.Seq2[[]byte, []byte], options *LoadOptions) (LoadReport,
-	error) {
+func (db *DB) Load(ctx context.Context, name string, rows iter.Seq2[[]byte, []byte],
+	options *LoadOptions) (LoadReport, error) {
 	if err := ctx.Err(); err != nil {
 		return LoadReport{}, err
 	}

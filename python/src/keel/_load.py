@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Loader:
     """A load under way, from `Database.loading`: a context manager that finishes it, or leaves nothing when its block
     raises. Used by one thread at a time.
+
+    A row that is given again replaces the one before.
     """
 
     __slots__ = ("__weakref__", "_db", "_handle", "_name", "_open", "_report")
