@@ -241,9 +241,9 @@ class Database:
     def loading(self, name: str, *, replace: bool = False, buffer_size: int = 0) -> Loader:
         """A load for a `with` block that gives the rows bit by bit: finished at its end, nothing left when it raises.
 
-        with db.loading("cities") as loader:
-            loader.put(b"ulm", b"126790")
-            loader.put_many(others)
+            with db.loading("cities") as loader:
+                loader.put(b"ulm", b"126790")
+                loader.put_many(others)
 
         See `load`.
         """
