@@ -208,6 +208,28 @@ var codeInfos = map[Code]codeInfo{
 	-901: {"KEEL_E_INTERNAL", "internal", "internal", false},
 }
 
+// LoadReport: What a bulk load has taken.
+type LoadReport struct {
+	// 1 when the keyspace is there.
+	Finished uint64
+	// Rows that were given; of several with one key the keyspace has the last one.
+	Rows uint64
+	// Of their keys and values.
+	Bytes uint64
+	// Sorted parts that were written so far: 1 when rows came in the order of their keys.
+	Runs uint64
+}
+
+// fields lists the numbers of the record in the order in which the raw layer gives them.
+func (r *LoadReport) fields() []*uint64 {
+	return []*uint64{
+		&r.Finished,
+		&r.Rows,
+		&r.Bytes,
+		&r.Runs,
+	}
+}
+
 // Checkpoint: The newest checkpoint of a database. All fields are 0 for :memory:.
 type Checkpoint struct {
 	// 1 when recovery needs the log, 0 when everything is in the database file.
@@ -405,5 +427,63 @@ func (r *Stats) fields() []*uint64 {
 		&r.FileUsed,
 		&r.FileFree,
 		&r.FileHeld,
+	}
+}
+
+// CheckReport: How far a verification or a salvage has come, and what it has found so far.
+type CheckReport struct {
+	// 1 when there is nothing left to do.
+	Finished uint64
+	// Everything that is not as it should be. 0 at the end: the database is sound, or all of it was copied.
+	Problems uint64
+	// Read so far.
+	DoneBytes uint64
+	// What will have been read at the end: an estimate, and never below done_bytes.
+	TotalBytes uint64
+	// Number of the checkpoint that is looked at.
+	Checkpoint uint64
+	// Keyspaces that were found.
+	Keyspaces uint64
+	// Pages that are sound.
+	Pages uint64
+	// Values that are stored outside of pages, and sound.
+	Extents uint64
+	// Rows on sound pages; of a salvage, rows that were copied from pages.
+	Rows uint64
+	// Bytes of extents.
+	ValueBytes uint64
+	// Pages that cannot be read, or are not what they should be.
+	LostPages uint64
+	// Likewise, values that are stored outside of pages.
+	LostExtents uint64
+	// Rows that are lost with those, as far as other pages tell.
+	LostRows uint64
+	// Space that is in use and belongs to nothing. No data is lost with it.
+	UnreachedBytes uint64
+	// Of a salvage: commits that were applied from the log.
+	LogCommits uint64
+	// ProblemTexts has the first 32 problems, one line each, with file, block, keyspace and keys where
+	// they are known.
+	ProblemTexts []string
+}
+
+// fields lists the numbers of the record in the order in which the raw layer gives them.
+func (r *CheckReport) fields() []*uint64 {
+	return []*uint64{
+		&r.Finished,
+		&r.Problems,
+		&r.DoneBytes,
+		&r.TotalBytes,
+		&r.Checkpoint,
+		&r.Keyspaces,
+		&r.Pages,
+		&r.Extents,
+		&r.Rows,
+		&r.ValueBytes,
+		&r.LostPages,
+		&r.LostExtents,
+		&r.LostRows,
+		&r.UnreachedBytes,
+		&r.LogCommits,
 	}
 }

@@ -17,6 +17,9 @@
 // writes, sees them itself, and commits them atomically over any number of keyspaces. Update runs its function again
 // when it lost against another transaction.
 //
+// Load makes a keyspace of very many rows, past the log and much faster than transactions. Verify tells whether a database is
+// sound; Salvage copies what is sound of one that is not.
+//
 // Every value that is returned belongs to the caller; only View pins memory of the database, until it is released.
 // Errors are of type *Error; errors.Is(err, keel.ErrConflict) and its like tell them apart.
 //

@@ -96,37 +96,48 @@ typedef long long swig_type_62;
 typedef long long swig_type_63;
 typedef _goslice_ swig_type_64;
 typedef long long swig_type_65;
-typedef long long swig_type_66;
-typedef long long swig_type_67;
+typedef _goslice_ swig_type_66;
+typedef _goslice_ swig_type_67;
 typedef long long swig_type_68;
-typedef long long swig_type_69;
+typedef _goslice_ swig_type_69;
 typedef long long swig_type_70;
 typedef _goslice_ swig_type_71;
 typedef long long swig_type_72;
-typedef _goslice_ swig_type_73;
+typedef long long swig_type_73;
 typedef long long swig_type_74;
 typedef long long swig_type_75;
 typedef long long swig_type_76;
 typedef long long swig_type_77;
 typedef long long swig_type_78;
-typedef long long swig_type_79;
+typedef _goslice_ swig_type_79;
 typedef long long swig_type_80;
-typedef long long swig_type_81;
+typedef _goslice_ swig_type_81;
 typedef long long swig_type_82;
-typedef _goslice_ swig_type_83;
+typedef long long swig_type_83;
 typedef long long swig_type_84;
 typedef long long swig_type_85;
 typedef long long swig_type_86;
 typedef long long swig_type_87;
 typedef long long swig_type_88;
-typedef _gostring_ swig_type_89;
+typedef long long swig_type_89;
 typedef long long swig_type_90;
 typedef _goslice_ swig_type_91;
 typedef long long swig_type_92;
 typedef long long swig_type_93;
-typedef _goslice_ swig_type_94;
-typedef _goslice_ swig_type_95;
-typedef _goslice_ swig_type_96;
+typedef long long swig_type_94;
+typedef long long swig_type_95;
+typedef long long swig_type_96;
+typedef _gostring_ swig_type_97;
+typedef long long swig_type_98;
+typedef _gostring_ swig_type_99;
+typedef long long swig_type_100;
+typedef long long swig_type_101;
+typedef _goslice_ swig_type_102;
+typedef long long swig_type_103;
+typedef long long swig_type_104;
+typedef _goslice_ swig_type_105;
+typedef _goslice_ swig_type_106;
+typedef _goslice_ swig_type_107;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -160,21 +171,26 @@ extern int _wrap_put_keel(swig_type_51 arg1, swig_type_52 arg2, swig_type_53 arg
 extern int _wrap_del_keel(swig_type_55 arg1, swig_type_56 arg2, swig_type_57 arg3, swig_voidp arg4);
 extern int _wrap_del_range_keel(swig_type_58 arg1, swig_type_59 arg2, swig_type_60 arg3, swig_type_61 arg4, swig_voidp arg5, swig_voidp arg6);
 extern int _wrap_write_batch_keel(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_cursor_close_keel(swig_type_65 arg1, swig_voidp arg2);
-extern int _wrap_cursor_first_keel(swig_type_66 arg1, swig_voidp arg2);
-extern int _wrap_cursor_last_keel(swig_type_67 arg1, swig_voidp arg2);
-extern int _wrap_cursor_next_keel(swig_type_68 arg1, swig_voidp arg2);
-extern int _wrap_cursor_prev_keel(swig_type_69 arg1, swig_voidp arg2);
-extern int _wrap_cursor_seek_keel(swig_type_70 arg1, swig_type_71 arg2, swig_voidp arg3);
-extern int _wrap_cursor_seek_le_keel(swig_type_72 arg1, swig_type_73 arg2, swig_voidp arg3);
-extern int _wrap_cursor_next_batch_keel(swig_type_74 arg1, swig_type_75 arg2, swig_type_76 arg3, swig_type_77 arg4, swig_voidp arg5);
-extern int _wrap_cursor_prev_batch_keel(swig_type_78 arg1, swig_type_79 arg2, swig_type_80 arg3, swig_type_81 arg4, swig_voidp arg5);
+extern int _wrap_load_put_keel(swig_type_65 arg1, swig_type_66 arg2, swig_type_67 arg3, swig_voidp arg4);
+extern int _wrap_load_batch_keel(swig_type_68 arg1, swig_type_69 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_load_finish_keel(swig_type_70 arg1, swig_type_71 arg2, swig_voidp arg3);
+extern int _wrap_load_end_keel(swig_type_72 arg1, swig_voidp arg2);
+extern int _wrap_cursor_close_keel(swig_type_73 arg1, swig_voidp arg2);
+extern int _wrap_cursor_first_keel(swig_type_74 arg1, swig_voidp arg2);
+extern int _wrap_cursor_last_keel(swig_type_75 arg1, swig_voidp arg2);
+extern int _wrap_cursor_next_keel(swig_type_76 arg1, swig_voidp arg2);
+extern int _wrap_cursor_prev_keel(swig_type_77 arg1, swig_voidp arg2);
+extern int _wrap_cursor_seek_keel(swig_type_78 arg1, swig_type_79 arg2, swig_voidp arg3);
+extern int _wrap_cursor_seek_le_keel(swig_type_80 arg1, swig_type_81 arg2, swig_voidp arg3);
+extern int _wrap_cursor_next_batch_keel(swig_type_82 arg1, swig_type_83 arg2, swig_type_84 arg3, swig_type_85 arg4, swig_voidp arg5);
+extern int _wrap_cursor_prev_batch_keel(swig_type_86 arg1, swig_type_87 arg2, swig_type_88 arg3, swig_type_89 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_batch_free_keel(swig_type_82 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_83 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_84 arg7, swig_type_85 arg8, swig_type_86 arg9, swig_type_87 arg10, swig_voidp arg11, swig_voidp arg12);
-extern int _wrap_keyspace_open_keel(swig_type_88 arg1, swig_type_89 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_begin_keel(swig_type_90 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_91 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_92 arg1, swig_type_93 arg2, swig_type_94 arg3, swig_type_95 arg4, swig_type_96 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_batch_free_keel(swig_type_90 arg1, swig_voidp arg2);
+extern int _wrap_open_keel(swig_type_91 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_92 arg7, swig_type_93 arg8, swig_type_94 arg9, swig_type_95 arg10, swig_voidp arg11, swig_voidp arg12);
+extern int _wrap_keyspace_open_keel(swig_type_96 arg1, swig_type_97 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_load_begin_keel(swig_type_98 arg1, swig_type_99 arg2, swig_intgo arg3, swig_type_100 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_begin_keel(swig_type_101 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_102 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_103 arg1, swig_type_104 arg2, swig_type_105 arg3, swig_type_106 arg4, swig_type_107 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -589,11 +605,60 @@ func rawWriteBatch(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *ra
 	return swig_r
 }
 
+func rawLoadPut(arg1 uint64, arg2 []byte, arg3 []byte, arg4 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_load_put_keel(C.swig_type_65(_swig_i_0), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_67)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg3
+	}
+	return swig_r
+}
+
+func rawLoadBatch(arg1 uint64, arg2 []byte, arg3 *uint64, arg4 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_load_batch_keel(C.swig_type_68(_swig_i_0), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	return swig_r
+}
+
+func rawLoadFinish(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_load_finish_keel(C.swig_type_70(_swig_i_0), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	return swig_r
+}
+
+func rawLoadEnd(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_load_end_keel(C.swig_type_72(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
+}
+
 func rawCursorClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_65(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_73(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -601,7 +666,7 @@ func rawCursorFirst(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_66(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_74(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -609,7 +674,7 @@ func rawCursorLast(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_67(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_75(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -617,7 +682,7 @@ func rawCursorNext(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_68(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_76(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -625,7 +690,7 @@ func rawCursorPrev(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_69(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_77(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -634,7 +699,7 @@ func rawCursorSeek(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_70(_swig_i_0), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_78(_swig_i_0), *(*C.swig_type_79)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -646,7 +711,7 @@ func rawCursorSeekLe(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_72(_swig_i_0), *(*C.swig_type_73)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -660,7 +725,7 @@ func rawCursorNextBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_74(_swig_i_0), C.swig_type_75(_swig_i_1), C.swig_type_76(_swig_i_2), C.swig_type_77(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_82(_swig_i_0), C.swig_type_83(_swig_i_1), C.swig_type_84(_swig_i_2), C.swig_type_85(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -671,7 +736,7 @@ func rawCursorPrevBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_78(_swig_i_0), C.swig_type_79(_swig_i_1), C.swig_type_80(_swig_i_2), C.swig_type_81(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_86(_swig_i_0), C.swig_type_87(_swig_i_1), C.swig_type_88(_swig_i_2), C.swig_type_89(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -687,7 +752,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_82(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_90(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -705,7 +770,7 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
 	_swig_i_11 := arg12
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_83)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_84(_swig_i_6), C.swig_type_85(_swig_i_7), C.swig_type_86(_swig_i_8), C.swig_type_87(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_91)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_92(_swig_i_6), C.swig_type_93(_swig_i_7), C.swig_type_94(_swig_i_8), C.swig_type_95(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -719,7 +784,22 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_88(_swig_i_0), *(*C.swig_type_89)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_96(_swig_i_0), *(*C.swig_type_97)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	return swig_r
+}
+
+func rawLoadBegin(arg1 uint64, arg2 string, arg3 uint, arg4 uint64, arg5 *uint64, arg6 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_98(_swig_i_0), *(*C.swig_type_99)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_100(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -735,7 +815,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_90(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_91)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_101(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_102)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -751,7 +831,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_92(_swig_i_0), C.swig_type_93(_swig_i_1), *(*C.swig_type_94)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_95)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_96)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_103(_swig_i_0), C.swig_type_104(_swig_i_1), *(*C.swig_type_105)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_106)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_107)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

@@ -220,6 +220,11 @@ static void* Swig_malloc(int c) {
 
 
 #define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
+#define KEEL_LOAD_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, rows), \
+  X(record, bytes), \
+  X(record, runs)
 #define KEEL_CHECKPOINT_FIELDS(X, record) \
   X(record, log_needed), \
   X(record, sequence), \
@@ -408,6 +413,16 @@ static keel_status keel_flat_keyspace_open(keel_db db, const char *name, size_t 
   options.struct_size = (uint32_t)sizeof options;
   options.flags = flags;
   return keel_keyspace_open(db, name, name_size, &options, out_keyspace, err);
+}
+
+static keel_status keel_flat_load_begin(keel_db db, const char *name, size_t name_size, uint32_t flags,
+                                        uint64_t buffer_size, keel_load *out_load, keel_error *err) {
+  keel_load_options options;
+  memset(&options, 0, sizeof options);
+  options.struct_size = (uint32_t)sizeof options;
+  options.flags = flags;
+  options.buffer_size = buffer_size;
+  return keel_load_begin(db, name, name_size, &options, out_load, err);
 }
 
 static keel_status keel_flat_begin(keel_db db, uint32_t flags, uint32_t isolation, uint32_t durability,
@@ -1134,6 +1149,102 @@ int _wrap_write_batch_keel(long long _swig_go_0, long long _swig_go_1, _goslice_
 }
 
 
+int _wrap_load_put_keel(long long _swig_go_0, _goslice_ _swig_go_1, _goslice_ _swig_go_2, keel_error *_swig_go_3) {
+  keel_load arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  void *arg4 = 0 ;
+  size_t arg5 ;
+  keel_error *arg6 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_load)_swig_go_0;
+  {
+    arg2 = (void *)_swig_go_1.array;
+    arg3 = (size_t)_swig_go_1.len;
+  }
+  {
+    arg4 = (void *)_swig_go_2.array;
+    arg5 = (size_t)_swig_go_2.len;
+  }
+  arg6 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_load_put(arg1,(void const *)arg2,arg3,(void const *)arg4,arg5,arg6);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_load_batch_keel(long long _swig_go_0, _goslice_ _swig_go_1, long long *_swig_go_2, keel_error *_swig_go_3) {
+  keel_load arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  uint64_t *arg4 = 0 ;
+  keel_error *arg5 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_load)_swig_go_0;
+  {
+    arg2 = (void *)_swig_go_1.array;
+    arg3 = (size_t)_swig_go_1.len;
+  }
+  arg4 = (uint64_t *)_swig_go_2;
+  arg5 = (keel_error *)_swig_go_3;
+
+  result = (keel_status)keel_load_batch(arg1,(void const *)arg2,arg3,arg4,arg5);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_load_finish_keel(long long _swig_go_0, _goslice_ _swig_go_1, keel_error *_swig_go_2) {
+  keel_load arg1 ;
+  keel_load_report *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_load_report record2 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_load)_swig_go_0;
+  {
+    memset(&record2, 0, sizeof record2);
+    record2.struct_size = (uint32_t)sizeof record2;
+    arg2 = &record2;
+  }
+  arg3 = (keel_error *)_swig_go_2;
+
+  result = (keel_status)keel_load_finish(arg1,arg2,arg3);
+  _swig_go_result = (int)result;
+  {
+    if (result == KEEL_OK) {
+      const uint64_t values[] = {
+        KEEL_LOAD_REPORT_FIELDS(KEEL_FIELD_VALUE, arg2)
+      };
+      size_t wanted = (size_t)_swig_go_1.len * sizeof values[0];
+      memcpy(_swig_go_1.array, values, wanted < sizeof values ? wanted : sizeof values);
+    }
+  }
+  return _swig_go_result;
+}
+
+
+int _wrap_load_end_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_load arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_load)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_load_end(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
 int _wrap_cursor_close_keel(long long _swig_go_0, keel_error *_swig_go_1) {
   keel_cursor arg1 ;
   keel_error *arg2 = 0 ;
@@ -1379,6 +1490,33 @@ int _wrap_keyspace_open_keel(long long _swig_go_0, _gostring_ _swig_go_1, intgo 
   arg6 = (keel_error *)_swig_go_4;
 
   result = (keel_status)keel_flat_keyspace_open(arg1,(char const *)arg2,arg3,arg4,arg5,arg6);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_load_begin_keel(long long _swig_go_0, _gostring_ _swig_go_1, intgo _swig_go_2, long long _swig_go_3, long long *_swig_go_4, keel_error *_swig_go_5) {
+  keel_db arg1 ;
+  char *arg2 = 0 ;
+  size_t arg3 ;
+  uint32_t arg4 ;
+  uint64_t arg5 ;
+  keel_load *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_db)_swig_go_0;
+  {
+    arg2 = (char *)_swig_go_1.p;
+    arg3 = (size_t)_swig_go_1.n;
+  }
+  arg4 = (uint32_t)_swig_go_2;
+  arg5 = (uint64_t)_swig_go_3;
+  arg6 = (uint64_t *)_swig_go_4;
+  arg7 = (keel_error *)_swig_go_5;
+
+  result = (keel_status)keel_flat_load_begin(arg1,(char const *)arg2,arg3,arg4,arg5,arg6,arg7);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }

@@ -7,6 +7,7 @@ export const {
   Database,
   KeelError,
   Keyspace,
+  Loader,
   Range,
   Transaction,
   View,
@@ -16,6 +17,7 @@ export const {
   limits,
   open,
   openAsync,
+  salvage,
   version,
 } = keel;
 export default keel;

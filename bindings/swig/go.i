@@ -27,7 +27,7 @@
 %typemap(in) uint64_t *GO_OUT "$1 = (uint64_t *)$input;"
 %apply uint64_t *GO_OUT {
   keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor, keel_view *out_view,
-  keel_batch *out_batch, keel_check *out_check, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_keys_size, uint64_t *out_values_size
+  keel_batch *out_batch, keel_check *out_check, keel_load *out_load, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_keys_size, uint64_t *out_values_size
 };
 %typemap(gotype) size_t *out_value_size "*uint64"
 %typemap(in) size_t *out_value_size (size_t size) {

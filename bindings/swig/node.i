@@ -75,7 +75,7 @@ KN_MOVES(keel_cursor_seek_le)
 }
 
 /* --- handles: each is kept for its environment until the call that ends it (addon.h) --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load {
   $1 = kn_handle_in(env, $input);
 }
 %define KN_OPENS(kind, parameter)
@@ -99,12 +99,14 @@ KN_OPENS(KN_TXN, out_txn)
 KN_OPENS(KN_CURSOR, out_cursor)
 KN_OPENS(KN_VIEW, out_view)
 KN_OPENS(KN_CHECK, out_check)
+KN_OPENS(KN_LOAD, out_load)
 %apply uint64_t *out_db { keel_db *out_db };
 %apply uint64_t *out_keyspace { keel_keyspace *out_keyspace };
 %apply uint64_t *out_txn { keel_txn *out_txn };
 %apply uint64_t *out_cursor { keel_cursor *out_cursor };
 %apply uint64_t *out_view { keel_view *out_view };
 %apply uint64_t *out_check { keel_check *out_check };
+%apply uint64_t *out_load { keel_load *out_load };
 
 %define KN_ENDS(function)
 %typemap(out, noblock=1) keel_status function {
@@ -119,6 +121,7 @@ KN_ENDS(keel_rollback)
 KN_ENDS(keel_cursor_close)
 KN_ENDS(keel_view_release)
 KN_ENDS(keel_check_close)
+KN_ENDS(keel_load_end)
 
 /* --- numbers --- */
 %typemap(in, noblock=1) uint32_t (uint64_t number), int32_t (uint64_t number) {
@@ -188,7 +191,8 @@ KN_ENDS(keel_check_close)
 
 /* --- records --- */
 %typemap(in, numinputs=0, noblock=1) keel_stats *out_stats (keel_stats record),
-    keel_checkpoint *out_checkpoint (keel_checkpoint record), keel_check_report *out_report (keel_check_report record) {
+    keel_checkpoint *out_checkpoint (keel_checkpoint record), keel_check_report *out_report (keel_check_report record),
+    keel_load_report *out_report (keel_load_report record) {
   memset(&record, 0, sizeof record);
   record.struct_size = (uint32_t)sizeof record;
   $1 = &record;
@@ -202,6 +206,12 @@ KN_ENDS(keel_check_close)
 %typemap(argout, noblock=1) keel_check_report *out_report {
   if (result == KEEL_OK) {
     const kn_field fields[] = {KEEL_CHECK_REPORT_FIELDS(KN_RECORD_FIELD, $1)};
+    $result = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
+  }
+}
+%typemap(argout, noblock=1) keel_load_report *out_report {
+  if (result == KEEL_OK) {
+    const kn_field fields[] = {KEEL_LOAD_REPORT_FIELDS(KN_RECORD_FIELD, $1)};
     $result = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
   }
 }

@@ -34,18 +34,18 @@
 }
 
 /* --- handles --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load {
   $1 = PyLong_AsUnsignedLongLong($input);
   if ($1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
 }
 %typemap(in, numinputs=0, noblock=1) keel_db *out_db (keel_db made), keel_keyspace *out_keyspace (keel_keyspace made),
     keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made), keel_check *out_check (keel_check made),
-    uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
+    keel_load *out_load (keel_load made), uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
   made = 0;
   $1 = &made;
 }
 %typemap(argout, noblock=1) keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor,
-    keel_check *out_check, uint64_t *out_timestamp, uint64_t *out_count {
+    keel_check *out_check, keel_load *out_load, uint64_t *out_timestamp, uint64_t *out_count {
   if (result == KEEL_OK) {
     $result = PyLong_FromUnsignedLongLong(*$1);
     if (!$result) SWIG_fail;
@@ -144,6 +144,7 @@ KEELPY_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 %ignore keel_view_release;
 %ignore keel_get_many;
 %ignore keel_write_batch;
+%ignore keel_load_batch;
 %ignore keel_cursor_get;
 %ignore keel_cursor_next_batch;
 %ignore keel_cursor_prev_batch;
@@ -160,6 +161,7 @@ KEELPY_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
 PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);
+PyObject *keelpy_load_many(keel_load load, PyObject *rows);
 PyObject *keelpy_cursor_rows(keel_cursor cursor, size_t max_rows, size_t max_bytes, int32_t reverse, int32_t columns);
 PyObject *keelpy_keyspace_list(keel_db db);
 

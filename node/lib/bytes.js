@@ -31,28 +31,53 @@ function successor(key, name) {
 
 const HEADER = 12;
 
-/** [key, value] pairs in the form of keel_write_batch; a value of undefined or null removes the key. */
-function packOperations(entries) {
-  let packed = Buffer.allocUnsafe(4096);
-  let at = 0;
-  for (const [key, value] of entries) {
-    const keyBytes = bytesOf(key, 'key');
-    const valueBytes = value === undefined || value === null ? null : bytesOf(value, 'value');
-    const valueSize = valueBytes === null ? 0 : valueBytes.length;
-    const end = at + HEADER + keyBytes.length + valueSize;
-    if (end > packed.length) {
-      const grown = Buffer.allocUnsafe(Math.max(packed.length * 2, end));
-      packed.copy(grown, 0, 0, at);
-      packed = grown;
-    }
-    packed.writeUInt32LE(valueBytes === null ? constants.BATCH_DELETE : constants.BATCH_PUT, at);
-    packed.writeUInt32LE(keyBytes.length, at + 4);
-    packed.writeUInt32LE(valueSize, at + 8);
-    packed.set(keyBytes, at + HEADER);
-    if (valueBytes !== null) packed.set(valueBytes, at + HEADER + keyBytes.length);
-    at = end;
+/** Collects operations in the form of keel_write_batch and keel_load_batch. */
+class Packer {
+  #room = Buffer.allocUnsafe(4096);
+  #size = 0;
+
+  /** Bytes of what was added. */
+  get size() {
+    return this.#size;
   }
-  return packed.subarray(0, at);
+
+  /** What was added; valid until the next call. */
+  get packed() {
+    return this.#room.subarray(0, this.#size);
+  }
+
+  /** Both as Uint8Array; a value of null removes the key. */
+  add(key, value) {
+    const valueSize = value === null ? 0 : value.length;
+    const at = this.#size;
+    const end = at + HEADER + key.length + valueSize;
+    if (end > this.#room.length) {
+      const grown = Buffer.allocUnsafe(Math.max(this.#room.length * 2, end));
+      this.#room.copy(grown, 0, 0, at);
+      this.#room = grown;
+    }
+    this.#room.writeUInt32LE(value === null ? constants.BATCH_DELETE : constants.BATCH_PUT, at);
+    this.#room.writeUInt32LE(key.length, at + 4);
+    this.#room.writeUInt32LE(valueSize, at + 8);
+    this.#room.set(key, at + HEADER);
+    if (value !== null) this.#room.set(value, at + HEADER + key.length);
+    this.#size = end;
+  }
+
+  /** Forgets what was added, and keeps the memory unless it is much more than `usual`. */
+  reset(usual) {
+    this.#size = 0;
+    if (this.#room.length > usual * 4) this.#room = Buffer.allocUnsafe(usual);
+  }
 }
 
-module.exports = { bytesOf, packOperations, successor };
+/** [key, value] pairs in the form of keel_write_batch; a value of undefined or null removes the key. */
+function packOperations(entries) {
+  const packer = new Packer();
+  for (const [key, value] of entries) {
+    packer.add(bytesOf(key, 'key'), value === undefined || value === null ? null : bytesOf(value, 'value'));
+  }
+  return packer.packed;
+}
+
+module.exports = { HEADER, Packer, bytesOf, packOperations, successor };

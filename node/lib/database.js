@@ -1,10 +1,13 @@
 'use strict';
 
+const { verify } = require('./check.js');
 const { codes } = require('./constants.gen.js');
 const { KeelError, withStack } = require('./errors.js');
 const { disposable, kAbandon, kHandle, unwatch, watch } = require('./handles.js');
+const { Loader } = require('./load.js');
 const native = require('./native.js');
-const { beginArguments, invalid, keyspaceFlags, openArguments } = require('./options.js');
+const { beginArguments, invalid, keyspaceFlags, loadArguments, openArguments } = require('./options.js');
+const { record } = require('./records.js');
 const { transact, transactSync } = require('./retry.js');
 const { Range, key } = require('./rows.js');
 const { Transaction } = require('./transaction.js');
@@ -87,17 +90,6 @@ class Shared {
 const READ_ONLY = { readOnly: true };
 const READ = beginArguments(READ_ONLY);
 
-const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
-
-/** A raw record with JavaScript's names; the times of a clock are bigint, because they need more than 53 bits. */
-function record(raw) {
-  const result = {};
-  for (const [name, value] of Object.entries(raw)) {
-    result[camel(name)] = name === 'wall_time_ns' ? BigInt(value) : value;
-  }
-  return result;
-}
-
 class Database {
   #shared;
 
@@ -140,6 +132,36 @@ class Database {
   async dropKeyspaceAsync(name) {
     if (typeof name !== 'string') throw invalid('name: expected a string');
     await withStack(native.keyspace_drop_async(this.#shared.use(), name, 0), Database.prototype.dropKeyspaceAsync);
+  }
+
+  // --- bulk loads ---
+
+  loader(name, options) {
+    if (typeof name !== 'string') throw invalid('name: expected a string');
+    const handle = native.load_begin(this.#shared.use(), name, ...loadArguments(options));
+    return new Loader(this.#shared, name, handle);
+  }
+
+  async load(name, rows, options) {
+    const loader = this.loader(name, options);
+    try {
+      await loader.putMany(rows);
+      return await loader.finish();
+    } catch (error) {
+      // Nothing else can go wrong that matters: a load that is not finished leaves nothing.
+      await loader.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  loadSync(name, rows, options) {
+    const loader = this.loader(name, options);
+    try {
+      loader.putManySync(rows);
+      return loader.finishSync();
+    } finally {
+      loader.closeSync();
+    }
   }
 
   // --- transactions ---
@@ -190,6 +212,10 @@ class Database {
 
   async compact() {
     await withStack(native.compact_async(this.#shared.use()), Database.prototype.compact);
+  }
+
+  verify(options) {
+    return verify(this.#shared, options);
   }
 
   // --- the end ---

@@ -1,8 +1,10 @@
 'use strict';
 
+const { salvage } = require('./check.js');
 const { codes, features, limits } = require('./constants.gen.js');
 const { Database, Keyspace, open, openAsync } = require('./database.js');
 const { KeelError } = require('./errors.js');
+const { Loader } = require('./load.js');
 const native = require('./native.js');
 const { Cursor, Range } = require('./rows.js');
 const { Transaction } = require('./transaction.js');
@@ -23,6 +25,7 @@ module.exports = {
   Database,
   KeelError,
   Keyspace,
+  Loader,
   Range,
   Transaction,
   View,
@@ -32,5 +35,6 @@ module.exports = {
   limits,
   open,
   openAsync,
+  salvage,
   version,
 };

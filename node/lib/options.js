@@ -80,6 +80,26 @@ function keyspaceFlags(options) {
   return flag(known(options, ['create'], 'keyspace'), 'create', false, constants.KEYSPACE_NO_CREATE);
 }
 
+/** [flags, bufferSize] of the raw load_begin. */
+function loadArguments(options) {
+  const given = known(options, ['replace', 'bufferSize'], 'load');
+  return [flag(given, 'replace', true, constants.LOAD_REPLACE), given.bufferSize];
+}
+
+const CHECK_STEP_BYTES = 1 << 20; // some milliseconds
+
+/** {onProgress, signal, stepBytes} of a verification or salvage. */
+function checkOptions(options, what) {
+  const { onProgress, signal, stepBytes = CHECK_STEP_BYTES } = known(
+    options,
+    ['onProgress', 'signal', 'stepBytes'],
+    what,
+  );
+  if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid('onProgress: expected a function');
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal: expected an AbortSignal');
+  return { onProgress, signal, stepBytes };
+}
+
 const BEGIN_NAMES = ['readOnly', 'isolation', 'durability', 'label'];
 
 function beginArguments(options) {
@@ -103,4 +123,14 @@ function transactOptions(options) {
   return { retries, onRetry, begin };
 }
 
-module.exports = { beginArguments, invalid, keyspaceFlags, known, openArguments, transactOptions };
+module.exports = {
+  beginArguments,
+  checkOptions,
+  invalid,
+  keyspaceFlags,
+  known,
+  loadArguments,
+  openArguments,
+  pathText,
+  transactOptions,
+};

@@ -107,6 +107,9 @@ static void kn_close(kn_kind kind, uint64_t handle) {
     case KN_CHECK:
       (void)keel_check_close(handle, NULL);
       break;
+    case KN_LOAD:
+      (void)keel_load_end(handle, NULL);
+      break;
   }
 }
 

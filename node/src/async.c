@@ -1,8 +1,9 @@
 /* node/src/async.c: the calls that wait for a disk, as promises.
  *
- * open_async, close_async, flush_async, make_checkpoint_async, compact_async, commit_async, keyspace_open_async and
- * keyspace_drop_async run the same ABI functions as their synchronous namesakes on a thread of Node's pool, and settle
- * a promise on the environment's thread. SWIG wraps calls that return; these are written by hand.
+ * open_async, close_async, flush_async, make_checkpoint_async, compact_async, commit_async, keyspace_open_async,
+ * keyspace_drop_async, and those of checks and loads run the same ABI functions as their synchronous namesakes on a
+ * thread of Node's pool, and settle a promise on the environment's thread. SWIG wraps calls that return; these are
+ * written by hand.
  *
  * A job belongs to the environment's thread before and after it runs, and to one pool thread while it runs; Node hands
  * it over and back. The pool thread touches the job's own fields and the ABI only, never JavaScript. When an
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "addon.h"
+#include "records.gen.h"
 
 typedef enum kn_job_kind {
   KN_JOB_OPEN,
@@ -22,7 +24,14 @@ typedef enum kn_job_kind {
   KN_JOB_COMPACT,
   KN_JOB_COMMIT,
   KN_JOB_KEYSPACE_OPEN,
-  KN_JOB_KEYSPACE_DROP
+  KN_JOB_KEYSPACE_DROP,
+  KN_JOB_VERIFY_BEGIN,
+  KN_JOB_SALVAGE_BEGIN,
+  KN_JOB_CHECK_STEP,
+  KN_JOB_CHECK_CLOSE,
+  KN_JOB_LOAD_BATCH,
+  KN_JOB_LOAD_FINISH,
+  KN_JOB_LOAD_END
 } kn_job_kind;
 
 typedef struct kn_job {
@@ -33,14 +42,23 @@ typedef struct kn_job {
   uint64_t handle; /* what the call is about */
   keel_options options;
   keel_keyspace_options keyspace_options;
-  kn_bytes text;   /* the path, or the keyspace's name; it may point into itself, so a job stays where it is */
-  uint64_t result; /* what was opened, or the commit's timestamp */
+  kn_bytes text;     /* a path, a keyspace's name, or rows; it may point into itself, so a job stays where it is */
+  kn_bytes new_path; /* likewise */
+  napi_ref memory;   /* keeps the Buffer into which `text` points; NULL: none */
+  uint64_t amount;   /* bytes of a step */
+  uint64_t result;   /* what was opened, the commit's timestamp, or a number of rows */
+  union {
+    keel_check_report check;
+    keel_load_report load;
+  } report;
   keel_status status;
   keel_error error;
 } kn_job;
 
-static void kn_job_free(kn_job *job) {
+static void kn_job_free(napi_env env, kn_job *job) {
+  if (job->memory != NULL) (void)napi_delete_reference(env, job->memory);
   kn_bytes_free(&job->text);
+  kn_bytes_free(&job->new_path);
   kn_state_unref(job->state);
   free(job);
 }
@@ -75,11 +93,70 @@ static void kn_job_run(napi_env env, void *data) {
     case KN_JOB_KEYSPACE_DROP:
       job->status = keel_keyspace_drop(job->handle, job->text.data, job->text.size, &job->error);
       break;
+    case KN_JOB_VERIFY_BEGIN:
+      job->status = keel_verify_begin(job->handle, &job->result, &job->error);
+      break;
+    case KN_JOB_SALVAGE_BEGIN:
+      job->status = keel_salvage_begin(job->text.data, job->new_path.data, &job->result, &job->error);
+      break;
+    case KN_JOB_CHECK_STEP:
+      job->report.check.struct_size = (uint32_t)sizeof job->report.check;
+      job->status = keel_check_step(job->handle, job->amount, &job->report.check, &job->error);
+      break;
+    case KN_JOB_CHECK_CLOSE:
+      job->status = keel_check_close(job->handle, &job->error);
+      break;
+    case KN_JOB_LOAD_BATCH:
+      job->status = keel_load_batch(job->handle, job->text.data, job->text.size, &job->result, &job->error);
+      break;
+    case KN_JOB_LOAD_FINISH:
+      job->report.load.struct_size = (uint32_t)sizeof job->report.load;
+      job->status = keel_load_finish(job->handle, &job->report.load, &job->error);
+      break;
+    case KN_JOB_LOAD_END:
+      job->status = keel_load_end(job->handle, &job->error);
+      break;
   }
 }
 
-static bool kn_job_opens(const kn_job *job) {
-  return job->kind == KN_JOB_OPEN || job->kind == KN_JOB_KEYSPACE_OPEN;
+/* What kind of handle the job opens; 0: none. */
+static kn_kind kn_job_opens(const kn_job *job) {
+  switch (job->kind) {
+    case KN_JOB_OPEN:
+      return KN_DB;
+    case KN_JOB_KEYSPACE_OPEN:
+      return KN_KEYSPACE;
+    case KN_JOB_VERIFY_BEGIN:
+    case KN_JOB_SALVAGE_BEGIN:
+      return KN_CHECK;
+    default:
+      return (kn_kind)0;
+  }
+}
+
+static bool kn_job_ends(const kn_job *job) {
+  return job->kind == KN_JOB_CLOSE || job->kind == KN_JOB_COMMIT || job->kind == KN_JOB_CHECK_CLOSE ||
+         job->kind == KN_JOB_LOAD_END;
+}
+
+#define KN_RECORD_FIELD(record, field) \
+  { #field, KEEL_FIELD_VALUE(record, field) }
+
+/* What the promise is resolved with. NULL with an exception pending. */
+static napi_value kn_job_value(napi_env env, const kn_job *job) {
+  napi_value value = NULL;
+  if (job->kind == KN_JOB_CHECK_STEP) {
+    const kn_field fields[] = {KEEL_CHECK_REPORT_FIELDS(KN_RECORD_FIELD, &job->report.check)};
+    return kn_record_out(env, fields, sizeof fields / sizeof fields[0]);
+  }
+  if (job->kind == KN_JOB_LOAD_FINISH) {
+    const kn_field fields[] = {KEEL_LOAD_REPORT_FIELDS(KN_RECORD_FIELD, &job->report.load)};
+    return kn_record_out(env, fields, sizeof fields / sizeof fields[0]);
+  }
+  if (kn_job_opens(job) != 0 || job->kind == KN_JOB_COMMIT || job->kind == KN_JOB_LOAD_BATCH) {
+    return kn_number_out(env, job->result);
+  }
+  return napi_get_undefined(env, &value) == napi_ok ? value : NULL;
 }
 
 static void kn_job_settle(napi_env env, kn_job *job) {
@@ -89,11 +166,7 @@ static void kn_job_settle(napi_env env, kn_job *job) {
     if (value != NULL) (void)napi_reject_deferred(env, job->deferred, value);
     return;
   }
-  if (kn_job_opens(job) || job->kind == KN_JOB_COMMIT) {
-    value = kn_number_out(env, job->result);
-  } else {
-    (void)napi_get_undefined(env, &value);
-  }
+  value = kn_job_value(env, job);
   if (value != NULL) (void)napi_resolve_deferred(env, job->deferred, value);
 }
 
@@ -103,17 +176,17 @@ static void kn_job_done(napi_env env, napi_status cancelled, void *data) {
   if (cancelled != napi_ok) { /* it never ran: only an environment that ends cancels */
     job->status = KEEL_E_CANCELLED;
     job->error = (keel_error){.code = KEEL_E_CANCELLED, .message = "the environment is ending; the call was not made"};
-  } else if (kn_job_opens(job) && job->status == KEEL_OK) {
-    if (!kn_keep(job->state, job->kind == KN_JOB_OPEN ? KN_DB : KN_KEYSPACE, job->result)) {
+  } else if (kn_job_opens(job) != 0 && job->status == KEEL_OK) {
+    if (!kn_keep(job->state, kn_job_opens(job), job->result)) {
       job->status = KEEL_E_NO_MEMORY;
       job->error = (keel_error){.code = KEEL_E_NO_MEMORY, .message = "out of memory for a handle; it is closed again"};
     }
-  } else if (job->kind == KN_JOB_COMMIT || job->kind == KN_JOB_CLOSE) {
+  } else if (kn_job_ends(job)) {
     kn_ended(job->state, job->handle, job->status);
   }
   kn_job_settle(env, job);
   (void)napi_delete_async_work(env, job->work);
-  kn_job_free(job);
+  kn_job_free(env, job);
 }
 
 static kn_job *kn_job_new(napi_env env, kn_job_kind kind) {
@@ -141,7 +214,7 @@ static napi_value kn_job_start(napi_env env, kn_job *job) {
     kn_job_settle(env, job); /* a deferred must not be left behind */
   }
   if (made) (void)napi_delete_async_work(env, job->work);
-  kn_job_free(job);
+  kn_job_free(env, job);
   return promise;
 }
 
@@ -161,7 +234,7 @@ static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   kn_job *job = kn_job_new(env, KN_JOB_OPEN);
   if (job == NULL) return NULL;
   if (!kn_text_in(env, arguments[0], "path", false, &job->text)) {
-    kn_job_free(job);
+    kn_job_free(env, job);
     return NULL;
   }
   job->options.struct_size = (uint32_t)sizeof job->options;
@@ -204,6 +277,77 @@ static napi_value kn_compact_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_COMPACT);
 }
 
+/* verify_begin_async(db): promise of a check. check_close_async(check), load_end_async(load): promises of nothing. */
+static napi_value kn_verify_begin_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_VERIFY_BEGIN);
+}
+
+static napi_value kn_check_close_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_CHECK_CLOSE);
+}
+
+static napi_value kn_load_end_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_LOAD_END);
+}
+
+/* load_finish_async(load): promise of the report. */
+static napi_value kn_load_finish_async(napi_env env, napi_callback_info info) {
+  return kn_handle_async(env, info, KN_JOB_LOAD_FINISH);
+}
+
+/* salvage_begin_async(path, newPath): promise of a check. */
+static napi_value kn_salvage_begin_async(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t given = 2;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  kn_job *job = kn_job_new(env, KN_JOB_SALVAGE_BEGIN);
+  if (job == NULL) return NULL;
+  if (!kn_text_in(env, arguments[0], "path", false, &job->text) ||
+      !kn_text_in(env, arguments[1], "newPath", false, &job->new_path)) {
+    kn_job_free(env, job);
+    return NULL;
+  }
+  return kn_job_start(env, job);
+}
+
+/* check_step_async(check, maxBytes): promise of the report. */
+static napi_value kn_check_step_async(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  uint64_t amount = 0;
+  size_t given = 2;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  if (!kn_number_in(env, arguments[1], "maxBytes", UINT64_MAX, &amount)) return NULL;
+  kn_job *job = kn_job_new(env, KN_JOB_CHECK_STEP);
+  if (job == NULL) return NULL;
+  job->handle = kn_handle_in(env, arguments[0]);
+  job->amount = amount;
+  return kn_job_start(env, job);
+}
+
+/* load_batch_async(load, ops): promise of the number of rows. The caller keeps the Buffer to itself, and leaves it as it
+ * is until the promise is settled. */
+static napi_value kn_load_batch_async(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t given = 2;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  kn_job *job = kn_job_new(env, KN_JOB_LOAD_BATCH);
+  if (job == NULL) return NULL;
+  job->handle = kn_handle_in(env, arguments[0]);
+  if (!kn_bytes_in(env, arguments[1], "ops", false, &job->text)) {
+    kn_job_free(env, job);
+    return NULL;
+  }
+  napi_valuetype type = napi_undefined;
+  bool kept = napi_typeof(env, arguments[1], &type) == napi_ok &&
+              (type != napi_object || napi_create_reference(env, arguments[1], 1, &job->memory) == napi_ok);
+  if (!kept) {
+    kn_job_free(env, job);
+    kn_throw_no_memory(env);
+    return NULL;
+  }
+  return kn_job_start(env, job);
+}
+
 /* commit_async(txn): promise of the commit's timestamp. */
 static napi_value kn_commit_async(napi_env env, napi_callback_info info) {
   return kn_handle_async(env, info, KN_JOB_COMMIT);
@@ -222,7 +366,7 @@ static napi_value kn_keyspace_async(napi_env env, napi_callback_info info, kn_jo
   job->keyspace_options.struct_size = (uint32_t)sizeof job->keyspace_options;
   job->keyspace_options.flags = (uint32_t)flags;
   if (!kn_bytes_in(env, arguments[1], "name", false, &job->text)) {
-    kn_job_free(job);
+    kn_job_free(env, job);
     return NULL;
   }
   return kn_job_start(env, job);
@@ -248,6 +392,13 @@ bool kn_async_register(napi_env env, napi_value exports) {
       {"commit_async", NULL, kn_commit_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_open_async", NULL, kn_keyspace_open_async, NULL, NULL, NULL, napi_default, NULL},
       {"keyspace_drop_async", NULL, kn_keyspace_drop_async, NULL, NULL, NULL, napi_default, NULL},
+      {"verify_begin_async", NULL, kn_verify_begin_async, NULL, NULL, NULL, napi_default, NULL},
+      {"salvage_begin_async", NULL, kn_salvage_begin_async, NULL, NULL, NULL, napi_default, NULL},
+      {"check_step_async", NULL, kn_check_step_async, NULL, NULL, NULL, napi_default, NULL},
+      {"check_close_async", NULL, kn_check_close_async, NULL, NULL, NULL, napi_default, NULL},
+      {"load_batch_async", NULL, kn_load_batch_async, NULL, NULL, NULL, napi_default, NULL},
+      {"load_finish_async", NULL, kn_load_finish_async, NULL, NULL, NULL, napi_default, NULL},
+      {"load_end_async", NULL, kn_load_end_async, NULL, NULL, NULL, napi_default, NULL},
   };
   return napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions) == napi_ok;
 }

@@ -1365,16 +1365,17 @@ Napi::Value SWIG_NAPI_AppendOutput(Napi::Env env, Napi::Value result, Napi::Valu
 #define SWIGTYPE_p_keel_check_report swig_types[2]
 #define SWIGTYPE_p_keel_checkpoint swig_types[3]
 #define SWIGTYPE_p_keel_error swig_types[4]
-#define SWIGTYPE_p_keel_stats swig_types[5]
-#define SWIGTYPE_p_long_long swig_types[6]
-#define SWIGTYPE_p_short swig_types[7]
-#define SWIGTYPE_p_signed_char swig_types[8]
-#define SWIGTYPE_p_unsigned_char swig_types[9]
-#define SWIGTYPE_p_unsigned_int swig_types[10]
-#define SWIGTYPE_p_unsigned_long_long swig_types[11]
-#define SWIGTYPE_p_unsigned_short swig_types[12]
-static swig_type_info *swig_types[14];
-static swig_module_info swig_module = {swig_types, 13, 0, 0, 0, 0};
+#define SWIGTYPE_p_keel_load_report swig_types[5]
+#define SWIGTYPE_p_keel_stats swig_types[6]
+#define SWIGTYPE_p_long_long swig_types[7]
+#define SWIGTYPE_p_short swig_types[8]
+#define SWIGTYPE_p_signed_char swig_types[9]
+#define SWIGTYPE_p_unsigned_char swig_types[10]
+#define SWIGTYPE_p_unsigned_int swig_types[11]
+#define SWIGTYPE_p_unsigned_long_long swig_types[12]
+#define SWIGTYPE_p_unsigned_short swig_types[13]
+static swig_type_info *swig_types[15];
+static swig_module_info swig_module = {swig_types, 14, 0, 0, 0, 0};
 #define SWIG_TypeQuery(name) SWIG_TypeQueryModule(&swig_module, &swig_module, name)
 #define SWIG_MangledTypeQuery(name) SWIG_MangledTypeQueryModule(&swig_module, &swig_module, name)
 
@@ -1457,6 +1458,11 @@ template <typename T> T SwigValueInit() {
 
 
 #define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
+#define KEEL_LOAD_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, rows), \
+  X(record, bytes), \
+  X(record, runs)
 #define KEEL_CHECKPOINT_FIELDS(X, record) \
   X(record, log_needed), \
   X(record, sequence), \
@@ -1809,6 +1815,16 @@ static keel_status keel_flat_keyspace_open(keel_db db, const char *name, size_t 
   options.struct_size = (uint32_t)sizeof options;
   options.flags = flags;
   return keel_keyspace_open(db, name, name_size, &options, out_keyspace, err);
+}
+
+static keel_status keel_flat_load_begin(keel_db db, const char *name, size_t name_size, uint32_t flags,
+                                        uint64_t buffer_size, keel_load *out_load, keel_error *err) {
+  keel_load_options options;
+  memset(&options, 0, sizeof options);
+  options.struct_size = (uint32_t)sizeof options;
+  options.flags = flags;
+  options.buffer_size = buffer_size;
+  return keel_load_begin(db, name, name_size, &options, out_load, err);
 }
 
 static keel_status keel_flat_begin(keel_db db, uint32_t flags, uint32_t isolation, uint32_t durability,
@@ -2869,6 +2885,176 @@ fail:
 
 
 // js_global_function
+Napi::Value _wrap_load_put(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_load arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  void *arg4 = 0 ;
+  size_t arg5 ;
+  keel_error *arg6 = 0 ;
+  KnBytes bytes2 ;
+  KnBytes bytes4 ;
+  keel_error error6 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 3 || static_cast<int>(info.Length()) > 3) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_load_put.");
+  }
+
+  error6.code = KEEL_OK;
+  error6.system_errno = 0;
+  error6.message[0] = 0;
+  arg6 = &error6;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_bytes_in(env, info[1], "key", false, &bytes2)) SWIG_fail;
+  arg2 = (void *)bytes2.data;
+  arg3 = bytes2.size;if (!kn_bytes_in(env, info[2], "value", false, &bytes4)) SWIG_fail;
+  arg4 = (void *)bytes4.data;
+  arg5 = bytes4.size;result = (keel_status)keel_load_put(arg1,(void const *)arg2,SWIG_STD_MOVE(*(&arg3)),(void const *)arg4,SWIG_STD_MOVE(*(&arg5)),arg6);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg6);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_load_batch(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_load arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  uint64_t *arg4 = 0 ;
+  keel_error *arg5 = 0 ;
+  KnBytes bytes2 ;
+  uint64_t made4 ;
+  keel_error error5 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_load_batch.");
+  }
+
+  made4 = 0;
+  arg4 = &made4;
+  error5.code = KEEL_OK;
+  error5.system_errno = 0;
+  error5.message[0] = 0;
+  arg5 = &error5;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_bytes_in(env, info[1], "ops", false, &bytes2)) SWIG_fail;
+  arg2 = (void *)bytes2.data;
+  arg3 = bytes2.size;result = (keel_status)keel_load_batch(arg1,(void const *)arg2,SWIG_STD_MOVE(*(&arg3)),arg4,arg5);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK) jsresult = Napi::Value(env, kn_number_out(env, *arg4));
+  if (result != KEEL_OK) {
+    kn_throw(env, arg5);
+    SWIG_fail;
+  }
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_load_finish(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_load arg1 ;
+  keel_load_report *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_load_report record2 ;
+  keel_error error3 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_load_finish.");
+  }
+
+  memset(&record2, 0, sizeof record2);
+  record2.struct_size = (uint32_t)sizeof record2;
+  arg2 = &record2;
+  error3.code = KEEL_OK;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_load_finish(arg1,arg2,arg3);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK) {
+    const kn_field fields[] = {
+      KEEL_LOAD_REPORT_FIELDS(KN_RECORD_FIELD, arg2)
+    };
+    jsresult = Napi::Value(env, kn_record_out(env, fields, sizeof fields / sizeof fields[0]));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg3);
+    SWIG_fail;
+  }
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_load_end(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_load arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_load_end.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_load_end(arg1,arg2);
+  kn_ended(kn_state_of(env), arg1, result);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
 Napi::Value _wrap_cursor_close(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Value jsresult;
@@ -3263,6 +3449,65 @@ fail:
 
 
 // js_global_function
+Napi::Value _wrap_load_begin(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_db arg1 ;
+  char *arg2 = 0 ;
+  size_t arg3 ;
+  uint32_t arg4 ;
+  uint64_t arg5 ;
+  keel_load *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  KnBytes bytes2 ;
+  uint64_t number4 ;
+  uint64_t number5 ;
+  uint64_t made6 ;
+  keel_error error7 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 4 || static_cast<int>(info.Length()) > 4) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_load_begin.");
+  }
+
+  made6 = 0;
+  arg6 = &made6;
+  error7.code = KEEL_OK;
+  error7.system_errno = 0;
+  error7.message[0] = 0;
+  arg7 = &error7;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_bytes_in(env, info[1], "name", false, &bytes2)) SWIG_fail;
+  arg2 = (char *)bytes2.data;
+  arg3 = bytes2.size;if (!kn_number_in(env, info[2], "flags", INT32_MAX, &number4)) SWIG_fail;
+  arg4 = (uint32_t)number4;if (!kn_number_in(env, info[3], "buffer_size", SIZE_MAX, &number5)) SWIG_fail;
+  arg5 = (uint64_t)number5;result = (keel_status)keel_flat_load_begin(arg1,(char const *)arg2,SWIG_STD_MOVE(*(&arg3)),arg4,arg5,arg6,arg7);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK && *arg6 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_LOAD, *arg6)) {
+      kn_throw_no_memory(env);
+      SWIG_fail;
+    }
+    jsresult = Napi::Value(env, kn_number_out(env, *arg6));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg7);
+    SWIG_fail;
+  }
+
+
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
 Napi::Value _wrap_begin(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Value jsresult;
@@ -3421,13 +3666,14 @@ static swig_type_info _swigt__p_int = {"_p_int", "int32_t *|int_fast16_t *|int_f
 static swig_type_info _swigt__p_keel_check_report = {"_p_keel_check_report", "keel_check_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_checkpoint = {"_p_keel_checkpoint", "keel_checkpoint *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_error = {"_p_keel_error", "keel_error *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_keel_load_report = {"_p_keel_load_report", "keel_load_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_stats = {"_p_keel_stats", "keel_stats *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_long_long = {"_p_long_long", "int64_t *|int_fast64_t *|int_least64_t *|intmax_t *|long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|short *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {
@@ -3436,6 +3682,7 @@ static swig_type_info *swig_type_initial[] = {
   &_swigt__p_keel_check_report,
   &_swigt__p_keel_checkpoint,
   &_swigt__p_keel_error,
+  &_swigt__p_keel_load_report,
   &_swigt__p_keel_stats,
   &_swigt__p_long_long,
   &_swigt__p_short,
@@ -3451,6 +3698,7 @@ static swig_cast_info _swigc__p_int[] = {  {&_swigt__p_int, 0, 0, 0},{0, 0, 0, 0
 static swig_cast_info _swigc__p_keel_check_report[] = {  {&_swigt__p_keel_check_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_checkpoint[] = {  {&_swigt__p_keel_checkpoint, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_error[] = {  {&_swigt__p_keel_error, 0, 0, 0},{0, 0, 0, 0}};
+static swig_cast_info _swigc__p_keel_load_report[] = {  {&_swigt__p_keel_load_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_stats[] = {  {&_swigt__p_keel_stats, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_long_long[] = {  {&_swigt__p_long_long, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_short[] = {  {&_swigt__p_short, 0, 0, 0},{0, 0, 0, 0}};
@@ -3466,6 +3714,7 @@ static swig_cast_info *swig_cast_initial[] = {
   _swigc__p_keel_check_report,
   _swigc__p_keel_checkpoint,
   _swigc__p_keel_error,
+  _swigc__p_keel_load_report,
   _swigc__p_keel_stats,
   _swigc__p_long_long,
   _swigc__p_short,
@@ -3972,6 +4221,10 @@ exports.Set("put", Napi::Function::New<_wrap_put>(env, "put"));
 exports.Set("del", Napi::Function::New<_wrap_del>(env, "del"));
 exports.Set("del_range", Napi::Function::New<_wrap_del_range>(env, "del_range"));
 exports.Set("write_batch", Napi::Function::New<_wrap_write_batch>(env, "write_batch"));
+exports.Set("load_put", Napi::Function::New<_wrap_load_put>(env, "load_put"));
+exports.Set("load_batch", Napi::Function::New<_wrap_load_batch>(env, "load_batch"));
+exports.Set("load_finish", Napi::Function::New<_wrap_load_finish>(env, "load_finish"));
+exports.Set("load_end", Napi::Function::New<_wrap_load_end>(env, "load_end"));
 exports.Set("cursor_close", Napi::Function::New<_wrap_cursor_close>(env, "cursor_close"));
 exports.Set("cursor_first", Napi::Function::New<_wrap_cursor_first>(env, "cursor_first"));
 exports.Set("cursor_last", Napi::Function::New<_wrap_cursor_last>(env, "cursor_last"));
@@ -3981,6 +4234,7 @@ exports.Set("cursor_seek", Napi::Function::New<_wrap_cursor_seek>(env, "cursor_s
 exports.Set("cursor_seek_le", Napi::Function::New<_wrap_cursor_seek_le>(env, "cursor_seek_le"));
 exports.Set("open", Napi::Function::New<_wrap_open>(env, "open"));
 exports.Set("keyspace_open", Napi::Function::New<_wrap_keyspace_open>(env, "keyspace_open"));
+exports.Set("load_begin", Napi::Function::New<_wrap_load_begin>(env, "load_begin"));
 exports.Set("begin", Napi::Function::New<_wrap_begin>(env, "begin"));
 exports.Set("cursor_open", Napi::Function::New<_wrap_cursor_open>(env, "cursor_open"));
 exports.Set("check_problem", Napi::Function::New<_wrap_check_problem>(env, "check_problem"));

@@ -86,12 +86,12 @@ test('closing a database closes what is open on it, except views', (t) => {
 
 /** What remains of a worker's work once it is gone. */
 function remains(db) {
-  const { transactionsLive, viewsLive } = db.stats();
-  return { transactionsLive, viewsLive };
+  const { transactionsLive, snapshotsLive, viewsLive } = db.stats();
+  return { transactionsLive, snapshotsLive, viewsLive };
 }
-const nothing = { transactionsLive: 0, viewsLive: 0 };
+const nothing = { transactionsLive: 0, snapshotsLive: 0, viewsLive: 0 };
 
-for (const way of ['sync', 'async', 'walk', 'idle']) {
+for (const way of ['sync', 'async', 'walk', 'load', 'verify', 'idle']) {
   test(`a worker that is terminated (${way}) leaves nothing open`, async (t) => {
     const db = file(t, { durability: way === 'async' ? 'full' : 'none' });
     const rows = db.keyspace('rows');
@@ -101,6 +101,7 @@ for (const way of ['sync', 'async', 'walk', 'idle']) {
       await one.terminate();
       assert.deepEqual(remains(db), nothing);
     }
+    assert.deepEqual(db.keyspaces(), ['rows']);
     assert.ok(rows.range().toArray().length > 0);
     rows.putSync('still', 'works');
     assert.equal(text(rows.get('still')), 'works');

@@ -287,15 +287,25 @@ PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys) 
 /* A buffer of operations is applied when it has grown to this; larger operations go alone and are not copied. */
 enum { KEELPY_CHUNK_BYTES = 1 << 20, KEELPY_OP_HEADER = 12 };
 
-static int keelpy_write_packed(keel_txn txn, keel_keyspace keyspace, keelpy_packed *packed) {
+/* Where operations go: into a transaction, or, where `loads` is set, into a load, which takes puts alone. */
+typedef struct keelpy_sink {
+  keel_txn txn;
+  keel_keyspace keyspace;
+  keel_load load;
+  int loads;
+  keelpy_packed packed;
+} keelpy_sink;
+
+static int keelpy_sink_flush(keelpy_sink *sink) {
   keel_error err;
   keel_status status;
   err.message[0] = '\0';
   err.system_errno = 0;
   Py_BEGIN_ALLOW_THREADS;
-  status = keel_write_batch(txn, keyspace, packed->data, packed->size, NULL, &err);
+  status = sink->loads ? keel_load_batch(sink->load, sink->packed.data, sink->packed.size, NULL, &err)
+                       : keel_write_batch(sink->txn, sink->keyspace, sink->packed.data, sink->packed.size, NULL, &err);
   Py_END_ALLOW_THREADS;
-  packed->size = 0;
+  sink->packed.size = 0;
   if (status == KEEL_OK) return 0;
   keelpy_raise(status, &err);
   return -1;
@@ -317,15 +327,19 @@ static int keelpy_pack_operation(const keelpy_buffer *key, const keelpy_buffer *
   return 0;
 }
 
-static int keelpy_write_large(keel_txn txn, keel_keyspace keyspace, const keelpy_buffer *key,
-                              const keelpy_buffer *value) {
+static int keelpy_sink_large(const keelpy_sink *sink, const keelpy_buffer *key, const keelpy_buffer *value) {
   keel_error err;
   keel_status status;
   err.message[0] = '\0';
   err.system_errno = 0;
   Py_BEGIN_ALLOW_THREADS;
-  status = value->data != NULL ? keel_put(txn, keyspace, key->data, key->size, value->data, value->size, &err)
-                               : keel_del(txn, keyspace, key->data, key->size, &err);
+  if (sink->loads) {
+    status = keel_load_put(sink->load, key->data, key->size, value->data, value->size, &err);
+  } else if (value->data != NULL) {
+    status = keel_put(sink->txn, sink->keyspace, key->data, key->size, value->data, value->size, &err);
+  } else {
+    status = keel_del(sink->txn, sink->keyspace, key->data, key->size, &err);
+  }
   Py_END_ALLOW_THREADS;
   if (status == KEEL_OK) return 0;
   keelpy_raise(status, &err);
@@ -333,47 +347,59 @@ static int keelpy_write_large(keel_txn txn, keel_keyspace keyspace, const keelpy
 }
 
 /* One operation: into the buffer, or, when it is large, applied after what is in the buffer. */
-static int keelpy_write_operation(keel_txn txn, keel_keyspace keyspace, PyObject *pair, keelpy_packed *packed) {
+static int keelpy_sink_operation(keelpy_sink *sink, PyObject *pair) {
   keelpy_buffer key, value;
   int result = -1;
   if (PyTuple_Size(pair) != 2) {
-    PyErr_Format(PyExc_ValueError, "an operation must be a (key, value) pair, not %zd items", PyTuple_Size(pair));
+    PyErr_Format(PyExc_ValueError, "%s must be a (key, value) pair, not %zd items",
+                 sink->loads ? "a row" : "an operation", PyTuple_Size(pair));
     return -1;
   }
   if (keelpy_buffer_get(PyTuple_GetItem(pair, 0), "key", &key) != 0) return -1;
-  if (keelpy_bound_get(PyTuple_GetItem(pair, 1), "value", &value) == 0) {
+  int taken = sink->loads ? keelpy_buffer_get(PyTuple_GetItem(pair, 1), "value", &value)
+                          : keelpy_bound_get(PyTuple_GetItem(pair, 1), "value", &value);
+  if (taken == 0) {
     if (key.size < KEELPY_CHUNK_BYTES && value.size < KEELPY_CHUNK_BYTES) {
-      result = keelpy_pack_operation(&key, &value, packed);
+      result = keelpy_pack_operation(&key, &value, &sink->packed);
     } else {
-      result = packed->size != 0 ? keelpy_write_packed(txn, keyspace, packed) : 0;
-      if (result == 0) result = keelpy_write_large(txn, keyspace, &key, &value);
+      result = sink->packed.size != 0 ? keelpy_sink_flush(sink) : 0;
+      if (result == 0) result = keelpy_sink_large(sink, &key, &value);
     }
     keelpy_buffer_release(&value);
   }
   keelpy_buffer_release(&key);
-  if (result == 0 && packed->size >= KEELPY_CHUNK_BYTES) result = keelpy_write_packed(txn, keyspace, packed);
+  if (result == 0 && sink->packed.size >= KEELPY_CHUNK_BYTES) result = keelpy_sink_flush(sink);
   return result;
 }
 
-PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations) {
-  keelpy_packed packed = {NULL, 0, 0};
+static PyObject *keelpy_sink_all(keelpy_sink *sink, PyObject *operations) {
   PyObject *operation;
   int result = 0;
   PyObject *iterator = PyObject_GetIter(operations);
   if (iterator == NULL) return NULL;
   while (result == 0 && (operation = PyIter_Next(iterator)) != NULL) {
     PyObject *pair = PySequence_Tuple(operation);
-    result = pair != NULL ? keelpy_write_operation(txn, keyspace, pair, &packed) : -1;
+    result = pair != NULL ? keelpy_sink_operation(sink, pair) : -1;
     Py_XDECREF(pair);
     Py_DECREF(operation);
   }
   if (PyErr_Occurred()) result = -1;
   /* Also when there was nothing, so that a handle that is not valid is told in any case. */
-  if (result == 0) result = keelpy_write_packed(txn, keyspace, &packed);
-  PyMem_Free(packed.data);
+  if (result == 0) result = keelpy_sink_flush(sink);
+  PyMem_Free(sink->packed.data);
   Py_DECREF(iterator);
   if (result != 0) return NULL;
   Py_RETURN_NONE;
+}
+
+PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations) {
+  keelpy_sink sink = {.txn = txn, .keyspace = keyspace};
+  return keelpy_sink_all(&sink, operations);
+}
+
+PyObject *keelpy_load_many(keel_load load, PyObject *rows) {
+  keelpy_sink sink = {.load = load, .loads = 1};
+  return keelpy_sink_all(&sink, rows);
 }
 
 int keelpy_init(PyObject *module) {

@@ -54,6 +54,8 @@ PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
 /* Applies an iterable of (key, value) pairs; value None is a deletion. When it raises, some may have been applied. */
 PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);
+/* Gives an iterable of (key, value) pairs to a load. When it raises, some may have been taken. */
+PyObject *keelpy_load_many(keel_load load, PyObject *rows);
 
 /* The next rows of a cursor as a list, empty at the end: (key, value) pairs, or keys or values alone. */
 enum { KEELPY_ITEMS = 0, KEELPY_KEYS = 1, KEELPY_VALUES = 2 };

@@ -3213,16 +3213,17 @@ SWIG_Python_NonDynamicSetAttr(PyObject *obj, PyObject *name, PyObject *value) {
 #define SWIGTYPE_p_keel_check_report swig_types[2]
 #define SWIGTYPE_p_keel_checkpoint swig_types[3]
 #define SWIGTYPE_p_keel_error swig_types[4]
-#define SWIGTYPE_p_keel_stats swig_types[5]
-#define SWIGTYPE_p_long_long swig_types[6]
-#define SWIGTYPE_p_short swig_types[7]
-#define SWIGTYPE_p_signed_char swig_types[8]
-#define SWIGTYPE_p_unsigned_char swig_types[9]
-#define SWIGTYPE_p_unsigned_int swig_types[10]
-#define SWIGTYPE_p_unsigned_long_long swig_types[11]
-#define SWIGTYPE_p_unsigned_short swig_types[12]
-static swig_type_info *swig_types[14];
-static swig_module_info swig_module = {swig_types, 13, 0, 0, 0, 0};
+#define SWIGTYPE_p_keel_load_report swig_types[5]
+#define SWIGTYPE_p_keel_stats swig_types[6]
+#define SWIGTYPE_p_long_long swig_types[7]
+#define SWIGTYPE_p_short swig_types[8]
+#define SWIGTYPE_p_signed_char swig_types[9]
+#define SWIGTYPE_p_unsigned_char swig_types[10]
+#define SWIGTYPE_p_unsigned_int swig_types[11]
+#define SWIGTYPE_p_unsigned_long_long swig_types[12]
+#define SWIGTYPE_p_unsigned_short swig_types[13]
+static swig_type_info *swig_types[15];
+static swig_module_info swig_module = {swig_types, 14, 0, 0, 0, 0};
 #define SWIG_TypeQuery(name) SWIG_TypeQueryModule(&swig_module, &swig_module, name)
 #define SWIG_MangledTypeQuery(name) SWIG_MangledTypeQueryModule(&swig_module, &swig_module, name)
 
@@ -3254,6 +3255,11 @@ static swig_module_info swig_module = {swig_types, 13, 0, 0, 0, 0};
 
 
 #define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field
+#define KEEL_LOAD_REPORT_FIELDS(X, record) \
+  X(record, finished), \
+  X(record, rows), \
+  X(record, bytes), \
+  X(record, runs)
 #define KEEL_CHECKPOINT_FIELDS(X, record) \
   X(record, log_needed), \
   X(record, sequence), \
@@ -3759,6 +3765,16 @@ static keel_status keel_flat_keyspace_open(keel_db db, const char *name, size_t 
   return keel_keyspace_open(db, name, name_size, &options, out_keyspace, err);
 }
 
+static keel_status keel_flat_load_begin(keel_db db, const char *name, size_t name_size, uint32_t flags,
+                                        uint64_t buffer_size, keel_load *out_load, keel_error *err) {
+  keel_load_options options;
+  memset(&options, 0, sizeof options);
+  options.struct_size = (uint32_t)sizeof options;
+  options.flags = flags;
+  options.buffer_size = buffer_size;
+  return keel_load_begin(db, name, name_size, &options, out_load, err);
+}
+
 static keel_status keel_flat_begin(keel_db db, uint32_t flags, uint32_t isolation, uint32_t durability,
                                    const char *label, keel_txn *out_txn, keel_error *err) {
   keel_txn_options options;
@@ -3887,6 +3903,27 @@ SWIGINTERN PyObject *_wrap_write_many(PyObject *self, PyObject *args) {
   if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
   arg3 = swig_obj[2];
   result = (PyObject *)keelpy_write_many(arg1,arg2,arg3);
+  resultobj = result;
+  if (!resultobj) SWIG_fail;
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_load_many(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_load arg1 ;
+  PyObject *arg2 = 0 ;
+  PyObject *swig_obj[2] ;
+  PyObject *result = 0 ;
+
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "load_many", 2, 2, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = swig_obj[1];
+  result = (PyObject *)keelpy_load_many(arg1,arg2);
   resultobj = result;
   if (!resultobj) SWIG_fail;
   return resultobj;
@@ -4778,6 +4815,140 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_load_put(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_load arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  void *arg4 = 0 ;
+  size_t arg5 ;
+  keel_error *arg6 = 0 ;
+  keelpy_buffer buffer2 ;
+  keelpy_buffer buffer4 ;
+  keel_error error6 ;
+  PyObject *swig_obj[3] ;
+  keel_status result;
+
+  buffer2.held = 0;
+  buffer4.held = 0;
+  error6.code = 0;
+  error6.system_errno = 0;
+  error6.message[0] = 0;
+  arg6 = &error6;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "load_put", 3, 3, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[1], "key", &buffer2) != 0) SWIG_fail;
+  arg2 = (void *)buffer2.data;
+  arg3 = buffer2.size;
+  if (keelpy_buffer_get(swig_obj[2], "value", &buffer4) != 0) SWIG_fail;
+  arg4 = (void *)buffer4.data;
+  arg5 = buffer4.size;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_load_put(arg1,(void const *)arg2,arg3,(void const *)arg4,arg5,arg6);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg6);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  keelpy_buffer_release(&buffer2);
+  keelpy_buffer_release(&buffer4);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer2);
+  keelpy_buffer_release(&buffer4);
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_load_finish(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_load arg1 ;
+  keel_load_report *arg2 = 0 ;
+  keel_error *arg3 = 0 ;
+  keel_load_report record2 ;
+  keel_error error3 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  memset(&record2, 0, sizeof record2);
+  record2.struct_size = (uint32_t)sizeof record2;
+  arg2 = &record2;
+  error3.code = 0;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_load_finish(arg1,arg2,arg3);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    const uint64_t values[] = {
+      KEEL_LOAD_REPORT_FIELDS(KEEL_FIELD_VALUE, arg2)
+    };
+    resultobj = keelpy_tuple(values, sizeof values / sizeof values[0]);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg3);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_load_end(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_load arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_load_end(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_cursor_close(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_cursor arg1 ;
@@ -5192,6 +5363,73 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_load_begin(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_db arg1 ;
+  char *arg2 = 0 ;
+  size_t arg3 ;
+  uint32_t arg4 ;
+  uint64_t arg5 ;
+  keel_load *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  keelpy_buffer buffer2 ;
+  unsigned int val4 ;
+  int ecode4 = 0 ;
+  unsigned long long val5 ;
+  int ecode5 = 0 ;
+  keel_load made6 ;
+  keel_error error7 ;
+  PyObject *swig_obj[4] ;
+  keel_status result;
+
+  buffer2.held = 0;
+  made6 = 0;
+  arg6 = &made6;
+  error7.code = 0;
+  error7.system_errno = 0;
+  error7.message[0] = 0;
+  arg7 = &error7;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "load_begin", 4, 4, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[1], "name", &buffer2) != 0) SWIG_fail;
+  arg2 = (char *)buffer2.data;
+  arg3 = buffer2.size;
+  ecode4 = SWIG_AsVal_unsigned_SS_int(swig_obj[2], &val4);
+  if (!SWIG_IsOK(ecode4)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode4), "in method '" "load_begin" "', argument " "4"" of type '" "uint32_t""'");
+  }
+  arg4 = (uint32_t)(val4);
+  ecode5 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[3], &val5);
+  if (!SWIG_IsOK(ecode5)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode5), "in method '" "load_begin" "', argument " "5"" of type '" "uint64_t""'");
+  }
+  arg5 = (uint64_t)(val5);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_flat_load_begin(arg1,(char const *)arg2,arg3,arg4,arg5,arg6,arg7);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    resultobj = PyLong_FromUnsignedLongLong(*arg6);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg7);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  keelpy_buffer_release(&buffer2);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer2);
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_begin(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_db arg1 ;
@@ -5359,6 +5597,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "get_view", _wrap_get_view, METH_VARARGS, NULL},
 	 { "get_many", _wrap_get_many, METH_VARARGS, NULL},
 	 { "write_many", _wrap_write_many, METH_VARARGS, NULL},
+	 { "load_many", _wrap_load_many, METH_VARARGS, NULL},
 	 { "cursor_rows", _wrap_cursor_rows, METH_VARARGS, NULL},
 	 { "keyspace_list", _wrap_keyspace_list, METH_O, NULL},
 	 { "version", _wrap_version, METH_NOARGS, NULL},
@@ -5383,6 +5622,9 @@ static PyMethodDef SwigMethods[] = {
 	 { "rollback", _wrap_rollback, METH_O, NULL},
 	 { "delete", _wrap_delete, METH_VARARGS, NULL},
 	 { "delete_range", _wrap_delete_range, METH_VARARGS, NULL},
+	 { "load_put", _wrap_load_put, METH_VARARGS, NULL},
+	 { "load_finish", _wrap_load_finish, METH_O, NULL},
+	 { "load_end", _wrap_load_end, METH_O, NULL},
 	 { "cursor_close", _wrap_cursor_close, METH_O, NULL},
 	 { "cursor_first", _wrap_cursor_first, METH_O, NULL},
 	 { "cursor_last", _wrap_cursor_last, METH_O, NULL},
@@ -5392,6 +5634,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "cursor_seek_le", _wrap_cursor_seek_le, METH_VARARGS, NULL},
 	 { "open", _wrap_open, METH_VARARGS, NULL},
 	 { "keyspace_open", _wrap_keyspace_open, METH_VARARGS, NULL},
+	 { "load_begin", _wrap_load_begin, METH_VARARGS, NULL},
 	 { "begin", _wrap_begin, METH_VARARGS, NULL},
 	 { "cursor_open", _wrap_cursor_open, METH_VARARGS, NULL},
 	 { "check_problem", _wrap_check_problem, METH_VARARGS, NULL},
@@ -5406,13 +5649,14 @@ static swig_type_info _swigt__p_int = {"_p_int", "int32_t *|int_fast16_t *|int_f
 static swig_type_info _swigt__p_keel_check_report = {"_p_keel_check_report", "keel_check_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_checkpoint = {"_p_keel_checkpoint", "keel_checkpoint *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_error = {"_p_keel_error", "keel_error *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_keel_load_report = {"_p_keel_load_report", "keel_load_report *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_keel_stats = {"_p_keel_stats", "keel_stats *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_long_long = {"_p_long_long", "int64_t *|int_fast64_t *|int_least64_t *|intmax_t *|long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|short *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {
@@ -5421,6 +5665,7 @@ static swig_type_info *swig_type_initial[] = {
   &_swigt__p_keel_check_report,
   &_swigt__p_keel_checkpoint,
   &_swigt__p_keel_error,
+  &_swigt__p_keel_load_report,
   &_swigt__p_keel_stats,
   &_swigt__p_long_long,
   &_swigt__p_short,
@@ -5436,6 +5681,7 @@ static swig_cast_info _swigc__p_int[] = {  {&_swigt__p_int, 0, 0, 0},{0, 0, 0, 0
 static swig_cast_info _swigc__p_keel_check_report[] = {  {&_swigt__p_keel_check_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_checkpoint[] = {  {&_swigt__p_keel_checkpoint, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_error[] = {  {&_swigt__p_keel_error, 0, 0, 0},{0, 0, 0, 0}};
+static swig_cast_info _swigc__p_keel_load_report[] = {  {&_swigt__p_keel_load_report, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_keel_stats[] = {  {&_swigt__p_keel_stats, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_long_long[] = {  {&_swigt__p_long_long, 0, 0, 0},{0, 0, 0, 0}};
 static swig_cast_info _swigc__p_short[] = {  {&_swigt__p_short, 0, 0, 0},{0, 0, 0, 0}};
@@ -5451,6 +5697,7 @@ static swig_cast_info *swig_cast_initial[] = {
   _swigc__p_keel_check_report,
   _swigc__p_keel_checkpoint,
   _swigc__p_keel_error,
+  _swigc__p_keel_load_report,
   _swigc__p_keel_stats,
   _swigc__p_long_long,
   _swigc__p_short,

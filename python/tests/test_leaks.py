@@ -48,6 +48,12 @@ def calls(db: keel.Database, txn: keel.Transaction, writing: keel.Transaction) -
         db.begin().rollback()
         db.begin(label="label").commit()
 
+    def loads() -> None:
+        db.load("loaded", [(b"a", bytearray(b"1")), (b"large", b"L" * (1 << 20))], replace=True)
+        with db.loading("loaded", replace=True) as loader:
+            loader.put(bytearray(b"k"), bytearray(b"v"))
+            loader.put_many({b"a": b"1"})
+
     def half_read() -> None:
         next(inside.items())
         next(rows.keys())
@@ -76,6 +82,14 @@ def calls(db: keel.Database, txn: keel.Transaction, writing: keel.Transaction) -
         "write_many, failing": quietly(lambda: writing[rows].write_many([(b"a", b"1"), (b"k" * 5000, None)])),
         "write_many of text": quietly(lambda: writing[rows].write_many([(b"a", "text")])),  # type: ignore[list-item]
         "write_many of triples": quietly(lambda: writing[rows].write_many([(1, 2, 3)])),  # type: ignore[list-item]
+        "loads": loads,
+        "loads, failing": quietly(lambda: db.load("failing", ((key, b"1") for key in failing()))),
+        "loads of text": quietly(lambda: db.load("failing", [(b"a", "text")])),  # type: ignore[list-item]
+        "loads of triples": quietly(lambda: db.load("failing", [(1, 2, 3)])),  # type: ignore[list-item]
+        "loads, badly named": quietly(lambda: db.load("", [])),
+        "verify": db.verify,
+        "verify, failing": quietly(lambda: db.verify(progress=lambda report: next(failing()) and 1 / 0)),
+        "salvage, failing": quietly(lambda: keel.salvage("/nope/nope/nope", bytearray())),  # type: ignore[arg-type]
         "transactions": transactions,
         "a finished transaction": quietly(lambda: _raw.commit(0)),
         "keyspaces": lambda: (db["rows"], db.keyspaces(), db.stats(), db.last_checkpoint()),
@@ -99,7 +113,7 @@ with open_calls() as (_, _calls):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_call_leaks(name: str) -> None:
-    rounds = 20 if name == "databases" else 300
+    rounds = 20 if name in ("databases", "loads") else 300
     with open_calls() as (db, every):
         call = every[name]
         growths = []

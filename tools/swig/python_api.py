@@ -132,6 +132,15 @@ def record_name(struct: model.Struct) -> str:
     return "".join(part.capitalize() for part in struct.name.split("_"))
 
 
+def extra_fields(api: model.Api, struct: model.Struct) -> list[str]:
+    """What a record has besides the numbers that C fills in."""
+    if struct.name != "check_report":
+        return []
+    kept = next(limit.value for limit in api.limits if limit.name == "CHECK_PROBLEMS")
+    text = f"The first {kept} of the problems, one line each: file, block, keyspace and keys where they are known."
+    return ["    problem_texts: tuple[str, ...] = ()", docstring(text)]
+
+
 def named_tuples(api: model.Api) -> str:
     out = [f'"""What the library fills in, as named tuples.\n\n{NOTICE}\n"""', ""]
     out += ["from __future__ import annotations", "", "from typing import NamedTuple"]
@@ -142,6 +151,7 @@ def named_tuples(api: model.Api) -> str:
         for name in records.names(struct):
             unit = f" In {docs[name].unit}." if docs[name].unit else ""
             out += [f"    {name}: int", docstring(docs[name].doc + unit)]
+        out += extra_fields(api, struct)
     out += ["", "", "__all__ = [" + ", ".join(f'"{record_name(struct)}"' for struct in structs) + "]"]
     return "\n".join(out) + "\n"
 
@@ -158,6 +168,7 @@ REPLACED = (
     "get_many",
     "put",
     "write_batch",
+    "load_batch",
     "cursor_get",
     "cursor_next_batch",
     "cursor_prev_batch",
@@ -177,6 +188,7 @@ def get_many(txn: int, keyspace: int, keys: Iterable[ReadableBuffer], /) -> list
 def write_many(
     txn: int, keyspace: int, operations: Iterable[tuple[ReadableBuffer, ReadableBuffer | None]], /
 ) -> None: ...
+def load_many(load: int, rows: Iterable[tuple[ReadableBuffer, ReadableBuffer]], /) -> None: ...
 @overload
 def cursor_rows(
     cursor: int, max_rows: int, max_bytes: int, reverse: int, columns: Literal[0], /

@@ -1,4 +1,5 @@
-"""The fields of the ABI's out structs, as macros that the typemap files expand: bindings/swig/records.gen.i.
+"""The fields of the ABI's out structs, as macros that the typemap files expand: bindings/swig/records.gen.i; and for
+what is written by hand in C++ or C: node/src/records.gen.h.
 
 A struct that the library fills (stats, checkpoint) becomes a record of the language. Its fields are unsigned
 integers, so a typemap needs their names only, in order.
@@ -28,21 +29,30 @@ def names(struct: model.Struct) -> list[str]:
     return [field.name for field in struct.fields if field.name != "struct_size"]
 
 
-def interface(api: model.Api) -> str:
-    lines = [
-        "/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change it and run `./dev gen`.",
-        " *",
-        " * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the",
-        " * description. */",
-        "%{",
-        "#define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field",
-    ]
+NOTICE = [
+    "/* Generated from bindings/api/keel.yml by tools/swig. Do not edit: change it and run `./dev gen`.",
+    " *",
+    " * KEEL_<STRUCT>_FIELDS(X, record) is X(record, field) for each field but struct_size, in the order of the",
+    " * description. */",
+]
+
+
+def macros(api: model.Api) -> list[str]:
+    lines = ["#define KEEL_FIELD_VALUE(record, field) (uint64_t)(record)->field"]
     for struct in records(api):
         lines.append(f"#define {struct.type.upper()}_FIELDS(X, record) \\")
         fields = [f"  X(record, {name})" for name in names(struct)]
         lines.append(", \\\n".join(fields))
-    lines.append("%}")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def interface(api: model.Api) -> str:
+    return "\n".join([*NOTICE, "%{", *macros(api), "%}"]) + "\n"
+
+
+def header(api: model.Api) -> str:
+    guard = "KEEL_NODE_RECORDS_GEN_H"
+    return "\n".join([*NOTICE, f"#ifndef {guard}", f"#define {guard}", "", *macros(api), "", "#endif"]) + "\n"
 
 
 def load() -> model.Api:

@@ -137,6 +137,7 @@ def main() -> int:
         parser.error(f"unknown language {', '.join(sorted(unknown))}: python, go and node exist")
     api = records.load()
     same = store("bindings/swig/records.gen.i", records.interface(api), arguments.check)
+    same = store("node/src/records.gen.h", records.header(api), arguments.check) and same
     if not same and arguments.check:
         return 1
     for place, content in python_api.files(api).items():

@@ -1,5 +1,5 @@
 // Compiled, never run: what the types let a program do, and what they refuse.
-import keel, { codes, KeelError, open, openAsync, type Bytes, type Database, type Row, type Stats } from 'keel';
+import keel, { codes, KeelError, open, openAsync, salvage, type Bytes, type Database, type CheckReport, type LoadReport, type Row, type Stats } from 'keel';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(_: Same<A, B>) => {};
@@ -30,6 +30,18 @@ export async function uses(db: Database) {
   const stats: Stats = db.stats();
   console.log(stats.commits + timestamp, db.lastCheckpoint().wallTimeNs / 10n, codes.E_CONFLICT satisfies -301);
 
+  const loads: LoadReport = await db.load('bulk', new Map<Bytes, Bytes>([['a', '1']]), { replace: true, bufferSize: 1 << 20 });
+  const range = users.range();
+  const again = db.loadSync('again', range).rows + (await db.load('later', range)).runs + loads.bytes;
+  const checked: CheckReport = await db.verify({
+    onProgress: ({ doneBytes, totalBytes }) => console.log(doneBytes / totalBytes + again),
+    signal: AbortSignal.timeout(1000),
+  });
+  same<typeof checked.problemTexts, string[]>(true);
+  console.log((await salvage('a', new URL('file:///b'))).finished satisfies boolean);
+
+  // @ts-expect-error: a load removes nothing
+  await db.load('bulk', [['a', null]]);
   // @ts-expect-error: a number is no key
   users.get(5);
   // @ts-expect-error: no such option
@@ -48,4 +60,8 @@ export async function disposes() {
   using users = db.keyspace('users');
   using cursor = txn.cursor(users, { gte: 'a' });
   console.log(cursor.first()?.[0], cursor.seekLe('b'));
+  await using loader = db.loader('bulk');
+  loader.put('a', '1');
+  const count: number = await loader.putMany([['b', '2']]);
+  console.log(count, await loader.finish());
 }

@@ -11,13 +11,14 @@
         for name, population in cities.items(prefix=b"b"):
             print(name, population)
 
-`Database`, `Transaction`, `Keyspace` and `TransactionKeyspace` are the whole interface; `Error` and its subclasses
+`Database`, `Transaction`, `Keyspace`, `TransactionKeyspace` and `Loader` are the whole interface; `Error` and its subclasses
 are what goes wrong. Keys and values are bytes; everything with a buffer is accepted, text is not (encode it).
 """
 
 from __future__ import annotations
 
 from . import _errors, _raw
+from ._check import salvage
 from ._database import Database, Durability, Isolation, open, transactional
 from ._errors import *  # noqa: F403
 from ._gen import (
@@ -30,8 +31,9 @@ from ._gen import (
     VERSION as __version__,
 )
 from ._keyspace import Keyspace, TransactionKeyspace
+from ._load import Loader
 from ._raw import View
-from ._records import Checkpoint, Stats
+from ._records import CheckReport, Checkpoint, LoadReport, Stats
 from ._transaction import Transaction
 
 
@@ -52,11 +54,14 @@ __all__ = [
     "MAX_LABEL_SIZE",
     "MAX_PATH_SIZE",
     "MAX_VALUE_SIZE",
+    "CheckReport",
     "Checkpoint",
     "Database",
     "Durability",
     "Isolation",
     "Keyspace",
+    "LoadReport",
+    "Loader",
     "Stats",
     "Transaction",
     "TransactionKeyspace",
@@ -64,6 +69,7 @@ __all__ = [
     "__version__",
     "feature",
     "open",
+    "salvage",
     "transactional",
     "version",
 ]

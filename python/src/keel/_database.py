@@ -10,15 +10,20 @@ import random
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import _gen, _raw
+from ._check import STEP_BYTES, Progress, run_check
 from ._errors import ClosedError, ConcurrentUseError, Error, ForkedError
 from ._keyspace import Keyspace
-from ._records import Checkpoint, Stats
+from ._load import Loader
+from ._records import CheckReport, Checkpoint, LoadReport, Stats
 from ._transaction import Transaction
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 Path: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Durability: TypeAlias = Literal["full", "group", "none"]
@@ -51,10 +56,10 @@ class Database:
     """An open database. Made by `keel.open`; a context manager that closes it.
 
     May be shared by threads. Closing ends what is open on it: ranges stop, transactions that were not committed are
-    rolled back. Views stay valid.
+    rolled back, loads that were not finished leave nothing. Views stay valid.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_keyspaces", "_path", "_read_only", "_transactions")
+    __slots__ = ("__weakref__", "_handle", "_keyspaces", "_loads", "_path", "_read_only", "_transactions")
 
     def __init__(self, handle: int, path: str, read_only: bool) -> None:
         self._handle = handle
@@ -64,6 +69,7 @@ class Database:
         # handle that is ended twice is an error that is swallowed, never another handle: so nobody needs to come
         # first.
         self._keyspaces: set[int] = set()
+        self._loads: set[int] = set()
         self._transactions: set[int] = set()
         _open_databases.add(self)
 
@@ -93,6 +99,7 @@ class Database:
     def close(
         self,
         _rollback: Callable[[int], None] = _raw.rollback,
+        _load_end: Callable[[int], None] = _raw.load_end,
         _keyspace_close: Callable[[int], None] = _raw.keyspace_close,
         _close: Callable[[int], None] = _raw.close,
     ) -> None:
@@ -106,7 +113,11 @@ class Database:
         handle, self._handle = self._handle, 0
         if not handle:
             return
-        for handles, end in ((self._transactions, _rollback), (self._keyspaces, _keyspace_close)):
+        for handles, end in (
+            (self._transactions, _rollback),
+            (self._loads, _load_end),
+            (self._keyspaces, _keyspace_close),
+        ):
             for child in list(handles):
                 try:
                     end(child)
@@ -157,6 +168,17 @@ class Database:
         """
         _raw.compact(self._open_handle())
 
+    def verify(self, *, progress: Progress | None = None, step_bytes: int = STEP_BYTES) -> CheckReport:
+        """Verify the database while it is in use: is every page and value what it should be, and nothing lost?
+
+        Everything that the newest checkpoint reaches is read from the file, past the cache, and compared with
+        checksums, order, key ranges and counts; what was committed since lies in the log, which opening has checked.
+        Damage is no exception: the database is sound when the report says 0 `problems`, and `problem_texts` tells
+        the first of them. A report is given to `progress`, too, after each `step_bytes` or so; when that raises, the
+        verification is over. A snapshot is held meanwhile.
+        """
+        return run_check(_raw.verify_begin(self._open_handle()), progress, step_bytes, self._open_handle)
+
     def stats(self) -> Stats:
         """Counters since the database was opened."""
         return Stats._make(_raw.get_stats(self._open_handle()))
@@ -189,6 +211,48 @@ class Database:
     def drop_keyspace(self, name: str) -> None:
         """Remove a keyspace with all that is in it. `KeyspaceNotFoundError` when there is none."""
         _raw.keyspace_drop(self._open_handle(), name.encode())
+
+    # --- bulk loads ---
+
+    def load(
+        self,
+        name: str,
+        rows: Mapping[bytes, ReadableBuffer] | Iterable[tuple[ReadableBuffer, ReadableBuffer]],
+        *,
+        replace: bool = False,
+        buffer_size: int = 0,
+    ) -> LoadReport:
+        """Make a keyspace of very many rows, from a mapping or from (key, value) pairs, much faster than transactions.
+
+        The rows go past the log, straight into the file. They may come in any order; in that of their keys each is
+        written once, otherwise they are sorted on disk. Of several with one key the last one stays. The keyspace is
+        there, whole and on stable storage, when the call returns; before, nobody sees anything of it, and when it
+        raises (an error of `rows` included), or the process dies, nothing is left.
+
+        `ExistsError` when there is a keyspace of that name, unless `replace` is true: then that one is dropped in the
+        moment in which the new one is there (`Keyspace` objects of the old one raise `KeyspaceNotFoundError`: open it
+        anew). `buffer_size` is how many bytes of rows out of order are collected before
+        they are sorted and written, from 64 KiB to 1 GiB (an eighth of `memory_limit`, from 1 to 32 MiB).
+        """
+        with self.loading(name, replace=replace, buffer_size=buffer_size) as loader:
+            loader.put_many(rows)
+            return loader.finish()
+
+    def loading(self, name: str, *, replace: bool = False, buffer_size: int = 0) -> Loader:
+        """A load for a `with` block that gives the rows bit by bit: finished at its end, nothing left when it raises.
+
+            with db.loading("cities") as loader:
+                loader.put(b"ulm", b"126790")
+                loader.put_many(others)
+
+        See `load`.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a keyspace is str, not {type(name).__name__}")
+        flags = _gen.LOAD_REPLACE if replace else 0
+        handle = _raw.load_begin(self._open_handle(), name.encode(), flags, buffer_size)
+        self._loads.add(handle)
+        return Loader(self, name, handle)
 
     # --- transactions ---
 

@@ -8,6 +8,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class LoadReport(NamedTuple):
+    """What a bulk load has taken."""
+
+    finished: int
+    """1 when the keyspace is there."""
+    rows: int
+    """Rows that were given; of several with one key the keyspace has the last one."""
+    bytes: int
+    """Of their keys and values. In bytes."""
+    runs: int
+    """Sorted parts that were written so far: 1 when rows came in the order of their keys."""
+
+
 class Checkpoint(NamedTuple):
     """The newest checkpoint of a database. All fields are 0 for `:memory:`."""
 
@@ -173,6 +186,8 @@ class CheckReport(NamedTuple):
     """Space that is in use and belongs to nothing. No data is lost with it. In bytes."""
     log_commits: int
     """Of a salvage: commits that were applied from the log."""
+    problem_texts: tuple[str, ...] = ()
+    """The first 32 of the problems, one line each: file, block, keyspace and keys where they are known."""
 
 
-__all__ = ["Checkpoint", "Stats", "CheckReport"]
+__all__ = ["LoadReport", "Checkpoint", "Stats", "CheckReport"]
