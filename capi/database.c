@@ -118,6 +118,17 @@ keel_status keel_compact(keel_db db, keel_error *err) {
   return capi_report(status, &detail, err);
 }
 
+keel_status keel_set_cache_size(keel_db db, uint64_t bytes, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_db *object = capi_slot_object(slot);
+  status = kl_db_set_cache_size(object->engine, bytes, capi_detail(err, &detail));
+  capi_leave_shared(slot);
+  return capi_report(status, &detail, err);
+}
+
 keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, keel_error *err) {
   kl_error detail;
   capi_slot *slot;

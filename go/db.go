@@ -142,6 +142,14 @@ func (db *DB) Compact() error {
 	return c.done(rawCompact(db.handle, &c.err))
 }
 
+// SetCacheSize changes how many bytes of memory are for pages of the database file, for everyone who has it open in this process.
+// More counts at once; for less, pages go until it is met. Less than 8 MiB counts as that; ErrInvalid for more than four times
+// what it was opened with, if that is more than 16 GiB.
+func (db *DB) SetCacheSize(bytes uint64) error {
+	c := newCall()
+	return c.done(rawSetCacheSize(db.handle, bytes, &c.err))
+}
+
 // Stats are counters and gauges of the engine.
 func (db *DB) Stats() (Stats, error) {
 	var stats Stats

@@ -24136,6 +24136,10 @@ kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so f
 kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
+/* Another cache_size, from now on. Those below the least are the least. KL_E_INVALID: more than the cache has address space
+ * for (limit_most of core/cache). */
+kl_status kl_db_set_cache_size(kl_db *db, uint64_t bytes, kl_error *err);
+
 typedef struct kl_db_compact_report {
   uint64_t file_before, file_bytes; /* size of the file at the beginning, and now */
   uint64_t used_bytes;              /* of it, by the newest checkpoint */
@@ -24748,6 +24752,11 @@ kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err) {
     status = kl_fail(err, KL_E_READ_ONLY, "the database is open read-only; open it for writing to make a checkpoint");
   }
   return status == KL_OK ? kl_db_drain(db, false, err) : status;
+}
+
+kl_status kl_db_set_cache_size(kl_db *db, uint64_t bytes, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  return status == KL_OK ? kl_pages_set_limit(db->pages, db_clamp_cache(bytes), err) : status;
 }
 
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
@@ -28367,6 +28376,17 @@ keel_status keel_compact(keel_db db, keel_error *err) {
     status = kl_db_compact(object->engine, NULL, NULL, NULL, capi_detail(err, &detail));
     capi_leave_shared(slot);
   }
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_set_cache_size(keel_db db, uint64_t bytes, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_shared(CAPI_DB, db, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_db *object = capi_slot_object(slot);
+  status = kl_db_set_cache_size(object->engine, bytes, capi_detail(err, &detail));
+  capi_leave_shared(slot);
   return capi_report(status, &detail, err);
 }
 

@@ -3,6 +3,7 @@ package keel
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -287,6 +288,21 @@ func TestMakeCheckpoint(t *testing.T) {
 	check(t, err)
 	wantCode(t, db.MakeCheckpoint(), ErrReadOnly)
 	check(t, db.Close())
+}
+
+func TestSetCacheSize(t *testing.T) {
+	db, _ := openLarge(t, filepath.Join(t.TempDir(), "test.keel"))
+	check(t, db.SetCacheSize(64<<20))
+	if stats, err := db.Stats(); err != nil || stats.CacheLimit != 64<<20 {
+		t.Fatal(stats.CacheLimit, err)
+	}
+	check(t, db.SetCacheSize(1))
+	if stats, err := db.Stats(); err != nil || stats.CacheLimit != 8<<20 {
+		t.Fatal(stats.CacheLimit, err)
+	}
+	if err := db.SetCacheSize(1 << 60); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
 }
 
 func TestCompact(t *testing.T) {

@@ -56,64 +56,64 @@ typedef long long swig_type_22;
 typedef long long swig_type_23;
 typedef long long swig_type_24;
 typedef long long swig_type_25;
-typedef _goslice_ swig_type_26;
+typedef long long swig_type_26;
 typedef long long swig_type_27;
 typedef _goslice_ swig_type_28;
 typedef long long swig_type_29;
 typedef _goslice_ swig_type_30;
-typedef _goslice_ swig_type_31;
-typedef long long swig_type_32;
-typedef long long swig_type_33;
-typedef _goslice_ swig_type_34;
+typedef long long swig_type_31;
+typedef _goslice_ swig_type_32;
+typedef _goslice_ swig_type_33;
+typedef long long swig_type_34;
 typedef long long swig_type_35;
-typedef long long swig_type_36;
+typedef _goslice_ swig_type_36;
 typedef long long swig_type_37;
-typedef _gostring_ swig_type_38;
+typedef long long swig_type_38;
 typedef long long swig_type_39;
-typedef long long swig_type_40;
+typedef _gostring_ swig_type_40;
 typedef long long swig_type_41;
 typedef long long swig_type_42;
 typedef long long swig_type_43;
 typedef long long swig_type_44;
-typedef _goslice_ swig_type_45;
-typedef _goslice_ swig_type_46;
-typedef long long swig_type_47;
-typedef long long swig_type_48;
-typedef _goslice_ swig_type_49;
+typedef long long swig_type_45;
+typedef long long swig_type_46;
+typedef _goslice_ swig_type_47;
+typedef _goslice_ swig_type_48;
+typedef long long swig_type_49;
 typedef long long swig_type_50;
-typedef long long swig_type_51;
+typedef _goslice_ swig_type_51;
 typedef long long swig_type_52;
-typedef _goslice_ swig_type_53;
-typedef _goslice_ swig_type_54;
-typedef long long swig_type_55;
-typedef long long swig_type_56;
-typedef _goslice_ swig_type_57;
+typedef long long swig_type_53;
+typedef long long swig_type_54;
+typedef _goslice_ swig_type_55;
+typedef _goslice_ swig_type_56;
+typedef long long swig_type_57;
 typedef long long swig_type_58;
-typedef long long swig_type_59;
-typedef _goslice_ swig_type_60;
-typedef _goslice_ swig_type_61;
-typedef long long swig_type_62;
-typedef long long swig_type_63;
-typedef _goslice_ swig_type_64;
+typedef _goslice_ swig_type_59;
+typedef long long swig_type_60;
+typedef long long swig_type_61;
+typedef _goslice_ swig_type_62;
+typedef _goslice_ swig_type_63;
+typedef long long swig_type_64;
 typedef long long swig_type_65;
 typedef _goslice_ swig_type_66;
-typedef _goslice_ swig_type_67;
-typedef long long swig_type_68;
+typedef long long swig_type_67;
+typedef _goslice_ swig_type_68;
 typedef _goslice_ swig_type_69;
 typedef long long swig_type_70;
 typedef _goslice_ swig_type_71;
 typedef long long swig_type_72;
-typedef long long swig_type_73;
+typedef _goslice_ swig_type_73;
 typedef long long swig_type_74;
 typedef long long swig_type_75;
 typedef long long swig_type_76;
 typedef long long swig_type_77;
 typedef long long swig_type_78;
-typedef _goslice_ swig_type_79;
+typedef long long swig_type_79;
 typedef long long swig_type_80;
 typedef _goslice_ swig_type_81;
 typedef long long swig_type_82;
-typedef long long swig_type_83;
+typedef _goslice_ swig_type_83;
 typedef long long swig_type_84;
 typedef long long swig_type_85;
 typedef long long swig_type_86;
@@ -121,23 +121,25 @@ typedef long long swig_type_87;
 typedef long long swig_type_88;
 typedef long long swig_type_89;
 typedef long long swig_type_90;
-typedef _goslice_ swig_type_91;
+typedef long long swig_type_91;
 typedef long long swig_type_92;
-typedef long long swig_type_93;
+typedef _goslice_ swig_type_93;
 typedef long long swig_type_94;
 typedef long long swig_type_95;
 typedef long long swig_type_96;
-typedef _gostring_ swig_type_97;
+typedef long long swig_type_97;
 typedef long long swig_type_98;
 typedef _gostring_ swig_type_99;
 typedef long long swig_type_100;
-typedef long long swig_type_101;
-typedef _goslice_ swig_type_102;
+typedef _gostring_ swig_type_101;
+typedef long long swig_type_102;
 typedef long long swig_type_103;
-typedef long long swig_type_104;
-typedef _goslice_ swig_type_105;
-typedef _goslice_ swig_type_106;
+typedef _goslice_ swig_type_104;
+typedef long long swig_type_105;
+typedef long long swig_type_106;
 typedef _goslice_ swig_type_107;
+typedef _goslice_ swig_type_108;
+typedef _goslice_ swig_type_109;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -153,44 +155,45 @@ extern int _wrap_close_keel(swig_type_21 arg1, swig_voidp arg2);
 extern int _wrap_flush_keel(swig_type_22 arg1, swig_voidp arg2);
 extern int _wrap_make_checkpoint_keel(swig_type_23 arg1, swig_voidp arg2);
 extern int _wrap_compact_keel(swig_type_24 arg1, swig_voidp arg2);
-extern int _wrap_last_checkpoint_keel(swig_type_25 arg1, swig_type_26 arg2, swig_voidp arg3);
-extern int _wrap_get_stats_keel(swig_type_27 arg1, swig_type_28 arg2, swig_voidp arg3);
-extern int _wrap_verify_begin_keel(swig_type_29 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_salvage_begin_keel(swig_type_30 arg1, swig_type_31 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_check_step_keel(swig_type_32 arg1, swig_type_33 arg2, swig_type_34 arg3, swig_voidp arg4);
-extern int _wrap_check_close_keel(swig_type_35 arg1, swig_voidp arg2);
-extern int _wrap_keyspace_close_keel(swig_type_36 arg1, swig_voidp arg2);
-extern int _wrap_keyspace_drop_keel(swig_type_37 arg1, swig_type_38 arg2, swig_voidp arg3);
-extern int _wrap_keyspace_list_keel(swig_type_39 arg1, swig_type_40 arg2, swig_voidp arg3);
-extern int _wrap_commit_keel(swig_type_41 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_rollback_keel(swig_type_42 arg1, swig_voidp arg2);
-extern int _wrap_get_copy_keel(swig_type_43 arg1, swig_type_44 arg2, swig_type_45 arg3, swig_type_46 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_get_view_keel(swig_type_47 arg1, swig_type_48 arg2, swig_type_49 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_view_release_keel(swig_type_50 arg1, swig_voidp arg2);
-extern int _wrap_put_keel(swig_type_51 arg1, swig_type_52 arg2, swig_type_53 arg3, swig_type_54 arg4, swig_voidp arg5);
-extern int _wrap_del_keel(swig_type_55 arg1, swig_type_56 arg2, swig_type_57 arg3, swig_voidp arg4);
-extern int _wrap_del_range_keel(swig_type_58 arg1, swig_type_59 arg2, swig_type_60 arg3, swig_type_61 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_write_batch_keel(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_load_put_keel(swig_type_65 arg1, swig_type_66 arg2, swig_type_67 arg3, swig_voidp arg4);
-extern int _wrap_load_batch_keel(swig_type_68 arg1, swig_type_69 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_load_finish_keel(swig_type_70 arg1, swig_type_71 arg2, swig_voidp arg3);
-extern int _wrap_load_end_keel(swig_type_72 arg1, swig_voidp arg2);
-extern int _wrap_cursor_close_keel(swig_type_73 arg1, swig_voidp arg2);
-extern int _wrap_cursor_first_keel(swig_type_74 arg1, swig_voidp arg2);
-extern int _wrap_cursor_last_keel(swig_type_75 arg1, swig_voidp arg2);
-extern int _wrap_cursor_next_keel(swig_type_76 arg1, swig_voidp arg2);
-extern int _wrap_cursor_prev_keel(swig_type_77 arg1, swig_voidp arg2);
-extern int _wrap_cursor_seek_keel(swig_type_78 arg1, swig_type_79 arg2, swig_voidp arg3);
-extern int _wrap_cursor_seek_le_keel(swig_type_80 arg1, swig_type_81 arg2, swig_voidp arg3);
-extern int _wrap_cursor_next_batch_keel(swig_type_82 arg1, swig_type_83 arg2, swig_type_84 arg3, swig_type_85 arg4, swig_voidp arg5);
-extern int _wrap_cursor_prev_batch_keel(swig_type_86 arg1, swig_type_87 arg2, swig_type_88 arg3, swig_type_89 arg4, swig_voidp arg5);
+extern int _wrap_set_cache_size_keel(swig_type_25 arg1, swig_type_26 arg2, swig_voidp arg3);
+extern int _wrap_last_checkpoint_keel(swig_type_27 arg1, swig_type_28 arg2, swig_voidp arg3);
+extern int _wrap_get_stats_keel(swig_type_29 arg1, swig_type_30 arg2, swig_voidp arg3);
+extern int _wrap_verify_begin_keel(swig_type_31 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_salvage_begin_keel(swig_type_32 arg1, swig_type_33 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_check_step_keel(swig_type_34 arg1, swig_type_35 arg2, swig_type_36 arg3, swig_voidp arg4);
+extern int _wrap_check_close_keel(swig_type_37 arg1, swig_voidp arg2);
+extern int _wrap_keyspace_close_keel(swig_type_38 arg1, swig_voidp arg2);
+extern int _wrap_keyspace_drop_keel(swig_type_39 arg1, swig_type_40 arg2, swig_voidp arg3);
+extern int _wrap_keyspace_list_keel(swig_type_41 arg1, swig_type_42 arg2, swig_voidp arg3);
+extern int _wrap_commit_keel(swig_type_43 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_rollback_keel(swig_type_44 arg1, swig_voidp arg2);
+extern int _wrap_get_copy_keel(swig_type_45 arg1, swig_type_46 arg2, swig_type_47 arg3, swig_type_48 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_get_view_keel(swig_type_49 arg1, swig_type_50 arg2, swig_type_51 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_view_release_keel(swig_type_52 arg1, swig_voidp arg2);
+extern int _wrap_put_keel(swig_type_53 arg1, swig_type_54 arg2, swig_type_55 arg3, swig_type_56 arg4, swig_voidp arg5);
+extern int _wrap_del_keel(swig_type_57 arg1, swig_type_58 arg2, swig_type_59 arg3, swig_voidp arg4);
+extern int _wrap_del_range_keel(swig_type_60 arg1, swig_type_61 arg2, swig_type_62 arg3, swig_type_63 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_write_batch_keel(swig_type_64 arg1, swig_type_65 arg2, swig_type_66 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_load_put_keel(swig_type_67 arg1, swig_type_68 arg2, swig_type_69 arg3, swig_voidp arg4);
+extern int _wrap_load_batch_keel(swig_type_70 arg1, swig_type_71 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_load_finish_keel(swig_type_72 arg1, swig_type_73 arg2, swig_voidp arg3);
+extern int _wrap_load_end_keel(swig_type_74 arg1, swig_voidp arg2);
+extern int _wrap_cursor_close_keel(swig_type_75 arg1, swig_voidp arg2);
+extern int _wrap_cursor_first_keel(swig_type_76 arg1, swig_voidp arg2);
+extern int _wrap_cursor_last_keel(swig_type_77 arg1, swig_voidp arg2);
+extern int _wrap_cursor_next_keel(swig_type_78 arg1, swig_voidp arg2);
+extern int _wrap_cursor_prev_keel(swig_type_79 arg1, swig_voidp arg2);
+extern int _wrap_cursor_seek_keel(swig_type_80 arg1, swig_type_81 arg2, swig_voidp arg3);
+extern int _wrap_cursor_seek_le_keel(swig_type_82 arg1, swig_type_83 arg2, swig_voidp arg3);
+extern int _wrap_cursor_next_batch_keel(swig_type_84 arg1, swig_type_85 arg2, swig_type_86 arg3, swig_type_87 arg4, swig_voidp arg5);
+extern int _wrap_cursor_prev_batch_keel(swig_type_88 arg1, swig_type_89 arg2, swig_type_90 arg3, swig_type_91 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_batch_free_keel(swig_type_90 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_91 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_92 arg7, swig_type_93 arg8, swig_type_94 arg9, swig_type_95 arg10, swig_voidp arg11, swig_voidp arg12);
-extern int _wrap_keyspace_open_keel(swig_type_96 arg1, swig_type_97 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_load_begin_keel(swig_type_98 arg1, swig_type_99 arg2, swig_intgo arg3, swig_type_100 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_begin_keel(swig_type_101 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_102 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_103 arg1, swig_type_104 arg2, swig_type_105 arg3, swig_type_106 arg4, swig_type_107 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_batch_free_keel(swig_type_92 arg1, swig_voidp arg2);
+extern int _wrap_open_keel(swig_type_93 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_94 arg7, swig_type_95 arg8, swig_type_96 arg9, swig_type_97 arg10, swig_voidp arg11, swig_voidp arg12);
+extern int _wrap_keyspace_open_keel(swig_type_98 arg1, swig_type_99 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_load_begin_keel(swig_type_100 arg1, swig_type_101 arg2, swig_intgo arg3, swig_type_102 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_begin_keel(swig_type_103 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_104 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_105 arg1, swig_type_106 arg2, swig_type_107 arg3, swig_type_108 arg4, swig_type_109 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -387,12 +390,21 @@ func rawCompact(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	return swig_r
 }
 
+func rawSetCacheSize(arg1 uint64, arg2 uint64, arg3 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_set_cache_size_keel(C.swig_type_25(_swig_i_0), C.swig_type_26(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	return swig_r
+}
+
 func rawLastCheckpoint(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_25(_swig_i_0), *(*C.swig_type_26)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_last_checkpoint_keel(C.swig_type_27(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -404,7 +416,7 @@ func rawGetStats(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_27(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_get_stats_keel(C.swig_type_29(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -416,7 +428,7 @@ func rawVerifyBegin(arg1 uint64, arg2 *uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_verify_begin_keel(C.swig_type_29(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_verify_begin_keel(C.swig_type_31(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -426,7 +438,7 @@ func rawSalvageBegin(arg1 []byte, arg2 []byte, arg3 *uint64, arg4 *rawError) (_s
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_salvage_begin_keel(*(*C.swig_type_30)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_31)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_salvage_begin_keel(*(*C.swig_type_32)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -442,7 +454,7 @@ func rawCheckStep(arg1 uint64, arg2 uint64, arg3 []uint64, arg4 *rawError) (_swi
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_check_step_keel(C.swig_type_32(_swig_i_0), C.swig_type_33(_swig_i_1), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_check_step_keel(C.swig_type_34(_swig_i_0), C.swig_type_35(_swig_i_1), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -453,7 +465,7 @@ func rawCheckClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_check_close_keel(C.swig_type_35(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_check_close_keel(C.swig_type_37(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -461,7 +473,7 @@ func rawKeyspaceClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_36(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_keyspace_close_keel(C.swig_type_38(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -470,7 +482,7 @@ func rawKeyspaceDrop(arg1 uint64, arg2 string, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_37(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_drop_keel(C.swig_type_39(_swig_i_0), *(*C.swig_type_40)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -482,7 +494,7 @@ func rawKeyspaceList(arg1 uint64, arg2 uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_39(_swig_i_0), C.swig_type_40(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_keyspace_list_keel(C.swig_type_41(_swig_i_0), C.swig_type_42(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -491,7 +503,7 @@ func rawCommit(arg1 uint64, arg2 *uint64, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_41(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_commit_keel(C.swig_type_43(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -499,7 +511,7 @@ func rawRollback(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_42(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_rollback_keel(C.swig_type_44(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -511,7 +523,7 @@ func rawGetCopy(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_43(_swig_i_0), C.swig_type_44(_swig_i_1), *(*C.swig_type_45)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_46)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_get_copy_keel(C.swig_type_45(_swig_i_0), C.swig_type_46(_swig_i_1), *(*C.swig_type_47)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_48)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -528,7 +540,7 @@ func rawGetView(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *rawEr
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_47(_swig_i_0), C.swig_type_48(_swig_i_1), *(*C.swig_type_49)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_49(_swig_i_0), C.swig_type_50(_swig_i_1), *(*C.swig_type_51)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -539,7 +551,7 @@ func rawViewRelease(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_50(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_52(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -550,7 +562,7 @@ func rawPut(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *rawError) 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_put_keel(C.swig_type_51(_swig_i_0), C.swig_type_52(_swig_i_1), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_54)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_put_keel(C.swig_type_53(_swig_i_0), C.swig_type_54(_swig_i_1), *(*C.swig_type_55)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_56)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -566,7 +578,7 @@ func rawDel(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *rawError) (_swig_ret in
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_del_keel(C.swig_type_55(_swig_i_0), C.swig_type_56(_swig_i_1), *(*C.swig_type_57)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_del_keel(C.swig_type_57(_swig_i_0), C.swig_type_58(_swig_i_1), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -581,7 +593,7 @@ func rawDelRange(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_58(_swig_i_0), C.swig_type_59(_swig_i_1), *(*C.swig_type_60)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_61)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_60(_swig_i_0), C.swig_type_61(_swig_i_1), *(*C.swig_type_62)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_63)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -598,7 +610,7 @@ func rawWriteBatch(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_62(_swig_i_0), C.swig_type_63(_swig_i_1), *(*C.swig_type_64)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_64(_swig_i_0), C.swig_type_65(_swig_i_1), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -611,7 +623,7 @@ func rawLoadPut(arg1 uint64, arg2 []byte, arg3 []byte, arg4 *rawError) (_swig_re
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_load_put_keel(C.swig_type_65(_swig_i_0), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_67)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_load_put_keel(C.swig_type_67(_swig_i_0), *(*C.swig_type_68)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -627,7 +639,7 @@ func rawLoadBatch(arg1 uint64, arg2 []byte, arg3 *uint64, arg4 *rawError) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_load_batch_keel(C.swig_type_68(_swig_i_0), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_load_batch_keel(C.swig_type_70(_swig_i_0), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -639,7 +651,7 @@ func rawLoadFinish(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_load_finish_keel(C.swig_type_70(_swig_i_0), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_load_finish_keel(C.swig_type_72(_swig_i_0), *(*C.swig_type_73)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -650,7 +662,7 @@ func rawLoadEnd(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_load_end_keel(C.swig_type_72(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_load_end_keel(C.swig_type_74(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -658,7 +670,7 @@ func rawCursorClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_73(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_75(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -666,7 +678,7 @@ func rawCursorFirst(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_74(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_76(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -674,7 +686,7 @@ func rawCursorLast(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_75(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_77(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -682,7 +694,7 @@ func rawCursorNext(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_76(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_78(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -690,7 +702,7 @@ func rawCursorPrev(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_77(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_79(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -699,7 +711,7 @@ func rawCursorSeek(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_78(_swig_i_0), *(*C.swig_type_79)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -711,7 +723,7 @@ func rawCursorSeekLe(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_82(_swig_i_0), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -725,7 +737,7 @@ func rawCursorNextBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_82(_swig_i_0), C.swig_type_83(_swig_i_1), C.swig_type_84(_swig_i_2), C.swig_type_85(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_84(_swig_i_0), C.swig_type_85(_swig_i_1), C.swig_type_86(_swig_i_2), C.swig_type_87(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -736,7 +748,7 @@ func rawCursorPrevBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_86(_swig_i_0), C.swig_type_87(_swig_i_1), C.swig_type_88(_swig_i_2), C.swig_type_89(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_88(_swig_i_0), C.swig_type_89(_swig_i_1), C.swig_type_90(_swig_i_2), C.swig_type_91(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -752,7 +764,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_90(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_92(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -770,7 +782,7 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
 	_swig_i_11 := arg12
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_91)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_92(_swig_i_6), C.swig_type_93(_swig_i_7), C.swig_type_94(_swig_i_8), C.swig_type_95(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_93)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_94(_swig_i_6), C.swig_type_95(_swig_i_7), C.swig_type_96(_swig_i_8), C.swig_type_97(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -784,7 +796,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_96(_swig_i_0), *(*C.swig_type_97)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_98(_swig_i_0), *(*C.swig_type_99)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -799,7 +811,7 @@ func rawLoadBegin(arg1 uint64, arg2 string, arg3 uint, arg4 uint64, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_98(_swig_i_0), *(*C.swig_type_99)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_100(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_100(_swig_i_0), *(*C.swig_type_101)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_102(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -815,7 +827,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_101(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_102)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_103(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_104)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -831,7 +843,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_103(_swig_i_0), C.swig_type_104(_swig_i_1), *(*C.swig_type_105)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_106)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_107)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_105(_swig_i_0), C.swig_type_106(_swig_i_1), *(*C.swig_type_107)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_108)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_109)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

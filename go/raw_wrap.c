@@ -732,6 +732,23 @@ int _wrap_compact_keel(long long _swig_go_0, keel_error *_swig_go_1) {
 }
 
 
+int _wrap_set_cache_size_keel(long long _swig_go_0, long long _swig_go_1, keel_error *_swig_go_2) {
+  keel_db arg1 ;
+  uint64_t arg2 ;
+  keel_error *arg3 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_db)_swig_go_0;
+  arg2 = (uint64_t)_swig_go_1;
+  arg3 = (keel_error *)_swig_go_2;
+
+  result = (keel_status)keel_set_cache_size(arg1,arg2,arg3);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
 int _wrap_last_checkpoint_keel(long long _swig_go_0, _goslice_ _swig_go_1, keel_error *_swig_go_2) {
   keel_db arg1 ;
   keel_checkpoint *arg2 = 0 ;

@@ -162,6 +162,7 @@ DEFINITIONS = (
     re.compile(r"^typedef [\w ]+[ *]+(?P<name>\w+);", re.M),
     re.compile(r"^\} (?P<name>\w+);", re.M),
 )
+TAG = re.compile(r"\b(?P<name>(?:struct|union|enum) \w+) \{")
 ENUM = re.compile(r"\benum\b[^{};]*\{(?P<body>[^}]*)\}", re.S)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
@@ -169,6 +170,7 @@ COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 def names_of(path: Path) -> set[str]:
     text = COMMENT.sub("", path.read_text(encoding="utf-8"))
     names = {m["name"] for pattern in DEFINITIONS for m in pattern.finditer(text)}
+    names |= {m["name"] for m in TAG.finditer(text)}
     for enum in ENUM.finditer(text):
         names |= {item.split("=")[0].strip() for item in enum["body"].split(",")} - {""}
     return names
@@ -182,7 +184,8 @@ def check_names(files: list[Path]) -> None:
         undone = set(re.findall(r"^#[ \t]*undef[ \t]+(\w+)", path.read_text(encoding="utf-8"), re.M))
         for name in sorted(names_of(path) - undone):
             other = seen.setdefault(name, path)
-            if other != path and not (path.suffix == other.suffix == ".h"):
+            both_headers = path.suffix == other.suffix == ".h" # which may repeat a typedef, but not a body
+            if other != path and (" " in name or not both_headers):
                 clashes.append(f"  {name}: {other.relative_to(ROOT)} and {path.relative_to(ROOT)}")
     if clashes:
         raise AmalgamationError("names that are defined in two files; give each its file's prefix:\n" + "\n".join(clashes))

@@ -31,6 +31,7 @@ keel_status keel_close(keel_db db, keel_error *err);
 keel_status keel_flush(keel_db db, keel_error *err);
 keel_status keel_make_checkpoint(keel_db db, keel_error *err);
 keel_status keel_compact(keel_db db, keel_error *err);
+keel_status keel_set_cache_size(keel_db db, uint64_t bytes, keel_error *err);
 keel_status keel_last_checkpoint(keel_db db, keel_checkpoint *out_checkpoint, keel_error *err);
 keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err);
 keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_error *err);

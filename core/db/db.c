@@ -308,6 +308,11 @@ kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err) {
   return status == KL_OK ? kl_db_drain(db, false, err) : status;
 }
 
+kl_status kl_db_set_cache_size(kl_db *db, uint64_t bytes, kl_error *err) {
+  kl_status status = db_check_fork(db, err);
+  return status == KL_OK ? kl_pages_set_limit(db->pages, db_clamp_cache(bytes), err) : status;
+}
+
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err) {
   kl_status status = db_check_fork(db, err);
   if (status != KL_OK) return status;

@@ -57,6 +57,10 @@ kl_status kl_db_flush(kl_db *db, kl_error *err); /* everything acknowledged so f
 kl_status kl_db_make_checkpoint(kl_db *db, kl_error *err);
 kl_status kl_db_last_checkpoint(kl_db *db, kl_checkpoint *out, kl_error *err);
 
+/* Another cache_size, from now on. Those below the least are the least. KL_E_INVALID: more than the cache has address space
+ * for (limit_most of core/cache). */
+kl_status kl_db_set_cache_size(kl_db *db, uint64_t bytes, kl_error *err);
+
 typedef struct kl_db_compact_report {
   uint64_t file_before, file_bytes; /* size of the file at the beginning, and now */
   uint64_t used_bytes;              /* of it, by the newest checkpoint */

@@ -214,6 +214,10 @@ class Database {
     await withStack(native.compact_async(this.#shared.use()), Database.prototype.compact);
   }
 
+  setCacheSize(bytes) {
+    native.set_cache_size(this.#shared.use(), bytes);
+  }
+
   verify(options) {
     return verify(this.#shared, options);
   }

@@ -209,6 +209,10 @@ export declare class Database {
    * it again goes on. A file that is mostly free becomes shorter by itself, slowly. */
   compact(): Promise<void>;
   compactSync(): void;
+  /** Changes how many bytes of memory are for pages of the database file, for all who have it open in this process. More counts
+   * at once; for less, pages go until it is met. Less than 8 MiB counts as that; `KEEL_E_INVALID` for more than four times
+   * what it was opened with, if that is more than 16 GiB. */
+  setCacheSize(bytes: number | bigint): void;
   /**
    * Verifies the database while it is in use: everything that the newest checkpoint reaches is read from the file, past
    * the cache, and compared with checksums, order, key ranges and counts. What was committed since lies in the log, which

@@ -2185,6 +2185,44 @@ fail:
 
 
 // js_global_function
+Napi::Value _wrap_set_cache_size(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_db arg1 ;
+  uint64_t arg2 ;
+  keel_error *arg3 = 0 ;
+  uint64_t number2 ;
+  keel_error error3 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_set_cache_size.");
+  }
+
+  error3.code = KEEL_OK;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_number_in(env, info[1], "bytes", SIZE_MAX, &number2)) SWIG_fail;
+  arg2 = (uint64_t)number2;result = (keel_status)keel_set_cache_size(arg1,arg2,arg3);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg3);
+    SWIG_fail;
+  }
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
 Napi::Value _wrap_last_checkpoint(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Value jsresult;
@@ -4205,6 +4243,7 @@ exports.Set("close", Napi::Function::New<_wrap_close>(env, "close"));
 exports.Set("flush", Napi::Function::New<_wrap_flush>(env, "flush"));
 exports.Set("make_checkpoint", Napi::Function::New<_wrap_make_checkpoint>(env, "make_checkpoint"));
 exports.Set("compact", Napi::Function::New<_wrap_compact>(env, "compact"));
+exports.Set("set_cache_size", Napi::Function::New<_wrap_set_cache_size>(env, "set_cache_size"));
 exports.Set("last_checkpoint", Napi::Function::New<_wrap_last_checkpoint>(env, "last_checkpoint"));
 exports.Set("get_stats", Napi::Function::New<_wrap_get_stats>(env, "get_stats"));
 exports.Set("verify_begin", Napi::Function::New<_wrap_verify_begin>(env, "verify_begin"));

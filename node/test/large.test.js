@@ -160,6 +160,18 @@ test('compacting makes the file short', async (t) => {
   assert.equal(await asyncCode(db.compact()), 'KEEL_E_CLOSED');
 });
 
+test('the cache grows and shrinks when told', (t) => {
+  const db = reopen(t, copied(t));
+  db.setCacheSize(64 << 20);
+  assert.equal(Number(db.stats().cacheLimit), 64 << 20);
+  db.setCacheSize(1);
+  assert.equal(Number(db.stats().cacheLimit), 8 << 20);
+  assert.ok(Number(db.stats().cacheResident) <= 8 << 20);
+  assert.equal(code(() => db.setCacheSize(2n ** 60n)), 'KEEL_E_INVALID');
+  db.closeSync();
+  assert.equal(code(() => db.setCacheSize(8 << 20)), 'KEEL_E_CLOSED');
+});
+
 test('a checkpoint empties the log, and its promise has the right errors', async (t) => {
   const db = file(t);
   await db.keyspace('rows').put('k', 'v');

@@ -4283,6 +4283,44 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_set_cache_size(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_db arg1 ;
+  uint64_t arg2 ;
+  keel_error *arg3 = 0 ;
+  unsigned long long val2 ;
+  int ecode2 = 0 ;
+  keel_error error3 ;
+  PyObject *swig_obj[2] ;
+  keel_status result;
+
+  error3.code = 0;
+  error3.system_errno = 0;
+  error3.message[0] = 0;
+  arg3 = &error3;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "set_cache_size", 2, 2, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  ecode2 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[1], &val2);
+  if (!SWIG_IsOK(ecode2)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode2), "in method '" "set_cache_size" "', argument " "2"" of type '" "uint64_t""'");
+  }
+  arg2 = (uint64_t)(val2);
+  result = (keel_status)keel_set_cache_size(arg1,arg2,arg3);
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg3);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_last_checkpoint(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_db arg1 ;
@@ -5610,6 +5648,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "flush", _wrap_flush, METH_O, NULL},
 	 { "make_checkpoint", _wrap_make_checkpoint, METH_O, NULL},
 	 { "compact", _wrap_compact, METH_O, NULL},
+	 { "set_cache_size", _wrap_set_cache_size, METH_VARARGS, NULL},
 	 { "last_checkpoint", _wrap_last_checkpoint, METH_O, NULL},
 	 { "get_stats", _wrap_get_stats, METH_O, NULL},
 	 { "verify_begin", _wrap_verify_begin, METH_O, NULL},

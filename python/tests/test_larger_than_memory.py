@@ -210,6 +210,27 @@ def test_compact_makes_the_file_short(copy: Path) -> None:
         db.compact()
 
 
+def test_the_cache_grows_and_shrinks_when_told(copy: Path) -> None:
+    with reopen(copy) as db:
+        rows = db["rows"]
+        db.set_cache_size(64 << 20)
+        assert len(list(rows)) == len(list(rows))
+        wide = db.stats()
+        assert wide.cache_limit == 64 << 20
+        db.set_cache_size(1)
+        narrow = db.stats()
+        assert narrow.cache_limit == 8 << 20
+        assert narrow.cache_resident <= 8 << 20
+        assert wide.cache_resident > narrow.cache_resident
+        assert rows[key(ROWS - 1)]
+        with pytest.raises(keel.InvalidError, match="limit"):
+            db.set_cache_size(1 << 60)
+        with pytest.raises(keel.Error):
+            db.set_cache_size(-1)
+    with pytest.raises(keel.ClosedError):
+        db.set_cache_size(8 << 20)
+
+
 def test_the_options_of_a_second_opening_must_agree(path: Path) -> None:
     with keel.open(path, delta_size=DELTA, cache_size=CACHE):
         keel.open(path).close()

@@ -309,6 +309,41 @@ static void test_keel_compact(void **state) {
   if (a->cases == 0 && 1 > 0) fail_msg("keel_compact: nothing was tried");
 }
 
+static void test_keel_set_cache_size(void **state) {
+  abuse *a = *state;
+  a->function = "keel_set_cache_size";
+  keel_error error;
+  keel_db db = a->live[ABUSE_DB];
+  uint64_t bytes = 1;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_set_cache_size(db, bytes, NULL); \
+    keel_status with = keel_set_cache_size(db, bytes, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_db[ABUSE_WRONG_HANDLES];
+  int wrong_db_count = abuse_wrong_handles(a, ABUSE_DB, wrong_db);
+  for (int i = 0; i < wrong_db_count; i++) WITH(keel_db, db, wrong_db[i], KEEL_E_HANDLE);
+  WITH(keel_db, db, a->closed[ABUSE_DB], KEEL_E_HANDLE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_set_cache_size(db, bytes, &error), &error);
+  if (a->cases == 0 && 2 > 0) fail_msg("keel_set_cache_size: nothing was tried");
+}
+
 static void test_keel_last_checkpoint(void **state) {
   abuse *a = *state;
   a->function = "keel_last_checkpoint";
@@ -2322,6 +2357,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_flush, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_make_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_compact, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_set_cache_size, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_last_checkpoint, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get_stats, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_verify_begin, abuse_setup, abuse_teardown),

@@ -776,6 +776,20 @@ KEEL_API keel_status keel_make_checkpoint(keel_db db, keel_error *err);
  *   KEEL_E_LIMIT      As KEEL_E_IO; the system allows no larger file. */
 KEEL_API keel_status keel_compact(keel_db db, keel_error *err);
 
+/* Changes how much memory is for pages of the database file. More counts at once; for less, pages go until it is
+ * met, and their memory goes back to the system as reads that look at them end and views of them are released. For
+ * :memory: it does nothing.
+ *
+ *   db     The database. All openings of the file in this process share one cache.
+ *   bytes  (bytes) As cache_size of keel_options; less than 8 MiB counts as 8 MiB.
+ *
+ * Threads: Any thread, also several at once. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID  More than four times what it was opened with, and more than 16 GiB.
+ *   KEEL_E_HANDLE   A handle is not open, of the wrong kind.
+ *   KEEL_E_FORKED   The handle was made before a fork. */
+KEEL_API keel_status keel_set_cache_size(keel_db db, uint64_t bytes, keel_error *err);
+
 /* Describes the newest checkpoint.
  *
  *   db              The database.
@@ -845,7 +859,7 @@ KEEL_API keel_status keel_verify_begin(keel_db db, keel_check *out_check, keel_e
  *   KEEL_E_INVALID          A pointer that must not be NULL is. The text is empty or too long.
  *   KEEL_E_NO_FILE          There is no file at path, or no directory for new_path.
  *   KEEL_E_EXISTS           There is something at new_path already.
- *   KEEL_E_LOCKED           The database is open, here or in another process.
+ *   KEEL_E_LOCKED           The database is open for writing, here or in another process.
  *   KEEL_E_IO               A read or write failed.
  *   KEEL_E_DISK_FULL        No room for the new file.
  *   KEEL_E_PERMISSION       The system does not allow access.

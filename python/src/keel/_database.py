@@ -168,6 +168,14 @@ class Database:
         """
         _raw.compact(self._open_handle())
 
+    def set_cache_size(self, size: int) -> None:
+        """Change how many bytes of memory are for pages of the database file, for all who have it open in this process.
+
+        More counts at once; for less, pages go until it is met. Less than 8 MiB counts as that; `InvalidError` for more
+        than four times what it was opened with, if that is more than 16 GiB.
+        """
+        _raw.set_cache_size(self._open_handle(), size)
+
     def verify(self, *, progress: Progress | None = None, step_bytes: int = STEP_BYTES) -> CheckReport:
         """Verify the database while it is in use: is every page and value what it should be, and nothing lost?
 
