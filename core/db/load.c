@@ -167,6 +167,9 @@ kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options
 void kl_load_end(kl_load *load) {
   if (load == NULL) return;
   kl_db *db = load->db;
+  kl_error error;
+  if (kl_db_check(db, &error) == KL_E_FORKED)
+    return; /* all of it is the parent's, also what its thread may have locked */
   load_thread_stop(load);
   if (!load->finished && kl_db_check(db, NULL) == KL_OK) {
     for (size_t i = 0; i < load->run_count; i++) {
@@ -295,9 +298,9 @@ static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_chan
   }
   if (status == KL_OK) {
     db->drainer.made_under = true;
+    /* When it fails, the rows are in the file and not in what transactions read: the load may not end yet (DB-20). They are
+     * put once more when it is tried again. */
     status = kl_db_drainer_install(db, 0, err);
-    /* Published, and installed by whoever holds the lock next (DB-17). */
-    if (status == KL_E_NO_MEMORY) status = KL_OK;
   }
   kl_mutex_unlock(&db->drainer.draining);
   return status;
@@ -619,19 +622,19 @@ static kl_status load_merge_runs(kl_load *load, kl_error *err) {
 
 /* -------- the end -------- */
 
-/* Gives the name to the only run, or to what the runs were merged into. */
+/* Gives the name to the only run, or to what the runs were merged into; drops the others. */
 static kl_status load_name(kl_load *load, kl_error *err) {
   kl_slice name = kl_slice_make(load->name, load->name_size);
-  size_t count = load->run_count;
-  kl_catalogue *catalogue = load->db->catalogue;
-  if (count == 1) {
-    return kl_keyspace_load_finish(catalogue, load->runs[0]->keyspace, name, load->replace, NULL, 0, err);
+  uint32_t winner = load->run_count == 1 ? load->runs[0]->keyspace : load->result;
+  size_t most = load->run_count + 1, count = 0;
+  uint32_t *others = kl_alloc(load->allocator, most * sizeof *others);
+  if (others == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", load->run_count);
+  for (size_t i = 0; i < load->run_count; i++) {
+    if (load->runs[i]->keyspace != winner) others[count++] = load->runs[i]->keyspace;
   }
-  uint32_t *others = kl_alloc(load->allocator, (count + 1) * sizeof *others);
-  if (others == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", count);
-  for (size_t i = 0; i < count; i++) others[i] = load->runs[i]->keyspace;
-  kl_status status = kl_keyspace_load_finish(catalogue, load->result, name, load->replace, others, count, err);
-  kl_free(load->allocator, others, (count + 1) * sizeof *others);
+  if (load->result != 0 && load->result != winner) others[count++] = load->result; /* of a try that failed */
+  kl_status status = kl_keyspace_load_finish(load->db->catalogue, winner, name, load->replace, others, count, err);
+  kl_free(load->allocator, others, most * sizeof *others);
   return status;
 }
 

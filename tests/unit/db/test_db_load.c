@@ -279,6 +279,32 @@ static void test_replace(void **state) {
   load_machine_end(sim);
 }
 
+/* A load that was refused its name goes on taking rows: of the keyspaces that it has tried, one stays. */
+static void test_goes_on_after_a_refusal(void **state) {
+  (void)state;
+  kl_sim *sim = load_machine(92);
+  kl_error err;
+  kl_db *db = db_open(kl_sim_os(sim), CHECK_PATH, NULL);
+  for (uint32_t rows = 0; rows <= LOAD_KEYS; rows += LOAD_KEYS / 2) {
+    memset(expected, 0, sizeof expected);
+    kl_load *load = load_begin(db, "rows", false);
+    for (uint32_t i = 0; i < rows; i++) give(load, i * 2731 % LOAD_KEYS, i + 1);
+    assert_ok(db_put(db, "rows", "mine", "value", KL_DURABILITY_FULL, &err), &err);
+    assert_int_equal(kl_load_finish(load, &err), KL_E_EXISTS);
+    assert_ok(kl_keyspace_drop(kl_db_catalogue(db), text("rows"), &err), &err);
+    for (uint32_t i = 0; i < LOAD_KEYS; i += 7) give(load, i, LOAD_KEYS + i);
+    finish(load);
+    check_loaded(db, "rows");
+    uint64_t left;
+    assert_ok(kl_keyspace_load_sweep(kl_db_catalogue(db), &left, &err), &err);
+    assert_int_equal(left, 0);
+    check_sound(db);
+    assert_ok(kl_keyspace_drop(kl_db_catalogue(db), text("rows"), &err), &err);
+  }
+  db_close(db);
+  load_machine_end(sim);
+}
+
 static void test_refusals(void **state) {
   (void)state;
   kl_sim *sim = load_machine(87);
@@ -465,10 +491,12 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sorted),    cmocka_unit_test(test_unsorted),       cmocka_unit_test(test_two_halves),
-      cmocka_unit_test(test_sizes),     cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_replace),
-      cmocka_unit_test(test_refusals),  cmocka_unit_test(test_crashes),        cmocka_unit_test(test_no_memory),
-      cmocka_unit_test(test_full_disk), cmocka_unit_test(test_with_threads),
+      cmocka_unit_test(test_sorted),         cmocka_unit_test(test_unsorted),
+      cmocka_unit_test(test_two_halves),     cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_replace),
+      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_crashes),
+      cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_full_disk),
+      cmocka_unit_test(test_with_threads),   cmocka_unit_test(test_goes_on_after_a_refusal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
