@@ -225,7 +225,7 @@ def test_the_cache_grows_and_shrinks_when_told(copy: Path) -> None:
         assert rows[key(ROWS - 1)]
         with pytest.raises(keel.InvalidError, match="limit"):
             db.set_cache_size(1 << 60)
-        with pytest.raises(keel.Error):
+        with pytest.raises(OverflowError):
             db.set_cache_size(-1)
     with pytest.raises(keel.ClosedError):
         db.set_cache_size(8 << 20)
