@@ -50,9 +50,9 @@ typedef struct load_part {
 } load_part;
 
 struct kl_load {
-  kl_db *db; /* a reference */
+  kl_db *db;
   kl_allocator *allocator;
-  bool replace, finished;
+  bool replace;
   kl_load_report report;
 
   load_part parts[2];
@@ -159,26 +159,42 @@ kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options
   }
   status = kl_keyspace_load_check(db->catalogue, name, err);
   if (status == KL_E_EXISTS && options->replace) status = KL_OK;
-  if (status == KL_OK) status = load_new(db, name, options, out_load, err);
-  if (status == KL_OK) kl_db_ref(db);
-  return status;
+  return status == KL_OK ? load_new(db, name, options, out_load, err) : status;
+}
+
+/* The keyspaces of the load but for `except`, in memory for run_count + 1 of them. NULL: no memory. */
+static uint32_t *load_keyspaces(const kl_load *load, uint32_t except, size_t *out_count, kl_error *err) {
+  size_t count = 0;
+  uint32_t *list = kl_alloc(load->allocator, (load->run_count + 1) * sizeof *list);
+  if (list == NULL) {
+    (void)kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", load->run_count);
+    return NULL;
+  }
+  for (size_t i = 0; i < load->run_count; i++) {
+    if (load->runs[i]->keyspace != except) list[count++] = load->runs[i]->keyspace;
+  }
+  if (load->result != 0 && load->result != except) list[count++] = load->result;
+  *out_count = count;
+  return list;
+}
+
+static void load_keyspaces_free(const kl_load *load, uint32_t *list) {
+  kl_free(load->allocator, list, (load->run_count + 1) * sizeof *list);
 }
 
 void kl_load_end(kl_load *load) {
   if (load == NULL) return;
-  kl_db *db = load->db;
   kl_error error;
-  if (kl_db_check(db, &error) == KL_E_FORKED)
-    return; /* all of it is the parent's, also what its thread may have locked */
+  kl_status status = kl_db_check(load->db, &error);
+  if (status == KL_E_FORKED) return; /* all of it is the parent's, also what its thread may have locked */
   load_thread_stop(load);
-  if (!load->finished && kl_db_check(db, NULL) == KL_OK) {
-    for (size_t i = 0; i < load->run_count; i++) {
-      (void)kl_keyspace_load_abandon(db->catalogue, &load->runs[i]->keyspace, 1, NULL);
-    }
-    if (load->result != 0) (void)kl_keyspace_load_abandon(db->catalogue, &load->result, 1, NULL);
+  if (!load->report.finished && status == KL_OK) { /* what fails here, the next opening does */
+    size_t count;
+    uint32_t *list = load_keyspaces(load, 0, &count, NULL);
+    if (list != NULL) (void)kl_keyspace_load_abandon(load->db->catalogue, list, count, NULL);
+    load_keyspaces_free(load, list);
   }
   load_free(load);
-  (void)kl_db_release(db, NULL);
 }
 
 void kl_load_get_report(kl_load *load, kl_load_report *out_report) {
@@ -462,7 +478,7 @@ static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error
 }
 
 static kl_status load_check(kl_load *load, kl_error *err) {
-  if (load->finished) return kl_fail(err, KL_E_FINISHED, "the load has ended; begin another one");
+  if (load->report.finished) return kl_fail(err, KL_E_FINISHED, "the load has ended; begin another one");
   return kl_db_check(load->db, err);
 }
 
@@ -626,15 +642,11 @@ static kl_status load_merge_runs(kl_load *load, kl_error *err) {
 static kl_status load_name(kl_load *load, kl_error *err) {
   kl_slice name = kl_slice_make(load->name, load->name_size);
   uint32_t winner = load->run_count == 1 ? load->runs[0]->keyspace : load->result;
-  size_t most = load->run_count + 1, count = 0;
-  uint32_t *others = kl_alloc(load->allocator, most * sizeof *others);
-  if (others == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a list of %zu runs", load->run_count);
-  for (size_t i = 0; i < load->run_count; i++) {
-    if (load->runs[i]->keyspace != winner) others[count++] = load->runs[i]->keyspace;
-  }
-  if (load->result != 0 && load->result != winner) others[count++] = load->result; /* of a try that failed */
+  size_t count;
+  uint32_t *others = load_keyspaces(load, winner, &count, err); /* the result of a try that failed may be one */
+  if (others == NULL) return KL_E_NO_MEMORY;
   kl_status status = kl_keyspace_load_finish(load->db->catalogue, winner, name, load->replace, others, count, err);
-  kl_free(load->allocator, others, most * sizeof *others);
+  load_keyspaces_free(load, others);
   return status;
 }
 
@@ -647,7 +659,7 @@ kl_status kl_load_finish(kl_load *load, kl_error *err) {
   if (status == KL_OK && load->run_count > 1) status = load_merge_runs(load, err);
   if (status == KL_OK) status = load_name(load, err);
   if (status == KL_OK) {
-    load->finished = load->report.finished = true;
+    load->report.finished = true;
     /* The name is in the log; with this it is in the trees, and what was dropped is free. It is tried again anyway. */
     (void)kl_db_drain(load->db, false, NULL);
   }

@@ -34,7 +34,7 @@ typedef struct kl_load_report {
   bool finished;
 } kl_load_report;
 
-/* The database stays open until kl_load_end. KL_E_EXISTS: there is such a keyspace, and `replace` is not set. KL_E_INVALID
+/* The caller keeps the database open until kl_load_end. KL_E_EXISTS: there is such a keyspace, and `replace` is not set. KL_E_INVALID
  * (the name, see kl_keyspace_open; a buffer_size below 64 KiB or above 1 GiB), KL_E_READ_ONLY, KL_E_NO_MEMORY, KL_E_POISONED. */
 kl_status kl_load_begin(kl_db *db, kl_slice name, const kl_load_options *options, kl_load **out_load, kl_error *err);
 /* Takes a row; of several with one key the last one counts. KL_E_KEY_SIZE, KL_E_VALUE_SIZE. Writing a full buffer can

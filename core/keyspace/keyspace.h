@@ -41,7 +41,7 @@ kl_status kl_keyspace_drop(kl_catalogue *catalogue, kl_slice name, kl_error *err
 /* -------- loads -------- */
 
 /* A load fills keyspaces that have no name yet, and so cannot be opened: one that will get it, and others to sort in.
- * Each of the following is one commit with full durability.
+ * To begin, finish and abandon is one commit each, with full durability.
  *
  * A new one: its id. */
 kl_status kl_keyspace_load_begin(kl_catalogue *catalogue, uint32_t *out_id, kl_error *err);

@@ -13,7 +13,12 @@
  * these layers becomes visible only after its layers have become current: had the loaded timestamp been one of those,
  * the last look would have found them. That layers are not freed between the first look and the last: whoever retires
  * them asks kl_snapshot_uses after it has made others current, which waits for PENDING slots as above; so an address
- * cannot come back meanwhile either. */
+ * cannot come back meanwhile either.
+ *
+ * Why nobody loses trees that it reads (TXN-13). kl_snapshot_uses_trees looks at `off_trees` of a slot that it found live
+ * on layers which are retired. As above, that owner claimed the slot before they were, its state was seen live, and
+ * with it (acquire) the `false` that it stored before: so a `true` is its own, stored after its last read (release), or
+ * that of a successor, and then the owner is gone. A `false` that is out of date keeps blocks once too often. */
 #include "snapshot.h"
 
 #include <string.h>

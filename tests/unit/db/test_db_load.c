@@ -2,6 +2,7 @@
  * does not end leaves; crashes and failures at each step. */
 #include "core/base/rng.h"
 #include "db_check_testing.h"
+#include "failing_allocator.h"
 #include "seed.h"
 
 enum { LOAD_KEYS = 4096, LOAD_VALUE = 200 };
@@ -371,6 +372,45 @@ static void test_with_threads(void **state) {
   assert_true(test_folder_remove(folder));
 }
 
+/* The thread of a load runs out of memory: a later call says so, once, and all rows are there when it is tried again. */
+static void test_thread_without_memory(void **state) {
+  (void)state;
+  uint64_t refused = 0;
+  for (uint64_t n = 1; n < 200; n += 3) {
+    failing_allocator allocator;
+    kl_error err;
+    failing_allocator_init(&allocator);
+    kl_os os = *kl_os_posix();
+    os.allocator = &allocator.base;
+    memset(expected, 0, sizeof expected);
+    kl_db *db = db_open(&os, ":memory:", NULL);
+    kl_load *load = load_begin(db, "rows", false);
+    failing_allocator_arm(&allocator, n);
+    for (uint32_t row = 1; row <= LOAD_KEYS; row++) {
+      uint32_t key = row * 2731 % LOAD_KEYS;
+      kl_status status = put_one(load, key, row, &err);
+      if (status != KL_OK) {
+        assert_int_equal(status, KL_E_NO_MEMORY);
+        refused++;
+        assert_ok(put_one(load, key, row, &err), &err);
+      }
+      expected[key] = row;
+    }
+    kl_status status = kl_load_finish(load, &err);
+    if (status != KL_OK) {
+      assert_int_equal(status, KL_E_NO_MEMORY);
+      assert_ok(kl_load_finish(load, &err), &err);
+    }
+    failing_allocator_arm(&allocator, 0);
+    kl_load_end(load);
+    check_loaded(db, "rows");
+    db_close(db);
+    assert_int_equal(atomic_load(&allocator.live_bytes), 0);
+  }
+  print_message("%llu rows were refused at first\n", (unsigned long long)refused);
+  assert_true(refused > 5);
+}
+
 /* -------- what goes wrong -------- */
 
 /* A whole story: a keyspace that is there, a load out of order, its end. Returns how far it came. */
@@ -491,12 +531,19 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sorted),         cmocka_unit_test(test_unsorted),
-      cmocka_unit_test(test_two_halves),     cmocka_unit_test(test_sizes),
-      cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_replace),
-      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_crashes),
-      cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_full_disk),
-      cmocka_unit_test(test_with_threads),   cmocka_unit_test(test_goes_on_after_a_refusal),
+      cmocka_unit_test(test_sorted),
+      cmocka_unit_test(test_unsorted),
+      cmocka_unit_test(test_two_halves),
+      cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_beside_writers),
+      cmocka_unit_test(test_replace),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_crashes),
+      cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_full_disk),
+      cmocka_unit_test(test_with_threads),
+      cmocka_unit_test(test_goes_on_after_a_refusal),
+      cmocka_unit_test(test_thread_without_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
