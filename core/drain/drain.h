@@ -81,6 +81,45 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
                         kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 
+/* -------- moving -------- */
+
+/* Rows that lie over those of a keyspace, in two trees of their own: no key is in both. A row of `puts` is there, a
+ * key of `deletes` (whose values are empty) is not, whatever is below. */
+typedef struct kl_drain_part {
+  uint32_t puts, deletes; /* keyspaces; 0: there is none */
+} kl_drain_part;
+
+typedef struct kl_drain_move {
+  uint32_t target; /* the keyspace whose tree gets the rows */
+  /* 0: a delete removes the row of `target`, and is done. Otherwise the target is a part, and this is its `deletes`: a
+   * delete removes the row of `target` and is put here, a put removes what is here. */
+  uint32_t target_deletes;
+  const kl_drain_part *parts; /* newest first: of two rows with the same key the first is meant; the target's not */
+  size_t part_count;          /* few: each row is looked for in all of them */
+  /* Keyspaces whose rows 'l' (kl_load_record_key) go with the checkpoint that completes the move; any order, 0 is
+   * passed over. */
+  const uint32_t *ended;
+  size_t ended_count;
+  bool final; /* the checkpoint that completes the move has ts, log_lsn and log_needed of the input */
+} kl_drain_move;
+
+/* One slice of a move: rows leave the parts, in order of their keys, and are put into the target in the same
+ * checkpoint, until about slice_bytes were placed (0: no bound). Large values stay where they are: only what names them
+ * moves. The parts over the target show the same rows before and after. *out_complete: the parts are empty and have no
+ * tree records any more; until then, call it again, with the new roots for `base`. A slice begins with the first rows
+ * that are left, so that it goes on whatever came between, a crash too. A target that was dropped (its drop marker is
+ * in the catalogue's tree) gets nothing: the rows of the parts are freed at once.
+ *
+ * All keyspaces that `move` names are different ones, and no delta has rows of the parts; nor, if the target is none,
+ * may rows that are newer than those of the parts come into its tree before the move is complete.
+ *
+ * `input`: as for kl_drain_compact, `place` being NULL. ts, log_lsn and log_needed are those of the newest checkpoint,
+ * but for the one that completes a move with `final`: that has the input's. known_durable is always the input's.
+ * `out_stats` counts as puts and deletes what is done to the target, not that rows leave the parts. Errors and the
+ * state after one of them: as kl_drain_run; a damaged page of a part fails the move, and all is as it was. */
+kl_status kl_drain_move_run(const kl_drain_input *input, const kl_drain_move *move, bool *out_complete,
+                            kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
+
 /* -------- compaction -------- */
 
 enum { KL_COMPACT_YIELD = 16 << 20 };

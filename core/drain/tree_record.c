@@ -10,6 +10,11 @@ void kl_tree_record_key(uint32_t keyspace, uint8_t out[KL_TREE_RECORD_KEY]) {
   kl_store_u32_be(out + 1, keyspace);
 }
 
+void kl_load_record_key(uint32_t keyspace, uint8_t out[KL_LOAD_RECORD_KEY]) {
+  out[0] = KL_LOAD_RECORD_PREFIX;
+  kl_store_u32_be(out + 1, keyspace);
+}
+
 void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_RECORD_SIZE]) {
   kl_store_u16_le(out, TREE_RECORD_VERSION);
   kl_store_u16_le(out + 2, 0);

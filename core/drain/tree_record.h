@@ -17,4 +17,8 @@ void kl_tree_record_encode(const kl_tree_record *record, uint8_t out[KL_TREE_REC
 /* KL_E_CORRUPT, KL_E_VERSION. */
 kl_status kl_tree_record_decode(kl_slice bytes, uint32_t keyspace, kl_tree_record *out, kl_error *err);
 
+/* The catalogue's row of a keyspace that belongs to what has not ended, as a load. Its value is core/keyspace's. */
+enum { KL_LOAD_RECORD_KEY = 5, KL_LOAD_RECORD_PREFIX = 'l' };
+void kl_load_record_key(uint32_t keyspace, uint8_t out[KL_LOAD_RECORD_KEY]);
+
 #endif

@@ -118,8 +118,7 @@ kl_status catalogue_name_check(kl_slice name, kl_error *err) {
 }
 
 kl_slice catalogue_load_key(uint32_t id, uint8_t out[CATALOGUE_LOAD_KEY]) {
-  out[0] = CATALOGUE_LOAD_PREFIX;
-  kl_store_u32_be(out + 1, id);
+  kl_load_record_key(id, out);
   return kl_slice_make(out, CATALOGUE_LOAD_KEY);
 }
 

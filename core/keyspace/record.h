@@ -5,6 +5,7 @@
  *   'd' id     -> the mark that a keyspace was dropped (core/wal/commit_record.h, kl_drop_marker_encode)
  *   'm'        -> the id that the next keyspace gets
  *   'l' id     -> the keyspace belongs to a load that has not ended; its value is that of a name
+ *                 (core/drain/tree_record.h, kl_load_record_key)
  *   'r' id     -> the root of a keyspace's tree: core/drain's alone (core/drain/tree_record.h)
  *
  * For core/keyspace, and for core/db, which verifies and salvages them. Decoding validates every byte: KL_E_CORRUPT, or KL_E_VERSION for what a newer version
@@ -17,13 +18,14 @@
 
 #include "../base/slice.h"
 #include "../base/status.h"
+#include "../drain/tree_record.h"
 #include "keyspace.h"
 
 enum {
   CATALOGUE_NAME_PREFIX = 'n',
   CATALOGUE_NEXT_ID_KEY = 'm',
-  CATALOGUE_LOAD_PREFIX = 'l',
-  CATALOGUE_LOAD_KEY = 5,
+  CATALOGUE_LOAD_PREFIX = KL_LOAD_RECORD_PREFIX,
+  CATALOGUE_LOAD_KEY = KL_LOAD_RECORD_KEY,
   CATALOGUE_NAME_KEY_MAX = 1 + KL_KEYSPACE_NAME_MAX,
   CATALOGUE_RECORD_SIZE = 20,
   CATALOGUE_NEXT_ID_SIZE = 8,
