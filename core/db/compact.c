@@ -34,10 +34,17 @@ static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, 
   kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
   status = kl_drain_compact(&base.input, limits, &db->drainer.made, out, err);
-  db->drainer.made_under = status == KL_OK;
+  db->drainer.made_as = DB_MADE_UNDER;
   if (status != KL_OK) db->drainer.made = NULL;
   kl_db_drainer_base_free(db, &base);
   return status;
+}
+
+kl_status kl_db_settle(kl_db *db, kl_error *err) {
+  kl_compact_limits limits = {.max_bytes = 1};
+  kl_compact_stats stats = {0};
+  kl_status status = db_compact_publish(db, &limits, &stats, err);
+  return status == KL_OK ? kl_db_drainer_install(db, 0, err) : status;
 }
 
 static kl_status db_compact_round(kl_db *db, const kl_compact_limits *limits, db_compact_progress *progress,

@@ -34,10 +34,20 @@ void kl_db_drainer_destroy(kl_db *db) {
 }
 
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = db->drainer.made_under ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
-                                            : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+  kl_roots *made = db->drainer.made;
+  kl_status status = KL_OK;
+  switch (db->drainer.made_as) {
+    case DB_MADE_UNDER:
+      status = kl_txn_manager_moved(db->manager, made, err);
+      break;
+    case DB_MADE_DRAINED:
+      status = kl_txn_manager_drained(db->manager, made, took_ns, err);
+      break;
+    case DB_MADE_MERGED:
+      status = kl_txn_manager_merged(db->manager, made, err);
+      break;
+  }
   if (status != KL_OK) return status;
-  db->drainer.made_under = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   if (kl_store_is_memory(db->store)) {
@@ -128,21 +138,73 @@ static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_
     db->drainer.made = NULL;
     return status;
   }
-  db->drainer.made_under = !place->complete;
+  db->drainer.made_as = place->complete ? DB_MADE_DRAINED : DB_MADE_UNDER;
   drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
-/* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
-  kl_status status = KL_OK;
+/* What a checkpoint holds may not be ahead of the log (DB-16): replay begins at log_end, which has to be there. */
+static kl_status drainer_sync_log(kl_db *db, kl_lsn log_end, kl_error *err) {
+  if (db->wal == NULL) return KL_OK;
+  kl_status status = kl_wal_sync(db->wal, log_end, err);
+  if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
+  return status;
+}
+
+/* Under `draining`. One slice of the rows of a run goes into the tree of a keyspace. */
+static kl_status drainer_move_slice(kl_db *db, const kl_txn_frozen *frozen, const kl_drain_move *move, bool *out_complete,
+                                    kl_error *err) {
+  db_drain_base base;
+  kl_drain_stats stats = {0};
+  kl_status status = kl_db_drainer_base(db, &base, err);
+  if (status != KL_OK) return status;
+  base.input.known_durable = frozen->log_end;
+  if (move->final) {
+    base.input.ts = frozen->ts;
+    base.input.log_lsn = frozen->log_end;
+  }
+  base.input.slice_bytes = drainer_slice_bytes(db);
+  status = kl_drain_move_run(&base.input, move, out_complete, &db->drainer.made, &stats, err);
+  kl_db_drainer_base_free(db, &base);
+  if (status != KL_OK) {
+    db->drainer.made = NULL;
+    return status;
+  }
+  db->drainer.made_as = move->final && *out_complete ? DB_MADE_MERGED : DB_MADE_UNDER;
+  drainer_count(db, &stats);
+  return kl_db_drainer_install(db, 0, err);
+}
+
+/* Under `draining`. The rows of a run go into the trees of its keyspaces, one after the other. What was moved stays moved, whatever
+ * happens: so this goes on where it ended, also after a crash. */
+static kl_status drainer_move(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  kl_run *run = frozen->run;
+  kl_drain_part *parts = kl_alloc(run->allocator, run->part_count * sizeof *parts);
+  if (parts == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu parts of a transaction", run->part_count);
+  kl_run_ref(run); /* installing the last slice lets it go */
+  kl_status status = drainer_sync_log(db, frozen->log_end, err);
+  for (size_t i = 0; i < run->range_count && status == KL_OK; i++) {
+    kl_drain_move move = {.target = run->ranges[i].keyspace, .parts = parts, .final = i + 1 == run->range_count};
+    bool complete = false;
+    for (size_t j = run->part_count; j-- > 0;) {
+      if (run->parts[j].keyspace == move.target) parts[move.part_count++] = run->parts[j].trees;
+    }
+    if (move.final) {
+      move.ended = run->ids;
+      move.ended_count = run->id_count;
+    }
+    while (status == KL_OK && !complete) status = drainer_move_slice(db, frozen, &move, &complete, err);
+  }
+  kl_free(run->allocator, parts, run->part_count * sizeof *parts);
+  kl_run_unref(run);
+  return status;
+}
+
+kl_status kl_db_drain_frozen(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  if (frozen->run != NULL) return drainer_move(db, frozen, err);
   uint64_t begin = kl_os_monotonic_ns(db->os);
   kl_drain_place place = {0};
-  if (db->wal != NULL) {
-    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
-    status = kl_wal_sync(db->wal, frozen->log_end, err);
-    if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
-  }
+  kl_status status = drainer_sync_log(db, frozen->log_end, err);
   while (status == KL_OK && !place.complete) status = drainer_slice(db, frozen, &place, begin, err);
   return status;
 }
@@ -159,30 +221,40 @@ static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
   return kl_store_publish(db->store, &checkpoint, err);
 }
 
-kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
-  kl_error error = {0};
-  kl_txn_frozen frozen;
+kl_status kl_db_drain_held(kl_db *db, bool last, kl_error *err) {
+  kl_txn_frozen frozen = {.left = true};
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  /* What was left, by a drain that failed or by a commit of a run, lies under what the call is about. */
+  while (status == KL_OK && (frozen.left || last)) {
+    status = kl_txn_manager_freeze(db->manager, &frozen, err);
+    if (status != KL_OK || (frozen.delta == NULL && frozen.run == NULL)) break;
+    status = kl_db_drain_frozen(db, &frozen, err);
+  }
+  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, err);
+  return status;
+}
+
+void kl_db_drain_failed(kl_db *db, const kl_error *reason) {
+  kl_mutex_lock(&db->drainer.mutex);
+  db->drainer.failures++;
+  kl_mutex_unlock(&db->drainer.mutex);
+  kl_txn_manager_drain_failed(db->manager, reason);
+}
+
+void kl_db_drainer_lock(kl_db *db) {
   /* Relaxed: a hint, so that a compaction lets the lock go that we wait for. */
   atomic_store_explicit(&db->drainer.hurry, true, memory_order_relaxed);
   kl_mutex_lock(&db->drainer.draining);
   atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
-  kl_status status = KL_OK;
-  if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
-  if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
-  if (status == KL_OK && frozen.delta != NULL) {
-    /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
-    kl_txn_frozen rest = {0};
-    status = drainer_run(db, &frozen, &error);
-    if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
-    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, &error);
-  }
-  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
+}
+
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
+  kl_error error = {0};
+  kl_db_drainer_lock(db);
+  kl_status status = kl_db_drain_held(db, last, &error);
   kl_mutex_unlock(&db->drainer.draining);
   if (status != KL_OK) {
-    kl_mutex_lock(&db->drainer.mutex);
-    db->drainer.failures++;
-    kl_mutex_unlock(&db->drainer.mutex);
-    kl_txn_manager_drain_failed(db->manager, &error);
+    kl_db_drain_failed(db, &error);
     if (err != NULL) *err = error;
   }
   return status;

@@ -20,13 +20,21 @@
 #include "../base/status.h"
 #include "../drain/drain.h"
 #include "../os/thread.h"
+#include "../txn/manager.h"
 
 typedef struct kl_db kl_db;
+
+/* What a checkpoint that was published is to those who read. */
+typedef enum db_made {
+  DB_MADE_UNDER,  /* of a compaction, a load, or a slice that is not the last: all layers stay over it */
+  DB_MADE_DRAINED, /* the frozen delta is in it */
+  DB_MADE_MERGED   /* the run is in it */
+} db_made;
 
 typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
-  bool made_under;   /* ... by a compaction or by a slice that is not the last: the deltas stay over it */
+  db_made made_as;   /* what it is */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
@@ -49,7 +57,17 @@ void kl_db_drainer_stop(kl_db *db);
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
 
-/* -------- for compact.c and load.c, under `draining` -------- */
+/* Takes `draining` as whoever wants a drain does: what can make way does. */
+void kl_db_drainer_lock(kl_db *db);
+/* A drain has failed: counts it, and tells those who wait for it. Without `draining`. */
+void kl_db_drain_failed(kl_db *db, const kl_error *reason);
+
+/* -------- for compact.c, unnamed.c and spill.c, under `draining` -------- */
+
+/* Everything that was committed before the call goes into the trees; `last` as above. */
+kl_status kl_db_drain_held(kl_db *db, bool last, kl_error *err);
+/* What kl_txn_manager_freeze gave goes into the trees. */
+kl_status kl_db_drain_frozen(kl_db *db, const kl_txn_frozen *frozen, kl_error *err);
 
 /* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
  * in `made`. */
@@ -66,6 +84,10 @@ void kl_db_drainer_base_free(kl_db *db, db_drain_base *base);
 bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
 
 /* -------- compact.c -------- */
+
+/* Under `draining`: one more checkpoint with other roots and the same rows. What was in the trees before is then also in the checkpoint that
+ * a recovery could fall back to. */
+kl_status kl_db_settle(kl_db *db, kl_error *err);
 
 /* On the drainer's thread, after a drain: while nobody wants anything, moves some of what lies at the end of a file that
  * is mostly free, a bounded amount at a time. */

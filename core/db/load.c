@@ -15,6 +15,7 @@
 
 #include "../base/endian.h"
 #include "db_private.h"
+#include "unnamed.h"
 
 #define LOAD_BUFFER_LEAST (UINT64_C(64) << 10)
 #define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
@@ -249,15 +250,6 @@ static void load_sort(load_part *part) {
 
 /* -------- runs -------- */
 
-/* One more keyspace without a name; its record is in the trees before a tree of it is (DRAIN-13 likewise). */
-static kl_status load_new_keyspace(kl_load *load, uint32_t *out, kl_error *err) {
-  kl_status status = kl_keyspace_load_begin(load->db->catalogue, out, err);
-  if (status != KL_OK) return status;
-  status = kl_db_drain(load->db, false, err);
-  if (status != KL_OK) (void)kl_keyspace_load_abandon(load->db->catalogue, out, 1, NULL);
-  return status;
-}
-
 static kl_status load_new_run(kl_load *load, kl_error *err) {
   if (load->run_count == load->run_capacity) {
     size_t capacity = load->run_capacity == 0 ? 16 : 2 * load->run_capacity, unit = sizeof *load->runs;
@@ -268,7 +260,7 @@ static kl_status load_new_run(kl_load *load, kl_error *err) {
   }
   load_run *run = kl_alloc(load->allocator, sizeof *run);
   if (run == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a run of a load");
-  kl_status status = load_new_keyspace(load, &run->keyspace, err);
+  kl_status status = kl_db_unnamed_new(load->db, &run->keyspace, err);
   if (status != KL_OK) {
     kl_free(load->allocator, run, sizeof *run);
     return status;
@@ -290,38 +282,6 @@ static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, 
   return status;
 }
 
-/* Merges rows into a keyspace of the load: one checkpoint. */
-static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_changes *rows,
-                            kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
-                            kl_error *err) {
-  kl_db *db = load->db;
-  db_drain_base base;
-  kl_drain_stats stats;
-  /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two runs. */
-  if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) {
-    kl_status status = kl_db_drain(db, false, err);
-    if (status != KL_OK) return status;
-  }
-  kl_mutex_lock(&db->drainer.draining);
-  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
-  if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
-  if (status == KL_OK) {
-    base.input.cold = true;
-    if (prepare != NULL) status = prepare(context, base.input.base, err);
-    if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
-    if (status != KL_OK) db->drainer.made = NULL;
-    kl_db_drainer_base_free(db, &base);
-  }
-  if (status == KL_OK) {
-    db->drainer.made_under = true;
-    /* When it fails, the rows are in the file and not in what transactions read: the load may not end yet (DB-20). They are
-     * put once more when it is tried again. */
-    status = kl_db_drainer_install(db, 0, err);
-  }
-  kl_mutex_unlock(&db->drainer.draining);
-  return status;
-}
-
 typedef struct load_rows {
   const load_entry *entries;
   size_t count, next;
@@ -340,7 +300,7 @@ static kl_status load_next_row(void *context, kl_tree_change *out, kl_error *err
 static kl_status load_write(kl_load *load, const kl_tree_changes *rows, kl_slice first, kl_slice last, kl_error *err) {
   load_run *run;
   kl_status status = load_choose_run(load, first, &run, err);
-  if (status == KL_OK) status = load_merge(load, run->keyspace, rows, NULL, NULL, err);
+  if (status == KL_OK) status = kl_db_unnamed_merge(load->db, run->keyspace, rows, NULL, NULL, err);
   if (status != KL_OK) return status;
   run->last_size = (uint16_t)last.size;
   if (last.size != 0) memcpy(run->last, last.data, last.size);
@@ -604,7 +564,7 @@ static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
   const kl_tree_changes rows = {load_next_merged, m};
   kl_status status;
   do {
-    status = load_merge(m->load, m->load->result, &rows, load_position, m, err);
+    status = kl_db_unnamed_merge(m->load->db, m->load->result, &rows, load_position, m, err);
     if (status != KL_OK || !m->stopped) break;
     kl_slice next = m->cursors[m->heap[0]]->key;
     m->begun = true;
@@ -617,7 +577,7 @@ static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
 static kl_status load_merge_runs(kl_load *load, kl_error *err) {
   kl_allocator *allocator = load->allocator;
   size_t count = load->run_count;
-  kl_status status = load->result == 0 ? load_new_keyspace(load, &load->result, err) : KL_OK;
+  kl_status status = load->result == 0 ? kl_db_unnamed_new(load->db, &load->result, err) : KL_OK;
   if (status != KL_OK) {
     load->result = 0;
     return status;
@@ -654,9 +614,10 @@ kl_status kl_load_finish(kl_load *load, kl_error *err) {
   kl_status status = load_check(load, err);
   if (status == KL_OK) status = load_flush_all(load, err);
   if (status == KL_OK && load->run_count == 0 && load->result == 0) { /* an empty keyspace */
-    status = load_new_keyspace(load, &load->result, err);
+    status = kl_db_unnamed_new(load->db, &load->result, err);
   }
   if (status == KL_OK && load->run_count > 1) status = load_merge_runs(load, err);
+  if (status == KL_OK) status = kl_db_unnamed_settle(load->db, err);
   if (status == KL_OK) status = load_name(load, err);
   if (status == KL_OK) {
     load->report.finished = true;

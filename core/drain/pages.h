@@ -83,6 +83,10 @@ kl_status kl_pages_hold(kl_pages *pages, const kl_tree_pointer *root, kl_slice k
 /* KL_OK: the key is there; KL_E_NOT_FOUND. */
 kl_status kl_pages_contains(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_error *err);
 
+/* As kl_pages_get, but a value in an extent is not loaded: *out_is_extent, and *out_extent says where it lies. */
+kl_status kl_pages_look(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, bool *out_is_extent,
+                        kl_tree_extent *out_extent, kl_error *err);
+
 /* Called once for each key, in order of index. `value` is valid inside the callback only. Anything but KL_OK ends the
  * whole with that status. */
 typedef kl_status (*kl_pages_get_row)(void *context, size_t index, bool found, kl_slice value, kl_error *err);

@@ -2,7 +2,7 @@
  *
  *   pages.c         life; the source; the loader behind the cache
  *   pages_value.c   values: copied, pinned, or in memory of their own
- *   pages_read.c    points, counts
+ *   pages_read.c    points, counts                pages_look.c   points, without loading what is large
  *   pages_cursor.c  cursors      pages_collect.c  scans straight from the pages
  *   pages_fault.c   which keys a page that cannot be read is about */
 #ifndef KL_DRAIN_PAGES_PRIVATE_H

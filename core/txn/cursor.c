@@ -15,6 +15,32 @@ static kl_slice cursor_copy_bound(uint8_t *to, kl_slice bound) {
   return kl_slice_make(to, bound.size);
 }
 
+/* A few instructions each, but for suspending, which is rare. */
+static void cursor_list_lock(kl_txn *txn) {
+  while (atomic_exchange_explicit(&txn->listing, 1, memory_order_acquire) != 0) kl_thread_yield();
+}
+
+static void cursor_list_unlock(kl_txn *txn) {
+  atomic_store_explicit(&txn->listing, 0, memory_order_release);
+}
+
+static void cursor_link(kl_cursor *cursor) {
+  kl_txn *txn = cursor->txn;
+  cursor_list_lock(txn);
+  cursor->next = txn->cursors;
+  cursor->link = &txn->cursors;
+  if (cursor->next != NULL) cursor->next->link = &cursor->next;
+  txn->cursors = cursor;
+  cursor_list_unlock(txn);
+}
+
+static void cursor_unlink(kl_cursor *cursor) {
+  cursor_list_lock(cursor->txn);
+  *cursor->link = cursor->next;
+  if (cursor->next != NULL) cursor->next->link = cursor->link;
+  cursor_list_unlock(cursor->txn);
+}
+
 kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slice upper, kl_cursor **out_cursor,
                          kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
@@ -37,6 +63,7 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
       cursor->size = size;
       cursor->lower = cursor_copy_bound(cursor->bounds, lower);
       cursor->upper = cursor_copy_bound(cursor->bounds + lower.size, upper);
+      cursor_link(cursor);
       *out_cursor = cursor;
     }
   }
@@ -47,9 +74,44 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
 void kl_cursor_close(kl_cursor *cursor) {
   if (cursor == NULL) return;
   kl_txn *txn = cursor->txn;
+  cursor_unlink(cursor); /* from here on nobody suspends it */
   kl_txn_sources_destroy(&cursor->sources);
   kl_free(&txn->manager->allocator, cursor, cursor->size);
   kl_txn_unref(txn);
+}
+
+void kl_cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
+  cursor->place = place;
+  cursor->detached = place == CURSOR_ON;
+  cursor->detached_forward = forward;
+  cursor->detached_ahead = false;
+  if (place != CURSOR_ON) return;
+  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+static void cursor_suspend(kl_cursor *cursor) {
+  if (cursor->suspended) return;
+  if (!cursor->detached) kl_cursor_detach(cursor, cursor->place, cursor->key, cursor->sources.merge.forward);
+  cursor->detached_ahead = false;
+  kl_txn_sources_destroy(&cursor->sources);
+  cursor->suspended = true;
+}
+
+void kl_cursors_suspend(kl_txn *txn) {
+  cursor_list_lock(txn);
+  for (kl_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) cursor_suspend(cursor);
+  cursor_list_unlock(txn);
+}
+
+kl_status kl_cursor_enter(kl_cursor *cursor, kl_error *err) {
+  kl_txn *txn = cursor->txn;
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK || !cursor->suspended) return status;
+  status = kl_txn_sources_init(&cursor->sources, txn, cursor->keyspace, err);
+  cursor->suspended = status != KL_OK; /* the place is kept: it may be tried again */
+  if (status != KL_OK) kl_txn_leave(txn);
+  return status;
 }
 
 static uint64_t cursor_changes(const kl_cursor *cursor) {
@@ -173,21 +235,21 @@ static kl_status cursor_leave(kl_cursor *cursor, kl_status status, kl_error *err
 }
 
 kl_status kl_cursor_first(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   return cursor_leave(cursor, cursor_first(cursor, err), err);
 }
 
 kl_status kl_cursor_last(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   return cursor_leave(cursor, cursor_last(cursor, err), err);
 }
 
 kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   status = kl_txn_check_key(key, err);
@@ -195,7 +257,7 @@ kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
 }
 
 kl_status kl_cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   status = kl_txn_check_key(key, err);
@@ -203,19 +265,19 @@ kl_status kl_cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
 }
 
 kl_status kl_cursor_next(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   return cursor_leave(cursor, cursor_next(cursor, err), err);
 }
 
 kl_status kl_cursor_prev(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   return cursor_leave(cursor, cursor_prev(cursor, err), err);
 }
 
 kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_value, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   if (cursor->place != CURSOR_ON) {
     status = kl_txn_not_found(err, "the cursor stands on no key");

@@ -17,18 +17,7 @@ static kl_slice cursor_last_row(const kl_batch *batch) {
   return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
-/* Puts the cursor on `key` (which is not read for other places), whatever the merge and the tree's cursor do. */
-static void cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
-  cursor->place = place;
-  cursor->detached = place == CURSOR_ON;
-  cursor->detached_forward = forward;
-  cursor->detached_ahead = false;
-  if (place != CURSOR_ON) return;
-  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
-  cursor->key = kl_slice_make(cursor->batch_key, key.size);
-}
-
-/* Keeps the cursor's key, which moves on with the source that shows it; it is where cursor_detach would have it. */
+/* Keeps the cursor's key, which moves on with the source that shows it; it is where kl_cursor_detach would have it. */
 static kl_slice cursor_keep_key(kl_cursor *cursor) {
   if (cursor->place != CURSOR_ON) return kl_slice_make(NULL, 0);
   if (!cursor->detached && cursor->key.size != 0) memcpy(cursor->batch_key, cursor->key.data, cursor->key.size);
@@ -58,10 +47,10 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
     bytes += size;
   }
   if (status == KL_E_NOT_FOUND) {
-    if (batch->count != 0) cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+    if (batch->count != 0) kl_cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
     return KL_OK;
   }
-  if (status != KL_OK) cursor_detach(cursor, start_place, start_key, forward);
+  if (status != KL_OK) kl_cursor_detach(cursor, start_place, start_key, forward);
   return status;
 }
 
@@ -69,7 +58,7 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
  * keyspace that it does not have now counts as absent. */
 static bool cursor_is_tree_only(const kl_cursor *cursor) {
   const kl_layers *layers = cursor->txn->snapshot.layers;
-  return cursor->sources.tree.cursor != NULL && kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
+  return cursor->sources.tree.cursor != NULL && !kl_txn_has_runs(cursor->txn) && kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
          !kl_delta_has(layers->active, cursor->keyspace) &&
          (layers->frozen == NULL || !kl_delta_has(layers->frozen, cursor->keyspace));
 }
@@ -153,21 +142,21 @@ static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    cursor_detach(cursor, start_place, start_key, forward);
+    kl_cursor_detach(cursor, start_place, start_key, forward);
     return status;
   }
   if (batch->count == 0) { /* off the end */
-    cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
+    kl_cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
     return KL_OK;
   }
-  cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+  kl_cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
   cursor->detached_ahead = true;
   return KL_OK;
 }
 
 static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
                               kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   if (max_bytes == 0) max_bytes = CURSOR_BATCH_BYTES;
   status = kl_batch_start(batch, err);

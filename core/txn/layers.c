@@ -5,20 +5,23 @@
 
 static void layers_free(kl_layers_book *book, kl_layers *layers) {
   kl_delta_unref(layers->active);
+  kl_run_unref(layers->run);
   kl_delta_unref(layers->frozen);
   kl_roots_unref(layers->roots);
   kl_free(book->allocator, layers, sizeof *layers);
 }
 
 /* Takes a reference on each. */
-static kl_layers *layers_new(kl_layers_book *book, kl_delta *active, kl_delta *frozen, kl_roots *roots,
+static kl_layers *layers_new(kl_layers_book *book, kl_delta *active, kl_run *run, kl_delta *frozen, kl_roots *roots,
                              uint64_t serial) {
   kl_layers *layers = kl_alloc(book->allocator, sizeof *layers);
   if (layers == NULL) return NULL;
   kl_delta_ref(active);
+  if (run != NULL) kl_run_ref(run);
   if (frozen != NULL) kl_delta_ref(frozen);
   if (roots != NULL) kl_roots_ref(roots);
   layers->active = active;
+  layers->run = run;
   layers->frozen = frozen;
   layers->roots = roots;
   layers->serial = serial;
@@ -39,7 +42,7 @@ kl_status kl_layers_init(kl_layers_book *book, kl_allocator *allocator, kl_snaps
   kl_layers *layers = NULL;
   status = kl_delta_new(allocator, &delta, err);
   if (status == KL_OK) {
-    layers = layers_new(book, delta, NULL, NULL, 1);
+    layers = layers_new(book, delta, NULL, NULL, NULL, 1);
     if (layers == NULL) status = layers_no_memory(err);
     kl_delta_unref(delta); /* the layers have their own */
   }
@@ -99,7 +102,7 @@ static void layers_install(kl_layers_book *book, kl_layers *fresh) {
 
 kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
-  kl_layers *fresh = layers_new(book, old->active, old->frozen, roots, old->serial);
+  kl_layers *fresh = layers_new(book, old->active, old->run, old->frozen, roots, old->serial);
   if (fresh == NULL) return layers_no_memory(err);
   layers_install(book, fresh);
   kl_layers_collect(book);
@@ -119,8 +122,8 @@ static void layers_trim_history(kl_layers_book *book, bool room) {
 
 kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh_delta, uint64_t last_ts, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
-  KL_ASSERT(old->frozen == NULL);
-  kl_layers *fresh = layers_new(book, fresh_delta, old->active, old->roots, old->serial + 1);
+  KL_ASSERT(old->frozen == NULL && old->run == NULL);
+  kl_layers *fresh = layers_new(book, fresh_delta, NULL, old->active, old->roots, old->serial + 1);
   if (fresh == NULL) return layers_no_memory(err);
   kl_delta_unref(fresh_delta); /* the caller's reference; the layers have their own */
   book->frozen_last_ts = last_ts;
@@ -129,10 +132,47 @@ kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh_delta, uint64_t
   return KL_OK;
 }
 
+kl_status kl_layers_prepare_run(kl_layers_book *book, kl_run *run, kl_layers_push *out, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  kl_delta_stats stats;
+  kl_delta *active = old->active;
+  KL_ASSERT(old->frozen == NULL && old->run == NULL);
+  kl_delta_get_stats(active, &stats);
+  out->freezes = stats.versions != 0;
+  if (out->freezes) {
+    kl_status status = kl_delta_new(book->allocator, &active, err);
+    if (status != KL_OK) return status;
+  }
+  out->fresh = layers_new(book, active, run, out->freezes ? old->active : NULL, old->roots,
+                          old->serial + (out->freezes ? 1 : 0));
+  if (out->freezes) kl_delta_unref(active); /* the layers have their own */
+  return out->fresh != NULL ? KL_OK : layers_no_memory(err);
+}
+
+void kl_layers_push_run(kl_layers_book *book, const kl_layers_push *push, uint64_t last_ts) {
+  if (push->freezes) book->frozen_last_ts = last_ts;
+  layers_trim_history(book, false);
+  layers_install(book, push->fresh);
+}
+
+void kl_layers_cancel_push(kl_layers_book *book, kl_layers_push *push) {
+  if (push->fresh != NULL) layers_free(book, push->fresh);
+  push->fresh = NULL;
+}
+
+kl_status kl_layers_pop_run(kl_layers_book *book, kl_roots *roots, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  KL_ASSERT(old->frozen == NULL && old->run != NULL);
+  kl_layers *fresh = layers_new(book, old->active, NULL, NULL, roots, old->serial);
+  if (fresh == NULL) return layers_no_memory(err);
+  layers_install(book, fresh);
+  return KL_OK;
+}
+
 kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
   KL_ASSERT(old->frozen != NULL);
-  kl_layers *fresh = layers_new(book, old->active, NULL, roots, old->serial);
+  kl_layers *fresh = layers_new(book, old->active, old->run, NULL, roots, old->serial);
   if (fresh == NULL) return layers_no_memory(err);
   layers_trim_history(book, true);
   if (kl_snapshot_oldest_ts(book->snapshots) < book->frozen_last_ts) {

@@ -1,5 +1,5 @@
-/* core/txn/layers.h: what a snapshot reads, layer over layer: the delta that commits go to, the frozen one that is
- * being drained, the trees of the newest checkpoint. Private to core/txn.
+/* core/txn/layers.h: what a snapshot reads, layer over layer: the delta that commits go to, a run that was
+ * committed, the frozen delta that is being drained, the trees of the newest checkpoint. Private to core/txn.
  *
  * Layers are made once and never changed; a freeze and the end of a drain put others in their place. A snapshot reads
  * those that were current when it began, for as long as it lives (TXN-10): they are kept alive by its slot in the
@@ -19,11 +19,13 @@
 #include "../delta/delta.h"
 #include "../drain/roots.h"
 #include "../os/thread.h"
+#include "run.h"
 #include "snapshot.h"
 
 struct kl_layers {
   kl_layers *next;  /* in the list of the retired */
   kl_delta *active; /* newest; a reference on each */
+  kl_run *run;      /* NULL: none. Newer than `frozen`, older than all that is in `active` */
   kl_delta *frozen; /* NULL: none. Nothing is inserted into it any more once its last commit is visible */
   kl_roots *roots;  /* NULL: there are no trees */
   uint64_t serial;
@@ -67,6 +69,19 @@ kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *e
 /* Under the turn: the active delta, whose newest timestamp is `last_ts`, becomes the frozen one (there is none), and
  * `fresh` the active one; the book takes over the caller's reference when it succeeds. */
 kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh, uint64_t last_ts, kl_error *err);
+/* What a run needs to become a layer, made before its commit is logged, as nothing may fail afterwards. */
+typedef struct kl_layers_push {
+  kl_layers *fresh;
+  bool freezes; /* the active delta has something in it, which is older than the run: it becomes the frozen one */
+} kl_layers_push;
+/* Under the turn: there is neither a run nor a frozen delta. A reference is taken on the run. KL_E_NO_MEMORY. */
+kl_status kl_layers_prepare_run(kl_layers_book *book, kl_run *run, kl_layers_push *out, kl_error *err);
+/* Under the turn still; `last_ts`: of what is in the delta that is frozen, if one is. Cannot fail. */
+void kl_layers_push_run(kl_layers_book *book, const kl_layers_push *push, uint64_t last_ts);
+void kl_layers_cancel_push(kl_layers_book *book, kl_layers_push *push); /* it was not pushed */
+/* Under the turn: all rows of the run are in `roots` (a reference is taken), and it goes. KL_E_NO_MEMORY. */
+kl_status kl_layers_pop_run(kl_layers_book *book, kl_roots *roots, kl_error *err);
+
 /* Under the turn: what was frozen is in `roots` (a reference is taken). Keeps the delta in the history if a live
  * snapshot is older than its end. */
 kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err);

@@ -135,6 +135,11 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   kl_commit_pipeline_destroy(&manager->pipeline);
   kl_throttle_destroy(&manager->throttle);
   kl_layers_destroy(&manager->layers);
+  while (manager->runs != NULL) {
+    kl_run *run = manager->runs;
+    manager->runs = run->next;
+    kl_run_unref(run);
+  }
   kl_snapshot_registry_destroy(&manager->snapshots);
   manager_kept_destroy(manager);
   kl_os *os = manager->os;
@@ -170,10 +175,25 @@ static kl_status manager_wait_published(kl_txn_manager *manager, uint64_t last_t
   return kl_fail(err, KL_E_POISONED, "a commit failed halfway; nothing is drained until the database is opened again");
 }
 
-/* Under the turn: what is frozen already, or the active delta, frozen now. */
+/* Under the turn. */
+static kl_lsn manager_log_tail(kl_txn_manager *manager) {
+  kl_wal_stats wal;
+  if (manager->wal == NULL) return 0;
+  kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
+  return wal.tail_lsn;
+}
+
+/* Under the turn: what is frozen already, a run, or the active delta, frozen now. */
 static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_txn_frozen *out, kl_error *err) {
   kl_layers_book *book = &manager->layers;
   const kl_layers *current = kl_layers_current(book);
+  out->left = current->frozen != NULL || current->run != NULL;
+  if (current->frozen == NULL && current->run != NULL) {
+    out->run = current->run;
+    out->ts = current->run->ts;
+    out->log_end = current->run->log_end;
+    return KL_OK;
+  }
   if (current->frozen == NULL) {
     kl_delta_stats stats;
     kl_delta_get_stats(current->active, &stats);
@@ -183,12 +203,7 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
     if (status != KL_OK) return status;
     *fresh = NULL;
     manager->pipeline.memory_bound = 0;
-    manager->frozen_log_end = 0;
-    if (manager->wal != NULL) {
-      kl_wal_stats wal;
-      kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
-      manager->frozen_log_end = wal.tail_lsn;
-    }
+    manager->frozen_log_end = manager_log_tail(manager);
     kl_throttle_freeze(&manager->throttle);
     current = kl_layers_current(book);
   }
@@ -209,7 +224,53 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
   kl_delta_unref(fresh); /* not needed */
   if (status != KL_OK) return status;
   if (out->delta != NULL) return manager_wait_published(manager, out->ts, err);
-  kl_throttle_idle(&manager->throttle);
+  if (out->run == NULL) kl_throttle_idle(&manager->throttle);
+  return KL_OK;
+}
+
+kl_status kl_txn_manager_merged(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_pop_run(&manager->layers, roots, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  if (status == KL_OK) kl_layers_collect(&manager->layers);
+  return status;
+}
+
+const kl_run *kl_txn_manager_run(kl_txn_manager *manager) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  const kl_run *run = kl_layers_current(&manager->layers)->run;
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return run;
+}
+
+uint64_t kl_txn_manager_active_bytes(kl_txn_manager *manager) {
+  kl_delta_stats stats;
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_delta_get_stats(kl_layers_current(&manager->layers)->active, &stats);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return stats.bytes;
+}
+
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin, kl_lsn log_end,
+                                    kl_error *err) {
+  kl_layers_push push = {0};
+  kl_delta_stats stats;
+  const kl_layers *current = kl_layers_current(&manager->layers);
+  if (current->run != NULL) { /* TXN-15 */
+    return kl_fail(err, KL_E_CORRUPT, "the log holds the transaction of timestamp %llu behind that of %llu, both larger than memory, "
+                   "and no checkpoint between them", (unsigned long long)run->ts, (unsigned long long)current->run->ts);
+  }
+  kl_delta_get_stats(current->active, &stats);
+  kl_status status = kl_layers_prepare_run(&manager->layers, run, &push, err);
+  if (status != KL_OK) return status;
+  run->log_end = log_end;
+  if (push.freezes) {
+    manager->frozen_log_end = log_begin;
+    kl_throttle_add(&manager->throttle, stats.bytes);
+    kl_throttle_freeze(&manager->throttle);
+  }
+  kl_layers_push_run(&manager->layers, &push, last_ts);
+  kl_layers_collect(&manager->layers);
   return KL_OK;
 }
 

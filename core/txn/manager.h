@@ -23,6 +23,20 @@
 
 #define KL_TS_EMPTY ((uint64_t)1)
 
+typedef struct kl_run kl_run;
+typedef struct kl_write_set kl_write_set;
+
+/* What the manager's owner does for transactions that are larger than memory. `context` is drain_context. */
+typedef struct kl_spill_ops {
+  /* Writes all of a write set into parts of the run. On failure the run says what it said before, or the same once more. */
+  kl_status (*write)(void *context, kl_run *run, const kl_write_set *writes, kl_error *err);
+  /* Commits a transaction whose writes are all in its run: calls kl_txn_run_check and kl_txn_run_commit when nothing else drains,
+   * freezes, or publishes. */
+  kl_status (*commit)(void *context, kl_txn *txn, uint64_t *out_ts, kl_error *err);
+  /* The trees of the run are not needed; what cannot be dropped now the next opening drops. */
+  void (*abandon)(void *context, kl_run *run);
+} kl_spill_ops;
+
 typedef struct kl_txn_manager_options {
   bool read_only;             /* transactions that write are refused with KL_E_READ_ONLY */
   kl_durability durability;   /* what KL_DURABILITY_DEFAULT of a transaction means; DEFAULT here means FULL */
@@ -33,6 +47,9 @@ typedef struct kl_txn_manager_options {
   uint64_t delta_size;
   void (*drain_wanted)(void *context);
   void *drain_context;
+  /* From so many bytes of memory on, the writes of a transaction go into trees. NULL: they never do. */
+  const kl_spill_ops *spill;
+  uint64_t spill_size;
 } kl_txn_manager_options;
 
 /* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
@@ -65,17 +82,21 @@ kl_roots *kl_txn_roots(kl_txn *txn);
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {
-  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
+  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is none to drain */
+  kl_run *run;     /* not referenced, likewise until kl_txn_manager_merged; with it there is no delta */
   uint64_t ts;     /* of the newest commit in it */
   kl_lsn log_end;  /* the log below this is in it, or in the trees */
+  bool left;       /* it was frozen (or committed, a run) before: there may be more when it is drained */
 } kl_txn_frozen;
-/* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
- * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
- * drained. */
+/* Gives what is to be drained first: the delta that is frozen already, or else the run that was committed, or else the active delta,
+ * which is frozen now unless it is empty. Waits for the commits on their way into it. KL_E_NO_MEMORY: nothing was frozen.
+ * KL_E_POISONED: one of them has failed, so that it cannot be drained. */
 kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err);
 /* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
  * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* All rows of the run are in the trees of `roots`; likewise. */
+kl_status kl_txn_manager_merged(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The trees of the newest checkpoint that was installed; one reference for the caller. */
 kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
 /* Under the deltas that there are, `roots` show the same rows as those that kl_txn_manager_roots gives: these have only
@@ -85,6 +106,25 @@ kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_erro
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* ---- Transactions larger than memory: whoever may drain, between two drains ---- */
+
+/* Bytes that the active delta takes. */
+uint64_t kl_txn_manager_active_bytes(kl_txn_manager *manager);
+/* May the transaction commit, as far as the trees tell? Everything that was committed is in them, but for what has been
+ * committed since this began. KL_E_CONFLICT; what reading may answer. */
+kl_status kl_txn_run_check(kl_txn *txn, kl_error *err);
+/* Likewise, as far as a frozen delta tells, which has nothing in it that was there when kl_txn_run_check began. */
+kl_status kl_txn_run_check_delta(kl_txn *txn, kl_delta *delta, kl_error *err);
+/* Commits it, if what is in the active delta allows. Neither a delta is frozen nor is there a run; what kl_txn_run_check has not seen is
+ * in the active delta, or was checked. Errors: as kl_txn_commit. */
+kl_status kl_txn_run_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err);
+/* Before start: the log has a run here. `last_ts`: of what was replayed before it, into kl_txn_manager_delta, which is another one
+ * afterwards. `log_begin`, `log_end`: before and behind its batch. KL_E_CORRUPT: there is one already. KL_E_NO_MEMORY. */
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin, kl_lsn log_end,
+                                    kl_error *err);
+/* The run that is a layer now, NULL: there is none. Not referenced; for the opening, and for whoever may drain. */
+const kl_run *kl_txn_manager_run(kl_txn_manager *manager);
+
 /* How much memory the trees take: what a database in memory counts against memory_limit, too. */
 void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */

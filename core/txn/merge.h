@@ -5,7 +5,7 @@
  * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
  * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
- * source has moved on; those of the last source, which may be a tree, only until it has moved twice. Thread rules: one thread at a time. */
+ * source has moved on; those of sources that read trees only until they have moved twice. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -59,7 +59,7 @@ typedef struct kl_delta_source {
 } kl_delta_source;
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
 
-enum { KL_MERGE_SOURCES = 4 };
+enum { KL_MERGE_SOURCES = 6 };
 
 typedef struct kl_merge {
   kl_source *sources[KL_MERGE_SOURCES]; /* newest first */

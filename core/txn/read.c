@@ -29,6 +29,55 @@ void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_rec
   out->value = version.value;
 }
 
+/* KL_OK: the run says what the transaction sees. */
+static kl_status read_find_run(const kl_run *run, kl_roots *roots, uint32_t keyspace, kl_slice key, kl_txn_recent *out,
+                               kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
+  kl_status status = kl_run_find(run, roots, keyspace, key, &out->deleted, out_root, err);
+  if (status == KL_OK) out->known = out->deleted;
+  if (status == KL_OK && !out->deleted) *out_pages = kl_roots_pages(roots);
+  return status;
+}
+
+static bool read_find_delta(kl_txn *txn, kl_delta *delta, uint32_t keyspace, kl_slice key, kl_txn_recent *out) {
+  kl_version version;
+  if (delta == NULL || !kl_delta_get(delta, keyspace, key, txn->snapshot.ts, &version)) return false;
+  *out = (kl_txn_recent){true, version.kind == KL_VERSION_DELETE, delta, version.value};
+  return true;
+}
+
+kl_status kl_txn_find(kl_txn *txn, uint32_t keyspace, kl_slice key, bool own, kl_txn_recent *out, kl_pages **out_pages,
+                      kl_tree_pointer *out_root, kl_error *err) {
+  const kl_layers *layers = txn->snapshot.layers;
+  const kl_write_tree *writes = own ? kl_write_set_tree(&txn->writes, keyspace) : NULL;
+  const kl_write_entry *entry = writes != NULL ? kl_write_tree_find(writes, key) : NULL;
+  kl_status status = KL_E_NOT_FOUND;
+  *out_pages = NULL;
+  *out = (kl_txn_recent){0};
+  if (entry != NULL) {
+    *out = (kl_txn_recent){true, entry->kind == KL_VERSION_DELETE, NULL, kl_write_entry_value(entry)};
+    return KL_OK;
+  }
+  if (own && txn->run != NULL) {
+    status = read_find_run(txn->run, txn->run_view.layers->roots, keyspace, key, out, out_pages, out_root, err);
+  }
+  if (status != KL_E_NOT_FOUND) return status;
+  if (read_find_delta(txn, layers->active, keyspace, key, out)) return KL_OK;
+  if (layers->run != NULL && layers->run->ts <= txn->snapshot.ts) {
+    status = read_find_run(layers->run, layers->roots, keyspace, key, out, out_pages, out_root, err);
+  }
+  if (status != KL_E_NOT_FOUND) return status;
+  if (read_find_delta(txn, layers->frozen, keyspace, key, out)) return KL_OK;
+  return kl_txn_tree(txn, keyspace, out_pages, out_root, err);
+}
+
+/* kl_txn_find, by the short way where there are no runs. */
+static kl_status read_find(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out, kl_pages **out_pages,
+                           kl_tree_pointer *out_root, kl_error *err) {
+  if (kl_txn_has_runs(txn)) return kl_txn_find(txn, keyspace, key, true, out, out_pages, out_root, err);
+  kl_txn_find_recent(txn, keyspace, key, out);
+  return out->known ? KL_OK : kl_txn_tree(txn, keyspace, out_pages, out_root, err);
+}
+
 kl_roots *kl_txn_roots(kl_txn *txn) {
   return txn->snapshot.layers->roots;
 }
@@ -44,12 +93,11 @@ kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_t
 
 kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
   kl_txn_recent recent;
-  kl_txn_find_recent(txn, keyspace, key, &recent);
-  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
   kl_pages *pages;
   kl_tree_pointer root;
-  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  kl_status status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
   if (status != KL_OK) return status;
+  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
   return pages != NULL ? kl_pages_contains(pages, &root, key, err) : KL_E_NOT_FOUND;
 }
 
@@ -59,16 +107,16 @@ static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_sli
   if (status != KL_OK) return status;
   txn->gets++;
   kl_txn_recent recent;
-  kl_txn_find_recent(txn, keyspace, key, &recent);
+  kl_pages *pages;
+  kl_tree_pointer root;
+  status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
+  if (status != KL_OK) return status;
   *out_value = recent.value;
-  status = KL_E_NOT_FOUND;
   if (recent.known) {
     if (!recent.deleted) return KL_OK;
+    status = KL_E_NOT_FOUND;
   } else {
-    kl_pages *pages;
-    kl_tree_pointer root;
-    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
-    if (status == KL_OK) status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
+    status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
     if (status == KL_OK) *out_value = txn->held.value;
   }
   return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "the key has no value") : status;
@@ -143,15 +191,12 @@ static kl_status read_view_recent(kl_txn *txn, const kl_txn_recent *recent, kl_v
   return KL_OK;
 }
 
-static kl_status read_view_tree(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
-  kl_pages *pages;
-  kl_tree_pointer root;
-  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
-  if (status != KL_OK) return status;
+static kl_status read_view_tree(kl_txn *txn, kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_view **out_view,
+                                kl_error *err) {
   if (pages == NULL) return KL_E_NOT_FOUND;
   kl_view *view = read_view_new(txn, 0, err);
   if (view == NULL) return KL_E_NO_MEMORY;
-  status = kl_pages_hold(pages, &root, key, &view->held, err);
+  kl_status status = kl_pages_hold(pages, root, key, &view->held, err);
   if (status != KL_OK) {
     kl_view_release(view);
     return status;
@@ -168,9 +213,13 @@ kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view 
   if (status == KL_OK) {
     txn->gets++;
     kl_txn_recent recent;
-    kl_txn_find_recent(txn, keyspace, key, &recent);
-    status = recent.known ? read_view_recent(txn, &recent, out_view, err)
-                          : read_view_tree(txn, keyspace, key, out_view, err);
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
+    if (status == KL_OK) {
+      status = recent.known ? read_view_recent(txn, &recent, out_view, err)
+                            : read_view_tree(txn, pages, &root, key, out_view, err);
+    }
     if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
   }
   kl_txn_leave(txn);
@@ -293,6 +342,23 @@ static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, 
   return status == KL_OK ? read_many_append(&many, count, err) : status;
 }
 
+/* The same one by one, where runs have a say. */
+static kl_status read_rows_singly(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets,
+                                  size_t count, kl_batch *batch, kl_error *err) {
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
+    kl_slice key = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size), value = kl_slice_make(NULL, 0);
+    status = read_value(txn, keyspace, key, &value, err);
+    bool found = status == KL_OK;
+    txn->gets--; /* the caller counts */
+    if (status == KL_OK || status == KL_E_NOT_FOUND) {
+      status = kl_batch_append(batch, key, found ? value : kl_slice_make(NULL, 0), found, err);
+    }
+  }
+  return status;
+}
+
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
                           kl_batch *batch, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
@@ -301,7 +367,8 @@ kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, cons
   if (status == KL_OK) status = read_check_offsets(key_offsets, count, err);
   for (size_t done = 0; done < count && status == KL_OK; done += READ_MANY) {
     size_t some = count - done < READ_MANY ? count - done : READ_MANY;
-    status = read_rows(txn, keyspace, keys, key_offsets + done, some, batch, err);
+    status = kl_txn_has_runs(txn) ? read_rows_singly(txn, keyspace, keys, key_offsets + done, some, batch, err)
+                                  : read_rows(txn, keyspace, keys, key_offsets + done, some, batch, err);
     if (status == KL_OK) txn->gets += some;
   }
   if (status != KL_OK) batch->count = 0;

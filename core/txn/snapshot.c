@@ -142,6 +142,25 @@ static void snapshot_set_label(kl_snapshot_slot *slot, const char *label) {
   }
 }
 
+/* The slot is PENDING, and ours: begins on what is the newest now. */
+static void snapshot_enter(kl_snapshot_registry *registry, kl_snapshot_slot *slot, kl_snapshot *out) {
+  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+  uint64_t ts;
+  for (;;) { /* see the top of this file */
+    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
+    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+    if (now == layers) break;
+    layers = now;
+  }
+  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
+  /* Release: who sees it live sees layers, label and time of birth. */
+  atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
+  out->ts = ts;
+  out->layers = layers;
+  out->slot = slot;
+}
+
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err) {
   uint64_t start = kl_thread_hint();
@@ -165,22 +184,14 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   atomic_fetch_add_explicit(&slot->serial, 1, memory_order_relaxed);
   atomic_store_explicit(&slot->begin_ns, now_ns, memory_order_relaxed);
   snapshot_set_label(slot, label);
-  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
-  uint64_t ts;
-  for (;;) { /* see the top of this file */
-    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
-    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
-    if (now == layers) break;
-    layers = now;
-  }
-  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
-  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
-  /* Release: who sees it live sees layers, label and time of birth. */
-  atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
-  out->ts = ts;
-  out->layers = layers;
-  out->slot = slot;
+  snapshot_enter(registry, slot, out);
   return KL_OK;
+}
+
+void kl_snapshot_renew(kl_snapshot_registry *registry, kl_snapshot *snapshot) {
+  /* As an end and a claim in one: see the top of this file for the order, kl_snapshot_end for the release. */
+  (void)atomic_exchange_explicit(&snapshot->slot->state, SNAPSHOT_PENDING, memory_order_seq_cst);
+  snapshot_enter(registry, snapshot->slot, snapshot);
 }
 
 void kl_snapshot_end(kl_snapshot *snapshot) {

@@ -50,6 +50,8 @@ void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapsho
 /* A snapshot of the newest visible timestamp. `now_ns` is its time of birth; `label` may be NULL. */
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err);
+/* Ends it and begins another one in its place, which cannot fail. */
+void kl_snapshot_renew(kl_snapshot_registry *registry, kl_snapshot *snapshot);
 void kl_snapshot_end(kl_snapshot *snapshot);
 /* From now on until its end, nothing is read from the trees of its layers: what only they need may go (TXN-13). */
 void kl_snapshot_leave_trees(kl_snapshot *snapshot);

@@ -56,9 +56,26 @@ static const kl_source_ops sources_tree_ops = {
     .value = sources_tree_value,
 };
 
+/* The runs that the transaction sees. On failure there is nothing to destroy. */
+static kl_status sources_init_runs(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err) {
+  const kl_layers *layers = txn->snapshot.layers;
+  kl_allocator *allocator = &txn->manager->allocator;
+  kl_status status = KL_OK;
+  if (txn->run != NULL) {
+    status = kl_run_source_init(&sources->own_run, allocator, txn->run, txn->run_view.layers->roots, keyspace, err);
+  }
+  if (status == KL_OK && layers->run != NULL && layers->run->ts <= txn->snapshot.ts) {
+    status = kl_run_source_init(&sources->run, allocator, layers->run, layers->roots, keyspace, err);
+    if (status != KL_OK) kl_run_source_destroy(&sources->own_run);
+  }
+  return status;
+}
+
 kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err) {
   const kl_snapshot *snapshot = &txn->snapshot;
   memset(&sources->tree, 0, sizeof sources->tree);
+  memset(&sources->own_run, 0, sizeof sources->own_run);
+  memset(&sources->run, 0, sizeof sources->run);
   kl_pages *pages;
   kl_tree_pointer root;
   kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
@@ -67,11 +84,18 @@ kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t key
     sources->tree.cursor = NULL;
     return status;
   }
+  if (kl_txn_has_runs(txn)) status = sources_init_runs(sources, txn, keyspace, err);
+  if (status != KL_OK) {
+    kl_txn_sources_destroy(sources);
+    return status;
+  }
   kl_merge_init(&sources->merge);
   kl_write_source_init(&sources->own, &txn->writes, keyspace);
   kl_merge_add(&sources->merge, &sources->own.source);
+  if (sources->own_run.cursors != NULL) kl_merge_add(&sources->merge, &sources->own_run.source);
   kl_delta_source_init(&sources->active, snapshot->layers->active, keyspace, snapshot->ts);
   kl_merge_add(&sources->merge, &sources->active.source);
+  if (sources->run.cursors != NULL) kl_merge_add(&sources->merge, &sources->run.source);
   if (snapshot->layers->frozen != NULL) {
     kl_delta_source_init(&sources->frozen, snapshot->layers->frozen, keyspace, snapshot->ts);
     kl_merge_add(&sources->merge, &sources->frozen.source);
@@ -86,4 +110,6 @@ kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t key
 void kl_txn_sources_destroy(kl_txn_sources *sources) {
   kl_pages_cursor_free(sources->tree.cursor);
   sources->tree.cursor = NULL;
+  kl_run_source_destroy(&sources->own_run);
+  kl_run_source_destroy(&sources->run);
 }

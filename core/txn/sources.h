@@ -1,11 +1,13 @@
 /* core/txn/sources.h: everything that a transaction sees of one keyspace, as one merge. Private to core/txn.
  *
- * Newest first: its own writes, the active delta, the frozen one, the tree; the last two only where there are such.
+ * Newest first: its own writes, its own run, the active delta, a committed run, the frozen delta, the tree; but for the first and
+ * the third only where there are such.
  * Thread rules: those of the transaction. */
 #ifndef KL_TXN_SOURCES_H
 #define KL_TXN_SOURCES_H
 
 #include "merge.h"
+#include "run_source.h"
 #include "txn_private.h"
 
 /* A tree. What it shows stays readable until it has moved twice. */
@@ -18,6 +20,7 @@ typedef struct kl_txn_sources {
   kl_merge merge;
   kl_write_source own;
   kl_delta_source active, frozen;
+  kl_run_source own_run, run;  /* cursors NULL: there is none */
   kl_tree_source_of_rows tree; /* cursor NULL: the keyspace has none */
 } kl_txn_sources;
 

@@ -106,6 +106,7 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
+  txn->cursors = NULL;
   *out_txn = txn;
   return KL_OK;
 }
@@ -132,6 +133,7 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   } else if (txn->writes.arena.bytes_reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  if (txn->run != NULL) kl_txn_leave_run(txn, state == KL_TXN_COMMITTED);
   kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
   const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
@@ -153,7 +155,9 @@ kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   uint64_t ts = 0;
   unsigned counter = TXN_COMMITS_READ_ONLY;
-  if (txn->writes.count != 0) {
+  if (txn->run != NULL) {
+    status = kl_txn_commit_run(txn, &ts, err);
+  } else if (txn->writes.count != 0) {
     status = kl_commit_run(txn, &ts, err);
     counter = status == KL_OK ? TXN_COMMITS : status == KL_E_CONFLICT ? TXN_CONFLICTS : TXN_ROLLBACKS;
   }
@@ -217,12 +221,24 @@ kl_status kl_txn_check_value(kl_slice value, kl_error *err) {
   return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
 }
 
+/* Its writes could not be moved to the file, several times over. */
+static kl_status txn_check_room(const kl_txn *txn, kl_error *err) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  uint64_t bytes = txn->writes.arena.bytes_reserved;
+  if (options->spill == NULL || bytes / TXN_SPILL_LEEWAY <= options->spill_size) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT,
+                 "the transaction has %llu bytes of writes in memory, and they could not be moved to the file; make room "
+                 "there, or roll back",
+                 (unsigned long long)bytes);
+}
+
 /* Inside of the transaction. */
 static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
                            kl_error *err) {
   if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
   kl_status status = kl_txn_check_key(key, err);
   if (status == KL_OK) status = txn_check_keyspace(txn, keyspace, err);
+  if (status == KL_OK) status = txn_check_room(txn, err);
   if (status == KL_OK) status = kl_write_set_write(&txn->writes, keyspace, key, kind, value, err);
   return status;
 }
@@ -233,6 +249,7 @@ kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice valu
   status = kl_txn_check_value(value, err);
   if (status == KL_OK) status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
   if (status == KL_OK) txn->puts++;
+  if (status == KL_OK && kl_txn_wants_spill(txn)) status = kl_txn_spill(txn, err);
   kl_txn_leave(txn);
   return status;
 }
@@ -242,13 +259,15 @@ kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *
   if (status != KL_OK) return status;
   status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
   if (status == KL_OK) txn->deletes++;
+  if (status == KL_OK && kl_txn_wants_spill(txn)) status = kl_txn_spill(txn, err);
   kl_txn_leave(txn);
   return status;
 }
 
-/* Walks what the transaction sees and deletes it: the sources hold on to the keys while the write set grows. */
-static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
-                                 kl_error *err) {
+/* From `from` on, until all is deleted or the writes are to be moved: then *out_left is the key that was deleted last, in `left`. The
+ * sources hold on to the keys while the write set grows. */
+static kl_status txn_delete_some(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
+                                 uint8_t left[KL_MAX_KEY], kl_slice *out_left, kl_error *err) {
   kl_txn_sources sources;
   kl_status status = kl_txn_sources_init(&sources, txn, keyspace, err);
   if (status != KL_OK) return status;
@@ -260,11 +279,29 @@ static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, 
     status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
     if (status != KL_OK) break;
     ++*count;
+    if (kl_txn_wants_spill(txn)) {
+      if (key.size != 0) memcpy(left, key.data, key.size);
+      *out_left = kl_slice_make(left, key.size);
+      break;
+    }
     status = kl_merge_refresh(merge, &sources.own.source, key, err);
     if (status == KL_OK) status = kl_merge_next(merge, key, err);
   }
   kl_txn_sources_destroy(&sources);
   return status;
+}
+
+static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
+                                 kl_error *err) {
+  uint8_t left[KL_MAX_KEY];
+  for (;;) {
+    kl_slice at = kl_slice_make(NULL, 0);
+    kl_status status = txn_delete_some(txn, keyspace, from, to, count, left, &at, err);
+    if (status != KL_OK || at.data == NULL) return status;
+    status = kl_txn_spill(txn, err);
+    if (status != KL_OK) return status;
+    from = at; /* it is deleted: the first row that is seen lies behind it */
+  }
 }
 
 kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *out_count,

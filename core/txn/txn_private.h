@@ -13,6 +13,7 @@
 #include "commit.h"
 #include "layers.h"
 #include "manager.h"
+#include "run.h"
 #include "snapshot.h"
 #include "throttle.h"
 #include "txn.h"
@@ -23,6 +24,7 @@ enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GRO
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
 
 enum {
+  TXN_SPILL_LEEWAY = 4,        /* times spill_size: what a transaction may hold whose writes cannot be moved */
   TXN_SPARES = 16,             /* a power of two */
   TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
 };
@@ -53,6 +55,7 @@ struct kl_txn_manager {
   kl_throttle throttle;
   uint64_t tree_bytes;   /* under the turn: that count against memory_limit, too */
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
+  kl_run *runs;          /* under the turn: committed ones that live snapshots can be older than; a reference on each */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
   kl_txn_kept kept;
@@ -73,6 +76,10 @@ struct kl_txn {
   kl_snapshot snapshot;
   kl_held held; /* the value that the last read from a tree lent */
   kl_write_set writes;
+  kl_run *run;          /* NULL, or what it has written that is not in `writes` any more: that is newer */
+  kl_snapshot run_view; /* keeps the trees of the run readable, as they were when it grew last */
+  _Atomic uint32_t listing; /* 1 while a thread is at the list: a cursor may be closed while another thread is inside */
+  kl_cursor *cursors;       /* that are open on it */
   uint64_t gets, puts, deletes, cursor_steps;
 };
 
@@ -98,6 +105,22 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
   return KL_E_NOT_FOUND;
 }
 
+/* -------- spill.c -------- */
+
+/* After a write: moves the writes into the run when they have become many. */
+static inline bool kl_txn_wants_spill(const kl_txn *txn) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  return options->spill != NULL && txn->writes.arena.bytes_reserved > options->spill_size;
+}
+/* Moves the writes into the run. Cursors keep their places. On failure they stay where they are. */
+kl_status kl_txn_spill(kl_txn *txn, kl_error *err);
+/* Moves what is left and commits. */
+kl_status kl_txn_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
+/* The transaction ends: its run is the database's, or goes. */
+void kl_txn_leave_run(kl_txn *txn, bool committed);
+/* Before its writes move: its cursors keep their places in memory of their own, and let go of what they read. */
+void kl_cursors_suspend(kl_txn *txn);
+
 /* The newest version of a key that the transaction sees in memory. */
 typedef struct kl_txn_recent {
   bool known;      /* there is one; otherwise the tree has the last word */
@@ -106,6 +129,15 @@ typedef struct kl_txn_recent {
   kl_slice value;
 } kl_txn_recent;
 void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out);
+/* The same where some of it may lie in runs: what is known without a tree, or the tree whose row, if it has one, is what the transaction
+ * sees; *out_pages NULL: there is none. `own` false: as if it had not written anything. */
+kl_status kl_txn_find(kl_txn *txn, uint32_t keyspace, kl_slice key, bool own, kl_txn_recent *out, kl_pages **out_pages,
+                      kl_tree_pointer *out_root, kl_error *err);
+/* Is there a run that the transaction sees something of? */
+static inline bool kl_txn_has_runs(const kl_txn *txn) {
+  const kl_layers *layers = txn->snapshot.layers;
+  return txn->run != NULL || (layers->run != NULL && layers->run->ts <= txn->snapshot.ts);
+}
 /* The tree under the deltas, *out_pages NULL when there is none. */
 kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err);
 /* KL_OK: the transaction sees a value of the key. KL_E_NOT_FOUND, without a message. */

@@ -119,6 +119,25 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
   return status;
 }
 
+/* Under the turn. A run that was committed since the snapshot may have written any key of its ranges: looking for it would be reading
+ * trees under the turn, and such a commit is rare. */
+static kl_status validate_runs(const kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
+  uint64_t snapshot_ts = request->txn->snapshot.ts;
+  const kl_write_set *writes = &request->txn->writes;
+  for (const kl_run *run = manager->runs; run != NULL && run->ts > snapshot_ts; run = run->next) { /* newest first */
+    for (uint32_t i = 0; i < writes->tree_count; i++) {
+      const kl_write_tree *tree = writes->trees[i];
+      kl_write_position at;
+      if (!kl_run_has(run, tree->keyspace)) continue;
+      for (kl_write_tree_first(tree, &at); at.entry != NULL; kl_write_position_next(&at)) {
+        if (!kl_run_covers(run, tree->keyspace, kl_write_entry_key(at.entry))) continue;
+        return validate_key(run->ts, snapshot_ts, tree->keyspace, kl_write_entry_key(at.entry), err);
+      }
+    }
+  }
+  return KL_OK;
+}
+
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
   /* Acquire: the inserts of everything up to this timestamp. */
   request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
@@ -179,6 +198,7 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   int where = VALIDATE_INFLIGHT;
   if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTAS;
   status = validate_writes(manager, where, request, err);
+  if (status == KL_OK && manager->runs != NULL) status = validate_runs(manager, request, err);
   if (status != KL_OK) return status;
   uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
   if (!kl_inflight_reserve(&pipeline->inflight, (size_t)writes->count, visible)) {

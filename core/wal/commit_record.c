@@ -24,7 +24,7 @@ size_t kl_op_encoded_size(const kl_op *op) {
 size_t kl_op_encode(const kl_op *op, void *out) {
   KL_ASSERT(op->key.size <= KL_OP_KEY_MAX);
   KL_ASSERT(op->value.size <= UINT32_MAX);
-  KL_ASSERT(op->kind == KL_OP_PUT || op->value.size == 0);
+  KL_ASSERT(op->kind != KL_OP_DELETE || op->value.size == 0);
   uint8_t *p = out;
   p[COMMIT_RECORD_OP_KIND] = (uint8_t)op->kind;
   p[COMMIT_RECORD_OP_FLAGS] = 0;
@@ -96,7 +96,7 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   unsigned kind = p[COMMIT_RECORD_OP_KIND], flags = p[COMMIT_RECORD_OP_FLAGS];
   size_t key_size = kl_load_u16_le(p + COMMIT_RECORD_OP_KEY_SIZE),
          value_size = kl_load_u32_le(p + COMMIT_RECORD_OP_VALUE_SIZE);
-  if ((kind != KL_OP_PUT && kind != KL_OP_DELETE) || flags != 0) {
+  if ((kind != KL_OP_PUT && kind != KL_OP_DELETE && kind != KL_OP_RUN) || flags != 0) {
     return kl_fail(err, KL_E_VERSION,
                    "commit record with timestamp %" PRIu64
                    " holds an op of kind %u, flags %u, which this version does"
@@ -112,6 +112,11 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
     return kl_fail(err, KL_E_CORRUPT, "commit record with timestamp %" PRIu64 ": a delete with a value of %zu bytes",
                    reader->ts, value_size);
   }
+  if (kind == KL_OP_RUN && (key_size != 0 || value_size == 0 || value_size % KL_OP_RUN_PART != 0)) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "commit record with timestamp %" PRIu64 ": a run with a key of %zu bytes and parts of %zu", reader->ts,
+                   key_size, value_size);
+  }
   out_op->keyspace = kl_load_u32_le(p + COMMIT_RECORD_OP_KEYSPACE);
   out_op->kind = (kl_op_kind)kind;
   p += KL_OP_HEADER_SIZE;
@@ -120,6 +125,18 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   reader->ops = commit_record_skip(ops, KL_OP_HEADER_SIZE + key_size + value_size);
   reader->ops_left--;
   return KL_OK;
+}
+
+void kl_op_run_part_encode(const kl_op_run_part *part, uint8_t out[KL_OP_RUN_PART]) {
+  kl_store_u32_le(out, part->puts);
+  kl_store_u32_le(out + 4, part->deletes);
+}
+
+void kl_op_run_part_decode(kl_slice value, size_t index, kl_op_run_part *out) {
+  const uint8_t *p = (const uint8_t *)value.data + index * KL_OP_RUN_PART;
+  KL_ASSERT((index + 1) * KL_OP_RUN_PART <= value.size);
+  out->puts = kl_load_u32_le(p);
+  out->deletes = kl_load_u32_le(p + 4);
 }
 
 void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {

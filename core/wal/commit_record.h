@@ -2,9 +2,9 @@
  * (reads).
  *
  * A batch's payload is a sequence of commit records, in order of timestamp. A record holds the final images of one
- * transaction's writes: for each, keyspace id, kind, key, value. Byte table in docs/format.md. Kinds 1 (put) and 2
- * (delete) exist; numbers up to 15 are kept for merge operands, 16 and up for pointers to spilled runs and extents,
- * prepared transactions and their outcomes. A reader that meets a kind it does not know answers KL_E_VERSION: it never
+ * transaction's writes: for each, keyspace id, kind, key, value. Byte table in docs/format.md. Kinds 1 (put), 2
+ * (delete) and 16 (run) exist; numbers up to 15 are kept for merge operands, those above 16 for prepared transactions
+ * and their outcomes. A reader that meets a kind it does not know answers KL_E_VERSION: it never
  * guesses.
  *
  * Nothing is aligned: records and ops follow each other without gaps. Thread rules: pure functions over caller memory.
@@ -18,7 +18,11 @@
 #include "../base/slice.h"
 #include "../base/status.h"
 
-typedef enum kl_op_kind { KL_OP_PUT = 1, KL_OP_DELETE = 2 } kl_op_kind;
+typedef enum kl_op_kind {
+  KL_OP_PUT = 1,
+  KL_OP_DELETE = 2,
+  KL_OP_RUN = 16 /* the writes to the keyspace lie in trees that were written before: kl_op_run_* */
+} kl_op_kind;
 
 typedef struct kl_op {
   uint32_t keyspace;
@@ -29,8 +33,20 @@ typedef struct kl_op {
 enum {
   KL_COMMIT_HEADER_SIZE = 24, /* timestamp, number of ops, bytes of ops */
   KL_OP_HEADER_SIZE = 12,     /* kind, flags, key size, keyspace, value size */
+  KL_OP_RUN_PART = 8,         /* ids of the keyspaces whose trees hold rows, and deleted keys */
   KL_OP_KEY_MAX = 65535       /* what the format can say; core/txn allows less */
 };
+
+/* A transaction larger than memory writes parts of what it does into trees of keyspaces without a name, before its
+ * commit. Its record has one op of kind RUN for each keyspace that it writes to, with an empty key and a value of parts,
+ * newest first, and no others. `puts`: the keyspace whose tree has the rows; `deletes`: the one whose keys are deleted,
+ * 0: none. */
+typedef struct kl_op_run_part {
+  uint32_t puts, deletes;
+} kl_op_run_part;
+void kl_op_run_part_encode(const kl_op_run_part *part, uint8_t out[KL_OP_RUN_PART]);
+/* Part number `index` of the value of an op that the reader gave, which has value.size / KL_OP_RUN_PART of them. */
+void kl_op_run_part_decode(kl_slice value, size_t index, kl_op_run_part *out);
 
 /* Encoding: a header (whose ts is set at commit time, when it is known, without touching the rest), then ops. */
 /* Bytes that one op takes. */

@@ -1,0 +1,55 @@
+/* core/txn/spill.c: the writes of a transaction move into trees, when they have become many. See run.h; who writes the trees is
+ * core/db. */
+#include "../base/assert.h"
+#include "txn_private.h"
+
+/* The first time: a run without parts, and a snapshot that keeps the trees of the newest checkpoint readable. */
+static kl_status spill_begin(kl_txn *txn, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_run *run;
+  kl_status status = kl_run_new(&manager->allocator, &run, err);
+  if (status != KL_OK) return status;
+  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_coarse_ns(manager->os), "keel spill", &txn->run_view, err);
+  if (status != KL_OK) {
+    kl_run_unref(run);
+    return status;
+  }
+  txn->run = run;
+  return KL_OK;
+}
+
+kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
+  /* Also before a failure: what they read may have been moved, as far as it went. */
+  kl_cursors_suspend(txn);
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = txn->run == NULL ? spill_begin(txn, err) : KL_OK;
+  if (status != KL_OK) return status;
+  kl_held_clear(&txn->held); /* what it lent is over with this call */
+  status = manager->options.spill->write(manager->options.drain_context, txn->run, &txn->writes, err);
+  /* Also when it failed: parts may have been merged, and the list of parts fits the newest trees only (TXN-14). */
+  kl_snapshot_renew(&manager->snapshots, &txn->run_view);
+  kl_layers_collect(&manager->layers);
+  if (status != KL_OK) return status;
+  kl_write_set_destroy(&txn->writes);
+  kl_write_set_init(&txn->writes, &manager->allocator);
+  return KL_OK;
+}
+
+void kl_txn_leave_run(kl_txn *txn, bool committed) {
+  kl_txn_manager *manager = txn->manager;
+  kl_snapshot_end(&txn->run_view);
+  /* Once the manager is closed nothing can be dropped any more, and its owner may be gone. */
+  if (!committed && atomic_load_explicit(&manager->open, memory_order_acquire)) {
+    manager->options.spill->abandon(manager->options.drain_context, txn->run);
+  }
+  kl_run_unref(txn->run);
+  txn->run = NULL;
+  kl_layers_collect(&manager->layers);
+}
+
+kl_status kl_txn_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = txn->writes.count != 0 ? kl_txn_spill(txn, err) : KL_OK;
+  if (status != KL_OK) return status;
+  return manager->options.spill->commit(manager->options.drain_context, txn, out_ts, err);
+}
