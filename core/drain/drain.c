@@ -110,70 +110,20 @@ static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer 
   return kl_drain_merge(run->input, &run->io, &next, root, out_rows, err);
 }
 
-/* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
-static kl_status drain_drop_item(drain_run *run, const kl_tree_item *item, bool *out_leaked, kl_error *err) {
-  kl_tree_extent extent;
-  kl_error cause;
-  kl_status status = KL_OK;
-  if (item->kind == KL_TREE_ITEM_DAMAGE) {
-    *out_leaked = true;
-  } else if (item->kind == KL_TREE_ITEM_PAGE) {
-    status = run->io.freed.page(&run->io, &item->pointer, &cause);
-    run->stats.pages_freed += status == KL_OK;
-  } else if (item->value.is_extent) {
-    kl_tree_value_extent(&item->value, &extent);
-    status = run->io.freed.extent(&run->io, &extent, &cause);
-    run->stats.extents_freed += status == KL_OK;
-  }
-  if (status == KL_E_CORRUPT) { /* the space map does not have it as used, or cannot be read there */
-    *out_leaked = true;
-    return KL_OK;
-  }
-  if (status != KL_OK && err != NULL) *err = cause;
-  return status;
-}
-
-/* Frees all of a tree. A page that cannot be read must not keep every later drain from succeeding: then what lies below
- * it stays allocated, reached by nothing (DRAIN-9). */
-static kl_status drain_drop(drain_run *run, const kl_tree_pointer *root, kl_error *err) {
-  kl_tree_walker *walker = NULL;
-  kl_tree_item item;
-  bool leaked = false;
-  kl_status status = kl_tree_walker_new(run->input->allocator, &run->io.source, run->io.pages->page_size, &walker, err);
-  if (status != KL_OK) return status;
-  kl_tree_walker_start(walker, root, true);
-  while ((status = kl_tree_walker_next(walker, &item, err)) == KL_OK) {
-    status = drain_drop_item(run, &item, &leaked, err);
-    if (status != KL_OK) break;
-  }
-  kl_tree_walker_free(walker);
-  run->io.source.pause(&run->io);
-  if (status != KL_E_NOT_FOUND) return status;
-  run->stats.trees_dropped++;
-  run->stats.leaked_trees += leaked;
-  return KL_OK;
-}
-
 /* -------- keyspaces -------- */
 
 static kl_status drain_keyspace(drain_run *run, uint32_t keyspace, bool dropped, kl_error *err) {
   drain_root root = {.keyspace = keyspace};
-  uint8_t marker[KL_DROP_MARKER_SIZE];
   kl_tree_pointer old;
   kl_status status = KL_OK;
-  if (!dropped) { /* an earlier checkpoint may know */
-    kl_drop_marker_encode(keyspace, marker);
-    status = kl_pages_contains(run->io.pages, &run->catalogue, kl_slice_make(marker, sizeof marker), err);
-    dropped = status == KL_OK;
-    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
-  }
-  status = kl_roots_find(run->input->base, keyspace, &old, err);
+  if (!dropped) status = kl_drain_is_dropped(run->io.pages, &run->catalogue, keyspace, &dropped, err);
+  if (status == KL_OK) status = kl_roots_find(run->input->base, keyspace, &old, err);
   if (status != KL_OK) return status;
   root.record.root = old;
   if (dropped) {
     if (kl_tree_pointer_is_null(&old)) return KL_OK;
     memset(&root.record, 0, sizeof root.record);
-    status = drain_drop(run, &old, err);
+    status = kl_drain_drop(run->input, &run->io, &old, err);
   } else {
     run->stats.keyspaces++;
     status = drain_merge(run, keyspace, &root.record.root, &root.record.rows, err);
@@ -239,14 +189,6 @@ static kl_status drain_list_keyspaces(drain_run *run, kl_error *err) {
 
 /* -------- the run -------- */
 
-/* The newest versions that are in the trees are those of the base, where the slice stopped: DRAIN-13. */
-static void drain_mark_partial(const drain_run *run, kl_checkpoint *checkpoint) {
-  if (!run->stopped) return;
-  kl_store_checkpoint(run->input->store, checkpoint);
-  checkpoint->known_durable =
-      run->input->known_durable; /* what is merged ahead of its place in the log is in the log */
-}
-
 /* Between begin and publish. */
 static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue, kl_error *err) {
   drain_run *run = context;
@@ -256,7 +198,7 @@ static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_p
   if (status == KL_OK) status = drain_keyspaces(run, err);
   if (status == KL_OK) status = drain_merge(run, 0, &run->catalogue, &rows, err);
   if (status != KL_OK) return status;
-  drain_mark_partial(run, checkpoint);
+  if (run->stopped) kl_drain_mark_partial(run->input, checkpoint);
   *out_catalogue = run->catalogue;
   return KL_OK;
 }

@@ -100,7 +100,7 @@ typedef struct kl_drain_move {
    * passed over. */
   const uint32_t *ended;
   size_t ended_count;
-  bool final; /* the checkpoint that completes the move has ts, log_lsn and log_needed of the input */
+  bool final; /* the checkpoint that completes the move has the input's ts, log_lsn and log_needed */
 } kl_drain_move;
 
 /* One slice of a move: rows leave the parts, in order of their keys, and are put into the target in the same
@@ -113,10 +113,10 @@ typedef struct kl_drain_move {
  * All keyspaces that `move` names are different ones, and no delta has rows of the parts; nor, if the target is none,
  * may rows that are newer than those of the parts come into its tree before the move is complete.
  *
- * `input`: as for kl_drain_compact, `place` being NULL. ts, log_lsn and log_needed are those of the newest checkpoint,
- * but for the one that completes a move with `final`: that has the input's. known_durable is always the input's.
- * `out_stats` counts as puts and deletes what is done to the target, not that rows leave the parts. Errors and the
- * state after one of them: as kl_drain_run; a damaged page of a part fails the move, and all is as it was. */
+ * `input`: as for kl_drain_compact, `place` being NULL. The checkpoint has ts, log_lsn and log_needed of the newest
+ * checkpoint, but for the one that completes a move with `final`: that has the input's. known_durable is always the
+ * input's. `out_stats` counts as puts and deletes what is done to the target, not that rows leave the parts. Errors and
+ * the state after one of them: as kl_drain_run; a damaged page of a part fails the move, and all is as it was. */
 kl_status kl_drain_move_run(const kl_drain_input *input, const kl_drain_move *move, bool *out_complete,
                             kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
 

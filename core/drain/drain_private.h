@@ -3,6 +3,8 @@
  *   drain.c       the run of a drain: keyspaces, the catalogue
  *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
  *   load.c        the run of a load: rows for one tree, from elsewhere than a delta
+ *   move.c        the run of a move: rows of parts, into one tree
+ *   drop.c        trees of which nothing is kept
  *   make.c        the checkpoint around a run
  *   drain_io.c    pages in and out: source, sink and freed of core/tree
  *   roots.c       the roots of a checkpoint */
@@ -95,6 +97,9 @@ kl_status kl_drain_merge(const kl_drain_input *input, drain_io *io, const kl_tre
 
 /* For what changes no timestamp: `ts` is that of `base`. */
 kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err);
+/* For a checkpoint that has some of what it was made for (DRAIN-13, DRAIN-15): timestamp and place in the log are those
+ * of the newest one. */
+void kl_drain_mark_partial(const kl_drain_input *input, kl_checkpoint *checkpoint);
 /* Makes the trees of the checkpoint in progress, through the io; *out_catalogue: the root of the catalogue's tree.
  * `checkpoint` is what the input says; it may change that. */
 typedef kl_status (*drain_make_trees)(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
@@ -103,6 +108,15 @@ typedef kl_status (*drain_make_trees)(void *context, kl_checkpoint *checkpoint, 
  * and closes `io`. On failure all is as before. */
 kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stats *stats, const drain_root_list *list,
                         drain_make_trees trees, void *context, kl_roots **out_roots, kl_error *err);
+
+/* -------- drop.c -------- */
+
+/* Whether the catalogue has the drop marker of a keyspace. */
+kl_status kl_drain_is_dropped(kl_pages *pages, const kl_tree_pointer *catalogue, uint32_t keyspace, bool *out_dropped,
+                              kl_error *err);
+/* Frees all of a tree, its large values too. A page that cannot be read must not keep every later drain from
+ * succeeding: then what lies below it stays allocated, reached by nothing (DRAIN-9). */
+kl_status kl_drain_drop(const kl_drain_input *input, drain_io *io, const kl_tree_pointer *root, kl_error *err);
 
 /* -------- roots.c -------- */
 

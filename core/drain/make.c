@@ -75,6 +75,11 @@ kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err) {
                    (unsigned long long)kl_roots_ts(input->base));
 }
 
+void kl_drain_mark_partial(const kl_drain_input *input, kl_checkpoint *checkpoint) {
+  kl_store_checkpoint(input->store, checkpoint);
+  checkpoint->known_durable = input->known_durable; /* what is merged ahead of its place in the log is in the log */
+}
+
 /* What readers will have of the checkpoint, before it is published: afterwards nothing may fail. */
 static kl_status make_roots(const kl_drain_input *input, const kl_tree_pointer *catalogue, uint64_t birth, uint64_t ts,
                             const drain_root_list *list, kl_roots **out_roots, kl_error *err) {
