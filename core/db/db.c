@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "registry.h"
+#include "spill.h"
 
 #define DB_GROUP_INTERVAL_NS ((uint64_t)10 * 1000 * 1000)
 
@@ -156,7 +157,11 @@ kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
                                     .memory_limit = db->options.memory_limit,
                                     .delta_size = db->options.read_only ? 0 : db->options.delta_size,
                                     .drain_wanted = kl_db_drain_wanted,
-                                    .drain_context = db};
+                                    .drain_context = db,
+                                    .spill_size = kl_db_spill_size(db)};
+  if (!db->options.read_only && db->path != NULL && strcmp(db->path, db_memory_path) != 0) {
+    options.spill = &kl_db_spill_ops; /* a database in memory has no other place for them */
+  }
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../txn/run.h"
 #include "db_private.h"
 
 #define DRAINER_FIRST_PAUSE_NS UINT64_C(50000000) /* after a failure; doubles ... */

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "../drain/replay.h"
+#include "../txn/run.h"
 #include "db_private.h"
+#include "spill.h"
 
 enum { DB_OWNER_TEXT = 128 };
 
@@ -79,8 +81,13 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   if (status != KL_OK) return status;
   uint64_t start = kl_os_monotonic_ns(db->os);
   kl_replay_stats stats;
-  status = kl_replay(db->wal, kl_txn_manager_delta(db->manager), checkpoint->log_lsn, checkpoint->known_durable, &stats,
-                     err);
+  kl_db_spill_replay runs = {.db = db};
+  const kl_replay_target target = {.delta = kl_txn_manager_delta(db->manager),
+                                   .context = &runs,
+                                   .run_op = kl_db_spill_replay_op,
+                                   .run_end = kl_db_spill_replay_end};
+  status = kl_replay(db->wal, &target, checkpoint->log_lsn, checkpoint->known_durable, &stats, err);
+  kl_run_unref(runs.run); /* of a record that could not be read to its end */
   /* All that can be refused has been read; from here on it is written (DB-2). */
   if (status == KL_OK) status = kl_store_confirm(db->store, err);
   if (status == KL_OK) status = kl_wal_recover_end(db->wal, stats.end_lsn, err);
@@ -100,6 +107,13 @@ static void db_files_uncreate(kl_db *db, const char *wal_path) {
   if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
   if (kl_os_sync_directory(db->os, wal_path, NULL) != KL_OK) return;
   (void)kl_os_remove(db->os, db->path, NULL); /* if that fails, there is an empty database */
+}
+
+/* Of a transaction that committed: its run is being merged, or will be. */
+static bool db_files_keep(void *context, uint32_t keyspace) {
+  kl_db *db = context;
+  const kl_run *run = kl_txn_manager_run(db->manager);
+  return run != NULL && kl_run_owns(run, keyspace);
 }
 
 /* The store is open: makes or reads the log and starts the engine. `created`: just now. */
@@ -136,7 +150,9 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   }
   /* What a crashed load has left takes space and nothing else: if it cannot be dropped now, the next opening does. */
   uint64_t swept;
-  if (status == KL_OK && !db->options.read_only) (void)kl_keyspace_load_sweep(db->catalogue, &swept, NULL);
+  if (status == KL_OK && !db->options.read_only) {
+    (void)kl_keyspace_load_sweep(db->catalogue, db_files_keep, db, &swept, NULL);
+  }
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
@@ -148,6 +164,7 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     kl_txn_manager_unref(db->manager);
     db->manager = NULL;
   }
+  if (status == KL_OK && !db->options.read_only && kl_txn_manager_run(db->manager) != NULL) kl_db_drain_wanted(db);
   return status;
 }
 

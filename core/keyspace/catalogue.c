@@ -447,19 +447,22 @@ kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids,
 typedef struct catalogue_ids {
   uint32_t list[64];
   size_t count;
+  bool (*keep)(void *context, uint32_t id);
+  void *context;
 } catalogue_ids;
 
 static kl_status catalogue_visit_load(void *context, kl_slice key, kl_error *err) {
   catalogue_ids *ids = context;
   if (ids->count == sizeof ids->list / sizeof ids->list[0]) return KL_OK; /* the next round's */
   kl_status status = catalogue_load_key_decode(key, &ids->list[ids->count], err);
-  ids->count += status == KL_OK;
+  ids->count += status == KL_OK && !ids->keep(ids->context, ids->list[ids->count]);
   return status;
 }
 
-kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, bool (*keep)(void *context, uint32_t id), void *context,
+                                 uint64_t *out_count, kl_error *err) {
   kl_status status;
-  catalogue_ids ids;
+  catalogue_ids ids = {.keep = keep, .context = context};
   *out_count = 0;
   do {
     ids.count = 0;

@@ -51,8 +51,10 @@ kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice
                                   const uint32_t *others, size_t other_count, kl_error *err);
 /* They are dropped. */
 kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err);
-/* Drops what loads have left that a crash has ended. *out_count: how many keyspaces that were. */
-kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err);
+/* Drops what loads have left that a crash has ended, but for those that `keep` says true of. *out_count: how many keyspaces that
+ * were. */
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, bool (*keep)(void *context, uint32_t id), void *context,
+                                 uint64_t *out_count, kl_error *err);
 /* KL_E_EXISTS when there is a keyspace of that name; KL_E_INVALID: it cannot be a name. */
 kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err);
 

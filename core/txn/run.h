@@ -1,5 +1,5 @@
-/* core/txn/run.h: what a transaction larger than memory has written, in trees. Private to core/txn and, through
- * manager.h, for core/db, which writes the trees.
+/* core/txn/run.h: what a transaction larger than memory has written, in trees. For core/txn, and for core/db,
+ * which writes them.
  *
  * A *run* is a list of *parts*, each made when the write set had grown too large: rows in one tree, keys that are deleted in
  * another, both of keyspaces without a name (core/keyspace, loads). A newer part hides what older ones say about a key. Which

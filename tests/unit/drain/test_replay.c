@@ -105,7 +105,7 @@ static void the_delta_equals_what_was_committed(void **state) {
     kl_error err = {0};
     assert_int_equal(kl_delta_new(kl_sim_os(sim)->allocator, &delta, NULL), KL_OK);
     assert_int_equal(kl_wal_open(kl_sim_os(sim), REPLAY_PATH, &options, &wal, NULL), KL_OK);
-    if (kl_replay(wal, delta, 0, end, &stats, &err) != KL_OK) fail_msg("%s", err.message);
+    if (kl_replay(wal, &(const kl_replay_target){.delta = delta}, 0, end, &stats, &err) != KL_OK) fail_msg("%s", err.message);
     assert_int_equal(stats.highest_ts, ts);
     assert_int_equal(stats.batches, batches);
     assert_true(stats.commits >= batches && stats.commits <= ts);
@@ -138,7 +138,7 @@ static kl_status replay_of(const uint8_t *bytes, size_t size, uint64_t batch_ts,
   kl_wal_close(wal);
   assert_int_equal(kl_wal_open(kl_sim_os(sim), REPLAY_PATH, &options, &wal, NULL), KL_OK);
   assert_int_equal(kl_delta_new(kl_sim_os(sim)->allocator, &delta, NULL), KL_OK);
-  kl_status status = kl_replay(wal, delta, 0, known_durable, &stats, err);
+  kl_status status = kl_replay(wal, &(const kl_replay_target){.delta = delta}, 0, known_durable, &stats, err);
   kl_wal_close(wal);
   kl_delta_unref(delta);
   kl_sim_free(sim);
@@ -190,7 +190,7 @@ static void every_allocation_may_fail(void **state) {
     kl_sim_fail_allocation(sim, n);
     kl_status status = kl_delta_new(kl_sim_os(sim)->allocator, &delta, NULL);
     if (status == KL_OK) status = kl_wal_open(kl_sim_os(sim), REPLAY_PATH, &options, &wal, NULL);
-    if (status == KL_OK) status = kl_replay(wal, delta, 0, end, &stats, NULL);
+    if (status == KL_OK) status = kl_replay(wal, &(const kl_replay_target){.delta = delta}, 0, end, &stats, NULL);
     if (status == KL_OK) replay_compare(delta, model);
     kl_wal_close(wal);
     wal = NULL;
