@@ -241,14 +241,20 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   return KL_OK;
 }
 
+/* Blocks that this checkpoint gave out may be given out again as soon as they are freed: then nothing may be written to
+ * them any more for what was there (STORE-7). */
+static kl_status drain_free(drain_io *io, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  bool buffered = birth == io->birth && address < io->buffer_at + io->buffer_used && address + bytes > io->buffer_at;
+  kl_status status = buffered ? kl_drain_io_flush(io, err) : KL_OK;
+  return status == KL_OK ? kl_store_free(io->store, address, bytes, birth, err) : status;
+}
+
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
-  drain_io *io = context;
-  return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
+  return drain_free(context, pointer->address, pointer->length, pointer->birth, err);
 }
 
 static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, kl_error *err) {
-  drain_io *io = context;
-  return kl_store_free(io->store, extent->address, extent->stored, extent->birth, err);
+  return drain_free(context, extent->address, extent->stored, extent->birth, err);
 }
 
 /* -------- life -------- */

@@ -18,7 +18,10 @@
 #include "seed.h"
 
 #define DRAIN_PATH "/db/drain.keel"
-enum { DRAIN_SPACES = 4, DRAIN_LIVE = 6 }; /* keyspaces 1 ... 4; the catalogue is 0 */
+#ifndef DRAIN_SPACES
+#define DRAIN_SPACES 4 /* keyspaces 1 ... 4; the catalogue is 0 */
+#endif
+enum { DRAIN_LIVE = 6 };
 
 /* -------- the model -------- */
 
@@ -295,6 +298,26 @@ static inline void drain_db_let_go(drain_db *db, size_t i) {
   kl_roots_unref(db->kept[i].roots);
   model_free(&db->kept[i].model);
   db->kept[i] = db->kept[--db->kept_count];
+}
+
+/* -------- calling off -------- */
+
+/* `cancel` is seen at whatever page it comes. The allocator counts, so that it comes at each of its calls. */
+typedef struct cancelling {
+  kl_allocator base;
+  kl_allocator *under;
+  uint64_t left;
+  _Atomic bool cancel;
+} cancelling;
+
+static inline void *cancelling_alloc(kl_allocator *self, size_t size, size_t align) {
+  cancelling *c = (cancelling *)self;
+  if (c->left-- == 0) atomic_store(&c->cancel, true);
+  return kl_alloc_aligned(c->under, size, align);
+}
+
+static inline void cancelling_free(kl_allocator *self, void *memory, size_t size) {
+  kl_free(((cancelling *)self)->under, memory, size);
 }
 
 /* -------- comparing -------- */

@@ -150,24 +150,6 @@ static void test_crash_at_each_operation(void **state) {
   assert_true(old > 3 && new > 0);
 }
 
-/* `cancel` is seen at whatever page it comes. The allocator counts, so that it comes at each of its calls. */
-typedef struct cancelling {
-  kl_allocator base;
-  kl_allocator *under;
-  uint64_t left;
-  _Atomic bool cancel;
-} cancelling;
-
-static void *cancelling_alloc(kl_allocator *self, size_t size, size_t align) {
-  cancelling *c = (cancelling *)self;
-  if (c->left-- == 0) atomic_store(&c->cancel, true);
-  return kl_alloc_aligned(c->under, size, align);
-}
-
-static void cancelling_free(kl_allocator *self, void *memory, size_t size) {
-  kl_free(((cancelling *)self)->under, memory, size);
-}
-
 static void test_called_off(void **state) {
   (void)state;
   uint64_t stopped = 0;

@@ -1,6 +1,6 @@
 /* tests/unit/drain/test_drain_model.c: what is read from drained trees equals a model, by every way of reading, at the
  * newest checkpoint and at older ones that are kept while blocks are freed and used again. */
-#include "drain_testing.h"
+#include "space_testing.h"
 
 /* -------- every way of reading -------- */
 
@@ -248,62 +248,6 @@ static void check_roots(kl_roots *roots, const model *m, kl_rng *rng) {
     assert_int_equal(kl_tree_pointer_is_null(&root), m->space[i].count == 0);
     check_space(kl_roots_pages(roots), &root, &m->space[i], rng);
   }
-}
-
-/* -------- space -------- */
-
-/* Reads pages of the newest checkpoint, one at a time: a walk copies each. */
-typedef struct space_check {
-  kl_store *store;
-  _Alignas(64) uint8_t page[KL_TREE_PAGE_MAX];
-  uint64_t reached, used; /* bytes of whole blocks */
-} space_check;
-
-static uint64_t whole_blocks(uint64_t bytes) {
-  return (bytes + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
-}
-
-static kl_status space_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
-  space_check *check = context;
-  *out_page = check->page;
-  return kl_store_read(check->store, pointer->address, check->page, pointer->length, err);
-}
-
-static kl_status space_page(void *context, const kl_tree_pointer *pointer, uint32_t level, kl_error *err) {
-  (void)level;
-  (void)err;
-  ((space_check *)context)->reached += whole_blocks(pointer->length);
-  return KL_OK;
-}
-
-static kl_status space_extent(void *context, kl_slice key, const kl_tree_extent *extent, kl_error *err) {
-  (void)key;
-  (void)err;
-  ((space_check *)context)->reached += whole_blocks(extent->stored);
-  return KL_OK;
-}
-
-static kl_status space_used(void *context, uint64_t address, uint64_t bytes, bool is_map, kl_error *err) {
-  (void)address;
-  (void)err;
-  if (!is_map) ((space_check *)context)->used += bytes;
-  return KL_OK;
-}
-
-/* The space map has what the trees reach, and nothing else. */
-static void check_used(drain_db *db) {
-  static space_check check;
-  kl_tree_source source = {.load = space_load, .context = &check};
-  kl_tree_visitor visitor = {space_page, space_extent, &check};
-  check.store = db->store;
-  check.reached = check.used = 0;
-  for (uint32_t i = 0; i <= DRAIN_SPACES; i++) {
-    kl_tree_pointer root;
-    DRAIN_MUST(kl_roots_find(db->roots, i, &root, &must));
-    DRAIN_MUST(kl_tree_walk(db->allocator, &source, db->page_size, &root, &visitor, &must));
-  }
-  DRAIN_MUST(kl_store_walk_used(db->store, space_used, &check, &must));
-  assert_int_equal(check.reached, check.used);
 }
 
 /* -------- random work -------- */
