@@ -35,10 +35,11 @@ typedef struct kl_db_options {
   uint64_t log_segment_size;  /* 0: default */
   uint64_t memory_limit;      /* bytes of deltas, 0: half of physical memory; beyond it commits wait for the drain */
   uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
-  uint64_t spill_size;       /* bytes of a transaction's writes from which on they go into the file; 0: an eighth of memory_limit */
-  uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
-  uint32_t page_size;         /* format parameter at creation, 0: default */
-  uint32_t file_mode;         /* 0: 0600 */
+  uint64_t
+      spill_size; /* bytes of a transaction's writes from which on they go into the file; 0: an eighth of memory_limit */
+  uint64_t delta_size; /* bytes of commits from which on they are drained, 0: by memory_limit */
+  uint32_t page_size;  /* format parameter at creation, 0: default */
+  uint32_t file_mode;  /* 0: 0600 */
 } kl_db_options;
 
 /* ":memory:" is a private database without files. */

@@ -153,8 +153,8 @@ static kl_status drainer_sync_log(kl_db *db, kl_lsn log_end, kl_error *err) {
 }
 
 /* Under `draining`. One slice of the rows of a run goes into the tree of a keyspace. */
-static kl_status drainer_move_slice(kl_db *db, const kl_txn_frozen *frozen, const kl_drain_move *move, bool *out_complete,
-                                    kl_error *err) {
+static kl_status drainer_move_slice(kl_db *db, const kl_txn_frozen *frozen, const kl_drain_move *move,
+                                    bool *out_complete, kl_error *err) {
   db_drain_base base;
   kl_drain_stats stats = {0};
   kl_status status = kl_db_drainer_base(db, &base, err);
@@ -181,7 +181,8 @@ static kl_status drainer_move_slice(kl_db *db, const kl_txn_frozen *frozen, cons
 static kl_status drainer_move(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
   kl_run *run = frozen->run;
   kl_drain_part *parts = kl_alloc(run->allocator, run->part_count * sizeof *parts);
-  if (parts == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu parts of a transaction", run->part_count);
+  if (parts == NULL)
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu parts of a transaction", run->part_count);
   kl_run_ref(run); /* installing the last slice lets it go */
   kl_status status = drainer_sync_log(db, frozen->log_end, err);
   for (size_t i = 0; i < run->range_count && status == KL_OK; i++) {

@@ -26,7 +26,7 @@ typedef struct kl_db kl_db;
 
 /* What a checkpoint that was published is to those who read. */
 typedef enum db_made {
-  DB_MADE_UNDER,  /* of a compaction, a load, or a slice that is not the last: all layers stay over it */
+  DB_MADE_UNDER,   /* of a compaction, a load, or a slice that is not the last: all layers stay over it */
   DB_MADE_DRAINED, /* the frozen delta is in it */
   DB_MADE_MERGED   /* the run is in it */
 } db_made;

@@ -402,14 +402,18 @@ static kl_status salvage_next_tree(kl_salvage *salvage, kl_error *err) {
     for (int named = 1; named >= 0; named--) {
       for (size_t i = 0; i < spaces->count && status == KL_OK; i++) {
         bool has_name = spaces->list[i].name != NULL;
+        /* What an unfinished load has is nobody's; one that the log finishes gets its rows from there. */
+        if (spaces->list[i].is_load) continue;
         if (named == 0 || has_name) status = salvage_target(salvage, &spaces->list[i], err);
       }
     }
-    salvage->report.keyspaces = spaces->count;
+    for (size_t i = 0; i < spaces->count; i++) salvage->report.keyspaces += !spaces->list[i].is_load;
   } else {
     salvage->at++;
   }
-  while (salvage->at < spaces->count && !spaces->list[salvage->at].has_tree) salvage->at++;
+  while (salvage->at < spaces->count && (!spaces->list[salvage->at].has_tree || spaces->list[salvage->at].is_load)) {
+    salvage->at++;
+  }
   salvage->begun = false;
   if (salvage->at < spaces->count) {
     kl_tree_walker_start(salvage->walker, &spaces->list[salvage->at].tree.root, true);
@@ -431,6 +435,27 @@ static kl_status salvage_copy(kl_salvage *salvage, kl_error *err) {
     salvage->report.pages++;
   }
   return KL_OK;
+}
+
+kl_status salvage_take(kl_salvage *salvage, const kl_tree_record *tree, uint32_t into, bool deletes, kl_error *err) {
+  salvage->at = (size_t)(check_spaces_find(&salvage->spaces, into) - salvage->spaces.list);
+  salvage->begun = true;
+  kl_tree_walker_start(salvage->walker, &tree->root, true);
+  for (;;) {
+    kl_status status = kl_tree_walker_next(salvage->walker, &salvage->item, err);
+    if (status == KL_E_NOT_FOUND) return KL_OK;
+    if (status != KL_OK) return status;
+    if (salvage->item.kind == KL_TREE_ITEM_ROW) {
+      status =
+          deletes ? salvage_delete(salvage, salvage_space(salvage), salvage->item.key, err) : salvage_row(salvage, err);
+    } else if (salvage->item.kind == KL_TREE_ITEM_DAMAGE) {
+      if (salvage->item.level == KL_TREE_LEVELS) salvage->item.rows = tree->rows;
+      salvage_damage(salvage);
+    } else {
+      salvage->report.pages++;
+    }
+    if (status != KL_OK) return status;
+  }
 }
 
 static kl_status salvage_advance(kl_salvage *salvage, kl_error *err) {

@@ -91,7 +91,28 @@ static kl_status salvage_log_catalogue(kl_salvage *salvage, const kl_op *op, kl_
   if (space->target != NULL) return KL_OK; /* its name was lost, and it has an invented one */
   status = check_space_rename(&salvage->spaces, space, name, err);
   if (status == KL_OK) status = salvage_target(salvage, space, err);
-  if (status == KL_OK) salvage->report.keyspaces++;
+  if (status != KL_OK) return status;
+  salvage->report.keyspaces++;
+  if (!space->is_load) return KL_OK;
+  space->is_load = false; /* the load has ended: its rows are there, whole */
+  return space->has_tree ? salvage_take(salvage, &space->tree, space->id, false, err) : KL_OK;
+}
+
+/* One tree of a run, where it has any rows left. */
+static kl_status salvage_log_part(kl_salvage *salvage, uint32_t tree, uint32_t into, bool deletes, kl_error *err) {
+  const check_space *from = tree != 0 ? check_spaces_find(&salvage->spaces, tree) : NULL;
+  return from != NULL && from->has_tree ? salvage_take(salvage, &from->tree, into, deletes, err) : KL_OK;
+}
+
+/* Oldest part first. */
+static kl_status salvage_log_run(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  kl_status status = KL_OK;
+  for (size_t i = op->value.size / KL_OP_RUN_PART; i-- > 0 && status == KL_OK;) {
+    kl_op_run_part part;
+    kl_op_run_part_decode(op->value, i, &part);
+    status = salvage_log_part(salvage, part.deletes, op->keyspace, true, err);
+    if (status == KL_OK) status = salvage_log_part(salvage, part.puts, op->keyspace, false, err);
+  }
   return status;
 }
 
@@ -103,6 +124,7 @@ static kl_status salvage_log_op(kl_salvage *salvage, const kl_op *op, kl_error *
   kl_status status = salvage_target(salvage, space, err);
   if (status != KL_OK) return status;
   salvage->report.keyspaces += is_new;
+  if (op->kind == KL_OP_RUN) return salvage_log_run(salvage, op, err);
   return op->kind == KL_OP_PUT ? salvage_put(salvage, space, op->key, op->value, err)
                                : salvage_delete(salvage, space, op->key, err);
 }

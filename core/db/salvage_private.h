@@ -61,6 +61,9 @@ static inline kl_status salvage_pass(kl_status status, const kl_error *cause, kl
 kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err);
 kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err);
 kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err);
+/* For the log: all rows of a tree go into the keyspace with the id `into`, which has a target; or all its keys are deleted there. What is
+ * damaged is a problem. */
+kl_status salvage_take(kl_salvage *salvage, const kl_tree_record *tree, uint32_t into, bool deletes, kl_error *err);
 kl_status salvage_commit(kl_salvage *salvage, kl_error *err); /* KL_OK when there is nothing */
 
 /* -------- salvage_log.c -------- */

@@ -9,7 +9,7 @@
 #include "unnamed.h"
 
 #define SPILL_LEAST (UINT64_C(1) << 20)
-#define SPILL_SLICE (UINT64_C(32) << 20)        /* of a merge of parts: how long others wait */
+#define SPILL_SLICE (UINT64_C(32) << 20)       /* of a merge of parts: how long others wait */
 #define SPILL_COMMIT_DELTA (UINT64_C(1) << 20) /* bytes of deltas that are looked through while all commits wait */
 
 enum {
@@ -38,14 +38,14 @@ static kl_status spill_next(void *context, kl_tree_change *out, kl_error *err) {
     kl_write_position_next(&rows->at);
   }
   if (rows->at.entry == NULL) return KL_E_NOT_FOUND;
-  *out = (kl_tree_change){.kind = KL_TREE_PUT,
-                          .key = kl_write_entry_key(rows->at.entry),
-                          .value = kl_write_entry_value(rows->at.entry)};
+  *out = (kl_tree_change){
+      .kind = KL_TREE_PUT, .key = kl_write_entry_key(rows->at.entry), .value = kl_write_entry_value(rows->at.entry)};
   kl_write_position_next(&rows->at);
   return KL_OK;
 }
 
-static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const kl_write_tree *tree, bool deletes, kl_error *err) {
+static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const kl_write_tree *tree, bool deletes,
+                                  kl_error *err) {
   spill_rows rows = {.deletes = deletes};
   const kl_tree_changes changes = {spill_next, &rows};
   kl_write_tree_first(tree, &rows.at);
@@ -94,8 +94,8 @@ static void spill_measure(const kl_write_tree *tree, spill_extent *out) {
 
 /* Puts the rows into the trees of a part, and notes it there. On failure the part may have some of them, which are in the write set, too,
  * and newer there: nothing may be added to it behind them. */
-static kl_status spill_fill(kl_db *db, kl_run *run, kl_run_part *part, const kl_write_tree *tree, const spill_extent *extent,
-                            kl_error *err) {
+static kl_status spill_fill(kl_db *db, kl_run *run, kl_run_part *part, const kl_write_tree *tree,
+                            const spill_extent *extent, kl_error *err) {
   kl_status status = KL_OK;
   part->open = false;
   if (part->trees.puts == 0) status = spill_new_id(db, run, &part->trees.puts, err);

@@ -36,8 +36,10 @@ static kl_status replay_ops(replay_run *run, kl_commit_reader *reader, uint64_t 
 }
 
 /* The commit was one of runs. */
-static kl_status replay_end_run(replay_run *run, const kl_wal_batch *batch, kl_lsn end, uint64_t ts, bool alone, kl_error *err) {
-  if (!alone) return kl_fail(err, KL_E_CORRUPT, "commit %" PRIu64 " is of runs, and is not all that its batch holds", ts);
+static kl_status replay_end_run(replay_run *run, const kl_wal_batch *batch, kl_lsn end, uint64_t ts, bool alone,
+                                kl_error *err) {
+  if (!alone)
+    return kl_fail(err, KL_E_CORRUPT, "commit %" PRIu64 " is of runs, and is not all that its batch holds", ts);
   kl_replay_run at = {.ts = ts, .before_ts = run->stats.highest_ts, .begin = batch->lsn, .end = end};
   return run->target->run_end(run->target->context, &at, &run->delta, err);
 }

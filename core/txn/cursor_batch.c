@@ -58,7 +58,8 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
  * keyspace that it does not have now counts as absent. */
 static bool cursor_is_tree_only(const kl_cursor *cursor) {
   const kl_layers *layers = cursor->txn->snapshot.layers;
-  return cursor->sources.tree.cursor != NULL && !kl_txn_has_runs(cursor->txn) && kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
+  return cursor->sources.tree.cursor != NULL && !kl_txn_has_runs(cursor->txn) &&
+         kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
          !kl_delta_has(layers->active, cursor->keyspace) &&
          (layers->frozen == NULL || !kl_delta_has(layers->frozen, cursor->keyspace));
 }

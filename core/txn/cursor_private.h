@@ -13,7 +13,7 @@ typedef enum cursor_place {
 } cursor_place;
 
 struct kl_cursor {
-  kl_txn *txn; /* a reference */
+  kl_txn *txn;             /* a reference */
   kl_cursor *next, **link; /* in the transaction's list */
   uint32_t keyspace;
   cursor_place place;
@@ -24,7 +24,8 @@ struct kl_cursor {
   /* The merge does not stand on `key`, which is in `batch_key` then: a batch has left it elsewhere (cursor_batch.c).
    * `detached_ahead`: the tree's cursor is one row further in the direction of the batch, or at the end. */
   bool detached, detached_forward, detached_ahead;
-  bool suspended; /* the sources are gone, since the transaction's writes have moved: they are made anew at the next use */
+  bool
+      suspended; /* the sources are gone, since the transaction's writes have moved: they are made anew at the next use */
   size_t size;
   uint8_t batch_key[KL_MAX_KEY];
   uint8_t bounds[];

@@ -251,14 +251,16 @@ uint64_t kl_txn_manager_active_bytes(kl_txn_manager *manager) {
   return stats.bytes;
 }
 
-kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin, kl_lsn log_end,
-                                    kl_error *err) {
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin,
+                                    kl_lsn log_end, kl_error *err) {
   kl_layers_push push = {0};
   kl_delta_stats stats;
   const kl_layers *current = kl_layers_current(&manager->layers);
   if (current->run != NULL) { /* TXN-15 */
-    return kl_fail(err, KL_E_CORRUPT, "the log holds the transaction of timestamp %llu behind that of %llu, both larger than memory, "
-                   "and no checkpoint between them", (unsigned long long)run->ts, (unsigned long long)current->run->ts);
+    return kl_fail(err, KL_E_CORRUPT,
+                   "the log holds the transaction of timestamp %llu behind that of %llu, both larger than memory, "
+                   "and no checkpoint between them",
+                   (unsigned long long)run->ts, (unsigned long long)current->run->ts);
   }
   kl_delta_get_stats(current->active, &stats);
   kl_status status = kl_layers_prepare_run(&manager->layers, run, &push, err);

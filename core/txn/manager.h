@@ -120,8 +120,8 @@ kl_status kl_txn_run_check_delta(kl_txn *txn, kl_delta *delta, kl_error *err);
 kl_status kl_txn_run_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 /* Before start: the log has a run here. `last_ts`: of what was replayed before it, into kl_txn_manager_delta, which is another one
  * afterwards. `log_begin`, `log_end`: before and behind its batch. KL_E_CORRUPT: there is one already. KL_E_NO_MEMORY. */
-kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin, kl_lsn log_end,
-                                    kl_error *err);
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin,
+                                    kl_lsn log_end, kl_error *err);
 /* The run that is a layer now, NULL: there is none. Not referenced; for the opening, and for whoever may drain. */
 const kl_run *kl_txn_manager_run(kl_txn_manager *manager);
 

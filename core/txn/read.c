@@ -191,8 +191,8 @@ static kl_status read_view_recent(kl_txn *txn, const kl_txn_recent *recent, kl_v
   return KL_OK;
 }
 
-static kl_status read_view_tree(kl_txn *txn, kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_view **out_view,
-                                kl_error *err) {
+static kl_status read_view_tree(kl_txn *txn, kl_pages *pages, const kl_tree_pointer *root, kl_slice key,
+                                kl_view **out_view, kl_error *err) {
   if (pages == NULL) return KL_E_NOT_FOUND;
   kl_view *view = read_view_new(txn, 0, err);
   if (view == NULL) return KL_E_NO_MEMORY;

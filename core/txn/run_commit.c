@@ -18,8 +18,8 @@ enum { RUN_COMMIT_KEY_SHOWN = 32 };
 static kl_status run_commit_conflict(uint32_t keyspace, kl_slice key, kl_error *err) {
   char shown[KL_SHOW_SIZE(RUN_COMMIT_KEY_SHOWN)];
   kl_show_bytes(key, RUN_COMMIT_KEY_SHOWN, shown);
-  return kl_fail(err, KL_E_CONFLICT, "key %s of keyspace %" PRIu32 " was written while the transaction ran; run it again",
-                 shown, keyspace);
+  return kl_fail(err, KL_E_CONFLICT,
+                 "key %s of keyspace %" PRIu32 " was written while the transaction ran; run it again", shown, keyspace);
 }
 
 static kl_status run_commit_dropped(uint32_t keyspace, kl_error *err) {
@@ -54,7 +54,8 @@ static kl_status run_check_value(run_check *check, kl_slice key, const kl_slice 
   return KL_OK;
 }
 
-static kl_status run_check_trees(run_check *check, kl_slice key, const kl_tree_pointer *then, bool *out_same, kl_error *err) {
+static kl_status run_check_trees(run_check *check, kl_slice key, const kl_tree_pointer *then, bool *out_same,
+                                 kl_error *err) {
   kl_tree_extent now_extent, then_extent;
   bool now_is_extent = false, then_is_extent = false;
   kl_status now = kl_pages_look(check->pages, &check->now, key, &check->held_now, &now_is_extent, &now_extent, err);
@@ -137,8 +138,7 @@ static kl_status run_check_delta_keys(const kl_txn *txn, kl_delta *delta, uint32
   for (kl_delta_cursor_first(&cursor); cursor.valid; kl_delta_cursor_next(&cursor)) {
     bool deleted;
     kl_tree_pointer root;
-    kl_status status =
-        kl_run_find(txn->run, txn->run_view.layers->roots, keyspace, cursor.key, &deleted, &root, err);
+    kl_status status = kl_run_find(txn->run, txn->run_view.layers->roots, keyspace, cursor.key, &deleted, &root, err);
     if (status == KL_OK) return run_commit_conflict(keyspace, cursor.key, err);
     if (status != KL_E_NOT_FOUND) return status;
   }
@@ -151,7 +151,8 @@ kl_status kl_txn_run_check_delta(kl_txn *txn, kl_delta *delta, kl_error *err) {
     uint32_t keyspace = txn->run->ranges[i].keyspace;
     uint8_t marker[KL_DROP_MARKER_SIZE];
     kl_drop_marker_encode(keyspace, marker);
-    if (kl_delta_newest_ts(delta, 0, kl_slice_make(marker, sizeof marker)) != 0) return run_commit_dropped(keyspace, err);
+    if (kl_delta_newest_ts(delta, 0, kl_slice_make(marker, sizeof marker)) != 0)
+      return run_commit_dropped(keyspace, err);
     if (kl_delta_has(delta, keyspace)) status = run_check_delta_keys(txn, delta, keyspace, err);
   }
   return status;
@@ -195,12 +196,14 @@ static kl_status run_wait_published(kl_commit_pipeline *pipeline, kl_error *err)
   while (pipeline->first != NULL) kl_cond_wait(&pipeline->drained, &pipeline->publishing);
   bool stopped = pipeline->stopped;
   kl_mutex_unlock(&pipeline->publishing);
-  return stopped ? kl_fail(err, KL_E_POISONED, "a commit failed halfway; nothing is written until the database is opened again")
+  return stopped ? kl_fail(err, KL_E_POISONED,
+                           "a commit failed halfway; nothing is written until the database is opened again")
                  : KL_OK;
 }
 
 /* An append or a sync of the record has failed: may it be on the log? */
-static kl_status run_commit_failed(kl_txn_manager *manager, kl_status status, kl_error *cause, bool appended, kl_error *err) {
+static kl_status run_commit_failed(kl_txn_manager *manager, kl_status status, kl_error *cause, bool appended,
+                                   kl_error *err) {
   kl_wal_stats stats;
   kl_wal_get_stats(manager->wal, &stats);
   if (stats.poisoned || appended) kl_txn_manager_poison(manager, cause);
@@ -209,7 +212,8 @@ static kl_status run_commit_failed(kl_txn_manager *manager, kl_status status, kl
     return status;
   }
   status = kl_fail(err, KL_E_COMMIT_UNKNOWN,
-                   "the outcome of the commit is unknown; close the database and open it again to learn it (%s)", cause->message);
+                   "the outcome of the commit is unknown; close the database and open it again to learn it (%s)",
+                   cause->message);
   if (err != NULL) err->system_errno = cause->system_errno;
   return status;
 }

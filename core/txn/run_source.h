@@ -18,7 +18,7 @@ typedef struct kl_run_source {
   kl_run_cursor *cursors; /* newest part first; NULL: there is no source */
   size_t count, capacity;
   kl_run_cursor *current; /* what it shows */
-  bool forward;           /* each cursor stands on its first key at or behind the current one; else: its last at or before */
+  bool forward; /* each cursor stands on its first key at or behind the current one; else: its last at or before */
 } kl_run_source;
 
 /* Over the parts of `keyspace`, in the trees of `roots`, both held by the caller. KL_OK with `cursors` NULL: the run says nothing

@@ -9,7 +9,8 @@ static kl_status spill_begin(kl_txn *txn, kl_error *err) {
   kl_run *run;
   kl_status status = kl_run_new(&manager->allocator, &run, err);
   if (status != KL_OK) return status;
-  status = kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_coarse_ns(manager->os), "keel spill", &txn->run_view, err);
+  status =
+      kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_coarse_ns(manager->os), "keel spill", &txn->run_view, err);
   if (status != KL_OK) {
     kl_run_unref(run);
     return status;

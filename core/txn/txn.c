@@ -226,10 +226,11 @@ static kl_status txn_check_room(const kl_txn *txn, kl_error *err) {
   const kl_txn_manager_options *options = &txn->manager->options;
   uint64_t bytes = txn->writes.arena.bytes_reserved;
   if (options->spill == NULL || bytes / TXN_SPILL_LEEWAY <= options->spill_size) return KL_OK;
-  return kl_fail(err, KL_E_LIMIT,
-                 "the transaction has %llu bytes of writes in memory, and they could not be moved to the file; make room "
-                 "there, or roll back",
-                 (unsigned long long)bytes);
+  return kl_fail(
+      err, KL_E_LIMIT,
+      "the transaction has %llu bytes of writes in memory, and they could not be moved to the file; make room "
+      "there, or roll back",
+      (unsigned long long)bytes);
 }
 
 /* Inside of the transaction. */

@@ -76,8 +76,8 @@ struct kl_txn {
   kl_snapshot snapshot;
   kl_held held; /* the value that the last read from a tree lent */
   kl_write_set writes;
-  kl_run *run;          /* NULL, or what it has written that is not in `writes` any more: that is newer */
-  kl_snapshot run_view; /* keeps the trees of the run readable, as they were when it grew last */
+  kl_run *run;              /* NULL, or what it has written that is not in `writes` any more: that is newer */
+  kl_snapshot run_view;     /* keeps the trees of the run readable, as they were when it grew last */
   _Atomic uint32_t listing; /* 1 while a thread is at the list: a cursor may be closed while another thread is inside */
   kl_cursor *cursors;       /* that are open on it */
   uint64_t gets, puts, deletes, cursor_steps;

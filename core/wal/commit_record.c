@@ -114,8 +114,8 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   }
   if (kind == KL_OP_RUN && (key_size != 0 || value_size == 0 || value_size % KL_OP_RUN_PART != 0)) {
     return kl_fail(err, KL_E_CORRUPT,
-                   "commit record with timestamp %" PRIu64 ": a run with a key of %zu bytes and parts of %zu", reader->ts,
-                   key_size, value_size);
+                   "commit record with timestamp %" PRIu64 ": a run with a key of %zu bytes and parts of %zu",
+                   reader->ts, key_size, value_size);
   }
   out_op->keyspace = kl_load_u32_le(p + COMMIT_RECORD_OP_KEYSPACE);
   out_op->kind = (kl_op_kind)kind;

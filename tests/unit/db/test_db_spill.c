@@ -199,7 +199,8 @@ static void write_some(machine *m, kl_txn *txn, model *own, kl_rng *rng, uint32_
       uint64_t deleted, expected = 0;
       if (end > SPILL_KEYS) end = SPILL_KEYS;
       for (uint32_t j = key; j < end; j++) expected += own->row[space][j] != 0;
-      assert_ok(kl_txn_delete_range(txn, id_of(m, space), spill_key(key, from), spill_key(end, to), &deleted, &err), &err);
+      assert_ok(kl_txn_delete_range(txn, id_of(m, space), spill_key(key, from), spill_key(end, to), &deleted, &err),
+                &err);
       assert_int_equal(deleted, expected);
       for (uint32_t j = key; j < end; j++) own->row[space][j] = 0;
     } else {
@@ -214,7 +215,8 @@ static void write_others(machine *m, model *committed, kl_rng *rng) {
   kl_error err;
   kl_txn *txn = begin_txn(m, false);
   for (int i = 0; i < 20; i++) {
-    write_row(m, txn, committed, (int)kl_rng_below(rng, SPILL_SPACES), (uint32_t)kl_rng_below(rng, SPILL_KEYS / 10) * 10 + 7, next_row++);
+    write_row(m, txn, committed, (int)kl_rng_below(rng, SPILL_SPACES),
+              (uint32_t)kl_rng_below(rng, SPILL_KEYS / 10) * 10 + 7, next_row++);
   }
   assert_ok(kl_txn_commit(txn, NULL, &err), &err);
   kl_txn_release(txn);
@@ -402,7 +404,8 @@ static void test_the_other_way_round(void **state) {
   static model own, none;
   memset(&own, 0, sizeof own);
   machine_new(&m, 105);
-  kl_txn *txn = begin_txn(&m, false), *inside = begin_txn(&m, false), *outside = begin_txn(&m, false), *reader = begin_txn(&m, true);
+  kl_txn *txn = begin_txn(&m, false), *inside = begin_txn(&m, false), *outside = begin_txn(&m, false),
+         *reader = begin_txn(&m, true);
   write_large(&m, txn, &own);
   assert_ok(put_row(&m, inside, 0, 500, 77, &err), &err);
   assert_ok(kl_txn_put(outside, id_of(&m, 0), text("zzz"), text("value"), &err), &err);
@@ -498,7 +501,8 @@ static bool sees(machine *m, int space, uint32_t key, uint32_t row) {
   kl_error err;
   kl_txn *txn = begin_txn(m, true);
   kl_status status = kl_txn_get(txn, id_of(m, space), spill_key(key, bytes), &value, &err);
-  bool same = row == 0 ? status == KL_E_NOT_FOUND : status == KL_OK && kl_slice_equal(value, spill_value(row, expected));
+  bool same =
+      row == 0 ? status == KL_E_NOT_FOUND : status == KL_OK && kl_slice_equal(value, spill_value(row, expected));
   kl_txn_release(txn);
   return same;
 }
@@ -594,6 +598,21 @@ static void test_crashes_of_recovery(void **state) {
   assert_true(crashes > 10);
 }
 
+/* What a salvage gets out of it is the same. */
+static void check_salvaged(machine *m, const model *expected) {
+  kl_error err;
+  kl_check_report report;
+  assert_ok(check_salvage(kl_sim_os(m->sim), &report, true, &err), &err);
+  assert_int_equal(report.problems, 0);
+  assert_int_equal(report.keyspaces, SPILL_SPACES);
+  m->db = db_open(kl_sim_os(m->sim), CHECK_COPY, NULL);
+  for (int i = 0; i < SPILL_SPACES; i++) {
+    assert_ok(kl_keyspace_open(kl_db_catalogue(m->db), text(space_names[i]), false, &m->spaces[i], &err), &err);
+  }
+  check_committed(m, expected);
+  machine_close(m);
+}
+
 /* Opened for reading after a crash: the run is a layer, and nothing is written. */
 static void test_read_only(void **state) {
   (void)state;
@@ -622,8 +641,12 @@ static void test_read_only(void **state) {
       assert_ok(kl_keyspace_open(kl_db_catalogue(m.db), text(space_names[i]), false, &m.spaces[i], &err), &err);
     }
     with_run += sees(&m, 0, 70, own.row[0][70]);
-    check_committed(&m, sees(&m, 1, 3, 9000) ? &last : sees(&m, 0, 70, own.row[0][70]) ? &own : &before);
-    machine_end(&m);
+    const model *found = sees(&m, 1, 3, 9000) ? &last : sees(&m, 0, 70, own.row[0][70]) ? &own : &before;
+    check_committed(&m, found);
+    machine_close(&m);
+    check_salvaged(&m, found);
+    assert_int_equal(kl_sim_live_bytes(m.sim), 0);
+    kl_sim_free(m.sim);
   }
   print_message("%d times with the run\n", with_run);
   assert_true(with_run > 0);
@@ -694,14 +717,127 @@ static void test_full_disk(void **state) {
   assert_true(refused > 3);
 }
 
+/* -------- threads -------- */
+
+enum { SHARED_ROWS = 4000, SHARED_ROUNDS = 6, SHARED_WRITERS = 2 };
+
+typedef struct shared {
+  kl_db *db;
+  uint32_t large, small; /* keyspaces */
+  _Atomic bool stop;
+  _Atomic uint64_t scans, commits;
+  _Atomic int wrong;
+} shared;
+
+/* All rows of the large keyspace are of one generation, in every snapshot. */
+static void reader_main(void *context) {
+  shared *at = context;
+  kl_slice open_end = {NULL, 0};
+  while (!at->stop) {
+    kl_txn *txn;
+    kl_cursor *cursor;
+    kl_error err;
+    uint64_t rows = 0, generation = 0;
+    const kl_txn_options options = {.read_only = true};
+    if (kl_txn_begin(kl_db_txn_manager(at->db), &options, &txn, &err) != KL_OK) break;
+    if (kl_cursor_open(txn, at->large, open_end, open_end, &cursor, &err) == KL_OK) {
+      while (kl_cursor_next(cursor, &err) == KL_OK) {
+        kl_slice key, value;
+        uint64_t number;
+        at->wrong += kl_cursor_get(cursor, &key, &value, &err) != KL_OK || value.size < sizeof number;
+        memcpy(&number, value.data, sizeof number);
+        at->wrong += rows++ != 0 && number != generation;
+        generation = number;
+      }
+      kl_cursor_close(cursor);
+      at->wrong += rows != 0 && rows != SHARED_ROWS;
+      at->scans++;
+    }
+    kl_txn_release(txn);
+  }
+}
+
+/* Small commits, which never conflict with the large ones. */
+static void writer_main(void *context) {
+  shared *at = context;
+  for (uint32_t i = 0; !at->stop; i++) {
+    char key[24];
+    kl_txn *txn;
+    kl_error err;
+    if (kl_txn_begin(kl_db_txn_manager(at->db), NULL, &txn, &err) != KL_OK) break;
+    kl_status status = kl_txn_put(txn, at->small, spill_key(i % 1000, key), text("value"), &err);
+    if (status == KL_OK) status = kl_txn_commit(txn, NULL, &err);
+    at->wrong += status != KL_OK && status != KL_E_CONFLICT;
+    at->commits++;
+    kl_txn_release(txn);
+  }
+}
+
+static void commit_generation(shared *at, uint64_t generation) {
+  uint8_t value[40] = {0};
+  kl_txn *txn;
+  kl_error err;
+  memcpy(value, &generation, sizeof generation);
+  assert_ok(kl_txn_begin(kl_db_txn_manager(at->db), NULL, &txn, &err), &err);
+  for (uint32_t i = 0; i < SHARED_ROWS; i++) {
+    char key[24];
+    uint32_t row =
+        (uint32_t)((i * UINT64_C(2654435761) + generation) % SHARED_ROWS); /* a permutation: the factor is odd */
+    assert_ok(kl_txn_put(txn, at->large, spill_key(row, key), kl_slice_make(value, sizeof value), &err), &err);
+  }
+  assert_ok(kl_txn_commit(txn, NULL, &err), &err);
+  kl_txn_release(txn);
+}
+
+static void test_with_threads(void **state) {
+  (void)state;
+  char folder[64], path[96];
+  kl_error err;
+  kl_keyspace *large, *small;
+  kl_thread *threads[SHARED_WRITERS + 1];
+  assert_true(test_folder_make(folder, sizeof folder));
+  (void)snprintf(path, sizeof path, "%s/test.keel", folder);
+  kl_db_options options = {.delta_size = 64 << 10, .spill_size = 32 << 10, .durability = KL_DURABILITY_NONE};
+  shared at = {.db = db_open(kl_os_posix(), path, &options)};
+  assert_ok(kl_keyspace_open(kl_db_catalogue(at.db), text("large"), true, &large, &err), &err);
+  assert_ok(kl_keyspace_open(kl_db_catalogue(at.db), text("small"), true, &small, &err), &err);
+  at.large = kl_keyspace_id(large);
+  at.small = kl_keyspace_id(small);
+  for (int i = 0; i <= SHARED_WRITERS; i++) {
+    assert_ok(kl_thread_start(kl_os_posix(), "test", i == 0 ? reader_main : writer_main, &at, &threads[i], &err), &err);
+  }
+  for (uint64_t generation = 1; generation <= SHARED_ROUNDS; generation++) {
+    commit_generation(&at, generation);
+    uint64_t scans = at.scans; /* somebody has looked at it */
+    while (at.scans < scans + 2) kl_thread_yield();
+  }
+  at.stop = true;
+  for (int i = 0; i <= SHARED_WRITERS; i++) kl_thread_join(threads[i]);
+  assert_int_equal(at.wrong, 0);
+  assert_true(at.commits > 0);
+  print_message("%llu scans, %llu small commits beside %d large ones\n", (unsigned long long)at.scans,
+                (unsigned long long)at.commits, SHARED_ROUNDS);
+  kl_keyspace_release(large);
+  kl_keyspace_release(small);
+  check_sound(at.db);
+  db_close(at.db);
+  assert_true(test_folder_remove(folder));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_reads_its_writes),    cmocka_unit_test(test_cursors_stay),
-      cmocka_unit_test(test_others_commit_meanwhile), cmocka_unit_test(test_conflicts),
-      cmocka_unit_test(test_the_other_way_round), cmocka_unit_test(test_two_large),
-      cmocka_unit_test(test_crashes),             cmocka_unit_test(test_crashes_of_recovery),
-      cmocka_unit_test(test_read_only),           cmocka_unit_test(test_no_memory),
+      cmocka_unit_test(test_reads_its_writes),
+      cmocka_unit_test(test_cursors_stay),
+      cmocka_unit_test(test_others_commit_meanwhile),
+      cmocka_unit_test(test_conflicts),
+      cmocka_unit_test(test_the_other_way_round),
+      cmocka_unit_test(test_two_large),
+      cmocka_unit_test(test_crashes),
+      cmocka_unit_test(test_crashes_of_recovery),
+      cmocka_unit_test(test_read_only),
+      cmocka_unit_test(test_no_memory),
       cmocka_unit_test(test_full_disk),
+      cmocka_unit_test(test_with_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,8 @@ static void the_delta_equals_what_was_committed(void **state) {
     kl_error err = {0};
     assert_int_equal(kl_delta_new(kl_sim_os(sim)->allocator, &delta, NULL), KL_OK);
     assert_int_equal(kl_wal_open(kl_sim_os(sim), REPLAY_PATH, &options, &wal, NULL), KL_OK);
-    if (kl_replay(wal, &(const kl_replay_target){.delta = delta}, 0, end, &stats, &err) != KL_OK) fail_msg("%s", err.message);
+    if (kl_replay(wal, &(const kl_replay_target){.delta = delta}, 0, end, &stats, &err) != KL_OK)
+      fail_msg("%s", err.message);
     assert_int_equal(stats.highest_ts, ts);
     assert_int_equal(stats.batches, batches);
     assert_true(stats.commits >= batches && stats.commits <= ts);

@@ -167,8 +167,9 @@ static void unknown_kinds_are_of_a_newer_version(void **state) {
     uint64_t ops;
     buffer[KL_COMMIT_HEADER_SIZE] = (uint8_t)kind;
     kl_status status = record_read_all(kl_slice_make(buffer, size), &ops);
-    kl_status expected = kind == KL_OP_PUT ? KL_E_NOT_FOUND : kind == KL_OP_DELETE ? KL_E_CORRUPT : KL_E_VERSION;
-    assert_int_equal(status, expected); /* a delete with a value is damage */
+    bool damage = kind == KL_OP_DELETE || kind == KL_OP_RUN; /* a delete with a value, a run with a key */
+    kl_status expected = kind == KL_OP_PUT ? KL_E_NOT_FOUND : damage ? KL_E_CORRUPT : KL_E_VERSION;
+    assert_int_equal(status, expected);
   }
   buffer[KL_COMMIT_HEADER_SIZE] = KL_OP_PUT;
   buffer[KL_COMMIT_HEADER_SIZE + 1] = 1; /* flags */
@@ -176,13 +177,37 @@ static void unknown_kinds_are_of_a_newer_version(void **state) {
   assert_int_equal(record_read_all(kl_slice_make(buffer, size), &ops), KL_E_VERSION);
 }
 
+static void runs_have_parts(void **state) {
+  (void)state;
+  uint8_t buffer[128], parts[3 * KL_OP_RUN_PART];
+  const kl_op_run_part given[3] = {{7, 8}, {UINT32_MAX, 0}, {1, 2}};
+  for (size_t i = 0; i < 3; i++) kl_op_run_part_encode(&given[i], parts + i * KL_OP_RUN_PART);
+  for (size_t bytes = 0; bytes <= sizeof parts; bytes++) {
+    kl_op op = {.keyspace = 5, .kind = KL_OP_RUN, .value = kl_slice_make(parts, bytes)};
+    size_t size = KL_COMMIT_HEADER_SIZE + kl_op_encode(&op, buffer + KL_COMMIT_HEADER_SIZE);
+    kl_commit_header_encode(buffer, 5, 1, size - KL_COMMIT_HEADER_SIZE);
+    kl_commit_reader reader;
+    uint64_t ts, ops;
+    kl_op got;
+    kl_error err;
+    kl_commit_reader_init(&reader, kl_slice_make(buffer, size));
+    assert_int_equal(kl_commit_reader_next_commit(&reader, &ts, &ops, &err), KL_OK);
+    bool whole = bytes != 0 && bytes % KL_OP_RUN_PART == 0;
+    assert_int_equal(kl_commit_reader_next_op(&reader, &got, &err), whole ? KL_OK : KL_E_CORRUPT);
+    for (size_t i = 0; whole && i < bytes / KL_OP_RUN_PART; i++) {
+      kl_op_run_part part;
+      kl_op_run_part_decode(got.value, i, &part);
+      assert_int_equal(part.puts, given[i].puts);
+      assert_int_equal(part.deletes, given[i].deletes);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(commits_round_trip),
-      cmocka_unit_test(unread_ops_are_skipped),
-      cmocka_unit_test(truncations_are_refused),
-      cmocka_unit_test(damage_stays_inside),
-      cmocka_unit_test(unknown_kinds_are_of_a_newer_version),
+      cmocka_unit_test(runs_have_parts),        cmocka_unit_test(commits_round_trip),
+      cmocka_unit_test(unread_ops_are_skipped), cmocka_unit_test(truncations_are_refused),
+      cmocka_unit_test(damage_stays_inside),    cmocka_unit_test(unknown_kinds_are_of_a_newer_version),
   };
   return cmocka_run_group_tests_name("commit record", tests, NULL, NULL);
 }
