@@ -4,6 +4,8 @@
  *
  * scale churn: loads rows, opens snapshots between rounds of random updates, and watches the file.
  * scale cache: a database many times its cache: updates, reads, scans; watches resident memory.
+ * scale transaction: one transaction writes all rows, larger than memory_limit (four times --delta); a second one updates rows at random, a
+ *              third is rolled back.
  * scale load:  loads rows in random order (--bulk: by a bulk load), reopens, verifies the file, counts and checks every row.
  *
  * Prints a line of figures for each step, "N passed, M failed" at the end; exit status 1 when something failed. */
@@ -403,11 +405,71 @@ static int load(void) {
   return failed == 0 ? 0 : 1;
 }
 
+/* ---- one transaction ---- */
+
+/* `count` rows in one transaction, in order of their numbers or at random; every so often it looks at what it has written. */
+static keel_txn write_in_one(uint64_t count, bool random) {
+  keel_error error;
+  keel_txn txn;
+  uint64_t wrong = 0;
+  MUST(keel_begin(db, NULL, &txn, &error));
+  for (uint64_t done = 0; done < count; done++) {
+    uint64_t row = random ? next_random() % set.rows : done;
+    put_row(txn, row);
+    if (done % (BATCH * 16) != 0) continue;
+    watch();
+    wrong += !row_is(txn, row, versions[row]);
+  }
+  check(wrong == 0, "a transaction sees what it has written");
+  watch();
+  return txn;
+}
+
+static void commit_one(const char *step, keel_txn txn, double began, uint64_t rows) {
+  keel_error error;
+  double committing = seconds();
+  MUST(keel_commit(txn, NULL, &error));
+  printf("%-22s %8.2f s\n", "committed", seconds() - committing);
+  watch();
+  say(step, began, rows);
+}
+
+static int transaction(void) {
+  uint64_t before = resident();
+  double began = seconds();
+  commit_one("all in one", write_in_one(set.rows, false), began, set.rows);
+  check_all();
+  began = seconds();
+  commit_one("random updates in one", write_in_one(set.updates, true), began, set.updates);
+  began = seconds();
+  check_all();
+  say("checked", began, 2 * set.rows);
+  keel_error error;
+  began = seconds();
+  uint64_t random = set.seed;
+  MUST(keel_rollback(write_in_one(set.updates / 4, true), &error));
+  say("rolled back", began, set.updates / 4);
+  set.seed = random; /* the same rows once more: they are what they were */
+  for (uint64_t i = 0; i < set.updates / 4; i++) versions[next_random() % set.rows]--;
+  began = seconds();
+  MUST(keel_make_checkpoint(db, &error));
+  say("merged", began, set.rows);
+  check_all();
+  check_memory(before);
+  verify();
+  close_database();
+  check(file_size(set.log) == 0, "one file remains");
+  open_database();
+  check_all();
+  close_database();
+  return failed == 0 ? 0 : 1;
+}
+
 /* ---- the command line ---- */
 
 static void usage(FILE *out) {
   (void)fputs(
-      "usage: scale churn|cache|load [OPTION]...\n\n"
+      "usage: scale churn|cache|load|transaction [OPTION]...\n\n"
       "  --rows N          rows (default 100000)\n"
       "  --updates N       random updates (default: five times the rows)\n"
       "  --snapshots N     churn: snapshots of different ages, 1 ... 64 (default 1)\n"
@@ -420,7 +482,7 @@ static void usage(FILE *out) {
       "  --max-ratio X     churn: fails when the file grows beyond X times the live data\n"
       "  --max-reachable X churn: fails when it grows beyond X times the live data and what snapshots hold\n"
       "  --end-ratio X     churn: fails when it is larger than X times the live data after compaction, or after close\n"
-      "  --max-resident B  cache, load: fails when more bytes are resident, beside those at the start\n",
+      "  --max-resident B  cache, load, transaction: fails when more bytes are resident, beside those at the start\n",
       out);
 }
 
@@ -506,6 +568,8 @@ int main(int argc, char **argv) {
     result = larger_than_cache();
   } else if (strcmp(mode, "load") == 0) {
     result = load();
+  } else if (strcmp(mode, "transaction") == 0) {
+    result = transaction();
   } else {
     usage(stderr);
   }

@@ -524,7 +524,7 @@ static void test_crashes(void **state) {
   (void)state;
   static model before, own, last;
   int crashes = 0, states[4] = {0};
-  for (uint64_t n = 1;; n += n < 100 ? 1 : 3) {
+  for (uint64_t n = 1;; n += n < 100 ? 2 : 7) {
     machine m;
     kl_error err;
     bool tried;
@@ -719,7 +719,7 @@ static void test_full_disk(void **state) {
 
 /* -------- threads -------- */
 
-enum { SHARED_ROWS = 4000, SHARED_ROUNDS = 6, SHARED_WRITERS = 2 };
+enum { SHARED_ROWS = 4000, SHARED_ROUNDS = 3, SHARED_WRITERS = 2 };
 
 typedef struct shared {
   kl_db *db;
