@@ -4,7 +4,7 @@
 
 typedef enum move_kind { MOVE_TO_KEYSPACE, MOVE_TO_PART, MOVE_HAND_OVER, MOVE_KINDS } move_kind;
 
-enum { FAULT_KEYS = 500 };
+enum { FAULT_KEYS = 360 };
 
 static size_t fault_size(uint64_t i) {
   if (i % 60 == 7) return 70000;
