@@ -67,6 +67,9 @@ typedef struct kl_held {
   bool owns_pages;         /* has a reference on `pages` */
 } kl_held;
 
+/* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
+#define KL_PAGES_WHOLE ((uint64_t)0x7fffffff)
+
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
   KL_HELD_BUFFER = 64 << 10 /* a larger buffer is given back when the value goes */

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "../base/epoch.h"
+#include "extent.h"
 #include "pages.h"
 #include "stored.h"
 
@@ -91,8 +92,8 @@ typedef struct pages_extent {
   bool waits;
 } pages_extent;
 
-/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is larger
- * than the cache takes, read it with pages_extent_read outside of the epoch. */
+/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is not one
+ * for the cache, read it with pages_extent_read outside of the epoch. */
 kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
                              kl_error *err);
 /* Fills `buffer`, extent->length bytes, from the file, and checks it. */

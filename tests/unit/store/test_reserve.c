@@ -178,13 +178,15 @@ static void misuse_is_answered(void **state) {
 
 /* -------- threads -------- */
 
-enum { RESERVE_THREADS = 3, RESERVE_HELD = 12, RESERVE_ROUNDS = 150 };
+enum { RESERVE_THREADS = 3, RESERVE_HELD = 12, RESERVE_GIFTS = 60 };
 
 typedef struct reserve_worker {
   kl_store *store;
   kl_rng rng;
   uint64_t tag;
-  bool failed;
+  bool failed; /* to be read when it has ended */
+  _Atomic bool ended;
+  _Atomic bool *stop;
   /* To the thread that makes checkpoints, which adopts it: 0, or the address of a run of two blocks. */
   _Atomic uint64_t gift;
 } reserve_worker;
@@ -217,7 +219,7 @@ static bool reserve_has(kl_store *store, uint64_t tag, uint64_t address, uint64_
 static void reserve_work(void *context) {
   reserve_worker *worker = context;
   uint64_t address[RESERVE_HELD] = {0}, blocks[RESERVE_HELD] = {0};
-  for (int round = 0; round < RESERVE_ROUNDS && !worker->failed; round++) {
+  while (!atomic_load(worker->stop) && !worker->failed) {
     size_t i = (size_t)kl_rng_below(&worker->rng, RESERVE_HELD);
     if (blocks[i] != 0) { /* what was written is there still, and goes */
       worker->failed = !reserve_has(worker->store, worker->tag, address[i], blocks[i]);
@@ -241,6 +243,7 @@ static void reserve_work(void *context) {
     }
     atomic_store(&worker->gift, gift);
   }
+  atomic_store(&worker->ended, true);
 }
 
 /* STORE-15: reservations beside checkpoints, aborted ones, and each other. */
@@ -249,25 +252,29 @@ static void threads_reserve_beside_checkpoints(void **state) {
   reserve_test t = {.sim = NULL};
   reserve_worker workers[RESERVE_THREADS];
   kl_thread *threads[RESERVE_THREADS];
-  uint64_t seed = test_seed(90), adopted[4096], tags[4096];
+  uint64_t seed = test_seed(90), adopted[2 * RESERVE_GIFTS], tags[2 * RESERVE_GIFTS];
   size_t count = 0;
+  _Atomic bool stop;
+  atomic_init(&stop, false);
   assert_int_equal(kl_store_new_memory(kl_os_posix(), 0, &t.store, NULL), KL_OK);
   for (size_t i = 0; i < RESERVE_THREADS; i++) {
     memset(&workers[i], 0, sizeof workers[i]);
     workers[i].store = t.store;
     workers[i].tag = i + 1;
     kl_rng_init(&workers[i].rng, seed + i);
+    workers[i].stop = &stop;
+    atomic_init(&workers[i].ended, false);
     atomic_init(&workers[i].gift, 0);
     assert_int_equal(kl_thread_start(kl_os_posix(), "reserve", reserve_work, &workers[i], &threads[i], NULL), KL_OK);
   }
-  for (int round = 0; round < 200; round++) {
+  for (int round = 0; count < RESERVE_GIFTS && !atomic_load(&workers[0].ended); round++) {
     size_t before = count;
     uint64_t own = 0;
     kl_checkpoint checkpoint = {0};
     assert_int_equal(kl_store_begin(t.store, NULL, 0, NULL), KL_OK);
     assert_int_equal(kl_store_allocate(t.store, 5 * KL_BLOCK_SIZE, &own, NULL), KL_OK);
     uint64_t gifts[RESERVE_THREADS] = {0};
-    for (size_t i = 0; i < RESERVE_THREADS && count < 4096; i++) {
+    for (size_t i = 0; i < RESERVE_THREADS; i++) {
       gifts[i] = atomic_load(&workers[i].gift);
       if (gifts[i] == 0) continue;
       assert_int_equal(kl_store_adopt(t.store, gifts[i], 2 * KL_BLOCK_SIZE, NULL), KL_OK);
@@ -285,10 +292,11 @@ static void threads_reserve_beside_checkpoints(void **state) {
       if (gifts[i] != 0) atomic_store(&workers[i].gift, 0);
     }
   }
+  atomic_store(&stop, true);
   for (size_t i = 0; i < RESERVE_THREADS; i++) kl_thread_join(threads[i]);
   for (size_t i = 0; i < RESERVE_THREADS; i++) assert_false(workers[i].failed);
   for (size_t i = 0; i < count; i++) assert_true(reserve_has(t.store, tags[i], adopted[i], 2));
-  assert_true(count > 0);
+  assert_true(count >= RESERVE_GIFTS);
   kl_store_close(t.store);
 }
 
