@@ -21,7 +21,7 @@ enum {
   KL_EXTENT_PLAIN = 1 << 20,  /* values up to this are written plain */
   KL_EXTENT_CHUNK = 16,       /* others with a table of parts of 64 KiB */
   KL_EXTENT_CHUNK_LEAST = 12, /* what can be read: parts of whole blocks ... */
-  KL_EXTENT_CHUNK_MOST = 30,  /* ... up to 1 GiB */
+  KL_EXTENT_CHUNK_MOST = 24,  /* ... up to 16 MiB, for one is in memory at once */
   KL_EXTENT_TABLE = 4096      /* bytes of a table that are in memory at once */
 };
 #define KL_EXTENT_LENGTH_MOST (UINT64_C(1) << 48)

@@ -7,8 +7,7 @@
 #include "pages_private.h"
 
 struct kl_extent_writer {
-  kl_pages *pages;
-  kl_store *store;
+  kl_pages *pages;  /* a reference */
   uint64_t flushed; /* bytes of the value in the file: whole blocks, until all are */
   size_t used;      /* bytes in the buffer, which are the next */
   bool finished;
@@ -18,7 +17,9 @@ struct kl_extent_writer {
 };
 
 static kl_status extent_writer_put(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
-  return kl_store_write_reserved(((kl_extent_writer *)context)->store, address, &bytes, 1, err);
+  kl_store *store = atomic_load_explicit(&((kl_extent_writer *)context)->pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; the value was not written");
+  return kl_store_write_reserved(store, address, &bytes, 1, err);
 }
 
 /* DRAIN-5: what the cache knows of these blocks was something else. */
@@ -47,7 +48,7 @@ kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_wri
   }
   extent_writer_forget(pages, extent.address);
   writer->pages = pages;
-  writer->store = store;
+  kl_pages_ref(pages);
   kl_extent_sums_begin(&writer->sums, &extent, extent_writer_put, writer);
   *out_writer = writer;
   return KL_OK;
@@ -124,8 +125,10 @@ kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_
 
 void kl_extent_writer_free(kl_extent_writer *writer) {
   if (writer == NULL) return;
-  if (!writer->finished) kl_extent_release(writer->pages, &writer->sums.extent);
-  kl_free(writer->pages->allocator, writer, sizeof *writer);
+  kl_pages *pages = writer->pages;
+  if (!writer->finished) kl_extent_release(pages, &writer->sums.extent);
+  kl_free(pages->allocator, writer, sizeof *writer);
+  kl_pages_unref(pages);
 }
 
 uint64_t kl_extent_writer_written(const kl_extent_writer *writer) {

@@ -20,11 +20,12 @@ enum { KL_EXTENT_BUFFER = 1 << 20 };
 
 typedef struct kl_extent_writer kl_extent_writer;
 
-/* Reserves blocks for a value of exactly `length` bytes, 1 to KL_EXTENT_LENGTH_MOST. `pages` outlives the writer.
+/* Reserves blocks for a value of exactly `length` bytes, 1 to KL_EXTENT_LENGTH_MOST. The writer keeps a
+ * reference on `pages`.
  * KL_E_LIMIT, KL_E_NO_MEMORY, and what kl_store_reserve answers: KL_E_DISK_FULL ... */
 kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_writer **out_writer, kl_error *err);
 /* The next bytes of the value. They may lie in the file before finish, or not. KL_E_INVALID, and nothing is taken: more
- * than was said at begin, or it is finished. After KL_E_IO, KL_E_DISK_FULL or KL_E_POISONED nothing but
+ * than was said at begin, or it is finished. After KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED or KL_E_CLOSED nothing but
  * kl_extent_writer_free makes sense: further calls answer the same. */
 kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err);
 /* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_extent_writer_write. The extent is the caller's from
@@ -37,7 +38,7 @@ void kl_extent_writer_free(kl_extent_writer *writer);
 uint64_t kl_extent_writer_written(const kl_extent_writer *writer);
 uint64_t kl_extent_writer_length(const kl_extent_writer *writer);
 
-/* An extent of birth 0 that nobody adopts: its blocks are free. */
+/* An extent of birth 0 that nobody adopts: its blocks are free. Nothing when the database is closed. */
 void kl_extent_release(kl_pages *pages, const kl_tree_extent *extent);
 
 #endif

@@ -68,7 +68,7 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   return KL_OK;
 }
 
-static kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
   return kl_store_read(context, address, buffer, length, err);
 }
 

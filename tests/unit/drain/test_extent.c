@@ -321,7 +321,8 @@ static void test_writer_misuse(void **state) {
   drain_db_open(&db, 4, 4096, false, KL_CACHE_LIMIT_MIN);
   assert_int_equal(kl_extent_writer_begin(db.pages, 0, &writer, NULL), KL_E_LIMIT);
   assert_int_equal(kl_extent_writer_begin(db.pages, KL_EXTENT_LENGTH_MOST + 1, &writer, NULL), KL_E_LIMIT);
-  assert_int_equal(kl_extent_writer_begin(db.pages, KL_EXTENT_LENGTH_MOST, &writer, NULL), KL_E_LIMIT); /* of its file */
+  assert_int_equal(kl_extent_writer_begin(db.pages, KL_EXTENT_LENGTH_MOST, &writer, NULL),
+                   KL_E_LIMIT); /* of its file */
   DRAIN_MUST(kl_extent_writer_begin(db.pages, 10000, &writer, &must));
   assert_int_equal(kl_extent_writer_length(writer), 10000);
   assert_int_equal(kl_extent_writer_finish(writer, &extent, NULL), KL_E_INVALID);
@@ -397,12 +398,197 @@ static void test_writer_allocations_fail(void **state) {
   run_writer_faults(true);
 }
 
+/* -------- parts -------- */
+
+typedef struct part_reader {
+  drain_db *db;
+  kl_tree_pointer root;
+  kl_pages_part *part;
+} part_reader;
+
+static kl_status part_read(part_reader *reader, uint64_t row, uint64_t offset, uint8_t *to, size_t size,
+                           size_t *out_got, uint64_t *out_size, kl_error *err) {
+  uint8_t key[8];
+  kl_store_u64_be(key, row);
+  return kl_pages_get_part(reader->db->pages, &reader->root, kl_slice_make(key, sizeof key), offset, to, size,
+                           &reader->part, out_got, out_size, err);
+}
+
+static void part_expect(part_reader *reader, uint64_t row, uint64_t length, uint64_t offset, size_t size) {
+  static uint8_t got_bytes[5 << 20], expected[5 << 20];
+  size_t got = SIZE_MAX, want = offset >= length ? 0 : length - offset < size ? (size_t)(length - offset) : size;
+  uint64_t whole = 0;
+  assert_true(size <= sizeof got_bytes);
+  DRAIN_MUST(part_read(reader, row, offset, got_bytes, size, &got, &whole, &must));
+  assert_int_equal(got, want);
+  assert_int_equal(whole, length);
+  extent_fill(100 + row, offset, expected, want);
+  assert_memory_equal(got_bytes, expected, want);
+}
+
+static void part_open(part_reader *reader, drain_db *db, bool memory, uint64_t cache_limit) {
+  kl_tree_extent extents[WRITER_ROWS];
+  kl_rng rng;
+  kl_rng_init(&rng, 9);
+  drain_db_open(db, 6, 4096, memory, cache_limit);
+  for (uint64_t i = 0; i < WRITER_ROWS; i++) extents[i] = writer_make(db, 100 + i, writer_lengths[i], &rng);
+  writer_rows rows = {.extents = extents, .count = WRITER_ROWS};
+  DRAIN_MUST(writer_load(db, &rows, &must));
+  *reader = (part_reader){.db = db};
+  DRAIN_MUST(kl_roots_find(db->roots, 1, &reader->root, &must));
+}
+
+/* Around every boundary of parts, and at random, of one value and of several by turns. */
+static void run_parts(bool memory, uint64_t cache_limit) {
+  static const size_t sizes[] = {0, 1, 2, 4095, 4096, EXTENT_PART - 1, EXTENT_PART, EXTENT_PART + 1, (1 << 20) + 1};
+  enum { SIZES = sizeof sizes / sizeof sizes[0] };
+  drain_db db;
+  part_reader reader;
+  kl_rng rng;
+  size_t got = 0;
+  uint64_t whole = 0;
+  kl_rng_init(&rng, test_seed(143));
+  part_open(&reader, &db, memory, cache_limit);
+  for (uint64_t row = 0; row < WRITER_ROWS; row++) {
+    uint64_t length = writer_lengths[row];
+    for (uint64_t edge = 0; edge <= length; edge += EXTENT_PART) {
+      if (edge != 0) part_expect(&reader, row, length, edge - 1, sizes[kl_rng_below(&rng, SIZES)]);
+      part_expect(&reader, row, length, edge, sizes[kl_rng_below(&rng, SIZES)]);
+      part_expect(&reader, row, length, edge + 1, sizes[kl_rng_below(&rng, SIZES)]);
+    }
+    for (size_t i = 0; i < SIZES; i++) {
+      part_expect(&reader, row, length, 0, sizes[i]);
+      part_expect(&reader, row, length, length - (length < sizes[i] ? length : sizes[i]), sizes[i]);
+      part_expect(&reader, row, length, length, sizes[i]);
+    }
+    part_expect(&reader, row, length, UINT64_MAX, 100);
+    part_expect(&reader, row, length, 0, (size_t)(length < (5 << 20) ? length : 5 << 20));
+  }
+  for (int i = 0; i < 400; i++) {
+    uint64_t row = kl_rng_below(&rng, WRITER_ROWS), length = writer_lengths[row];
+    part_expect(&reader, row, length, kl_rng_below(&rng, length + 10), (size_t)kl_rng_below(&rng, 300000));
+  }
+  assert_int_equal(part_read(&reader, 77, 0, NULL, 0, &got, &whole, NULL), KL_E_NOT_FOUND);
+  kl_pages_part_free(reader.part);
+  kl_pages_part_free(NULL);
+  drain_db_close(&db);
+}
+
+static void test_parts(void **state) {
+  (void)state;
+  run_parts(false, KL_CACHE_LIMIT_MIN);
+}
+
+static void test_parts_of_cached_values(void **state) {
+  (void)state;
+  run_parts(false, 64 << 20);
+}
+
+static void test_parts_in_memory(void **state) {
+  (void)state;
+  run_parts(true, 0);
+}
+
+static uint64_t part_find_in_file(drain_db *db, uint64_t seed) {
+  uint8_t bytes[16], first[16];
+  size_t got = 0;
+  extent_fill(seed, 0, first, sizeof first);
+  for (uint64_t at = KL_SUPERBLOCKS * KL_BLOCK_SIZE;; at += KL_BLOCK_SIZE) {
+    DRAIN_MUST(kl_sim_peek(db->sim, DRAIN_PATH, at, bytes, sizeof bytes, &got));
+    assert_int_equal(got, sizeof bytes);
+    if (memcmp(bytes, first, sizeof bytes) == 0) return at;
+  }
+}
+
+static void part_flip(drain_db *db, uint64_t address) {
+  uint8_t byte = 0;
+  size_t got = 0;
+  DRAIN_MUST(kl_sim_peek(db->sim, DRAIN_PATH, address, &byte, 1, &got));
+  byte ^= 16;
+  DRAIN_MUST(kl_sim_poke(db->sim, DRAIN_PATH, address, &byte, 1));
+}
+
+enum { PART_ROW = 4 };
+
+/* Reads a little of each part: only those that `hit` fail, or all of them. */
+static void part_probe(part_reader *reader, uint64_t parts, uint64_t hit, bool all) {
+  uint8_t to[10];
+  for (uint64_t i = 0; i < parts; i++) {
+    size_t got = 0;
+    uint64_t whole = 0;
+    kl_error err = {0};
+    kl_status status = part_read(reader, PART_ROW, i * EXTENT_PART + 5, to, sizeof to, &got, &whole, &err);
+    assert_int_equal(status, all || i == hit ? KL_E_CORRUPT : KL_OK);
+    if (status == KL_OK) continue;
+    assert_non_null(strstr(err.message, DRAIN_PATH));
+    assert_non_null(strstr(err.message, "block"));
+    assert_non_null(strstr(err.message, "key \""));
+  }
+}
+
+/* Damage is found by those who read it, and by nobody else: in each part, and in the table. */
+static void test_parts_damaged(void **state) {
+  (void)state;
+  drain_db db;
+  part_reader reader;
+  uint64_t length = writer_lengths[PART_ROW], table = kl_extent_table_at(length);
+  part_open(&reader, &db, false, KL_CACHE_LIMIT_MIN);
+  uint64_t at = part_find_in_file(&db, 100 + PART_ROW), parts = (length - 1) / EXTENT_PART + 1;
+  for (uint64_t part = 0; part <= parts; part++) {
+    uint64_t bad = at + (part < parts ? part * EXTENT_PART + part * 97 % 777 : table + 9);
+    part_flip(&db, bad);
+    part_probe(&reader, parts, part, part == parts);
+    part_probe(&reader, parts, part, part == parts); /* what is known of the value by now does not hide it */
+    part_flip(&db, bad);
+    part_expect(&reader, PART_ROW, length, 0, 2 << 20);
+    kl_pages_part_free(reader.part);
+    reader.part = NULL;
+  }
+  drain_db_close(&db);
+}
+
+static void test_parts_allocations_fail(void **state) {
+  (void)state;
+  bool struck = true;
+  drain_db db;
+  part_reader reader;
+  static uint8_t to[100];
+  part_open(&reader, &db, false, KL_CACHE_LIMIT_MIN);
+  for (uint64_t n = 1; struck; n++) {
+    size_t got = 0;
+    uint64_t whole = 0, before = kl_sim_allocations(db.sim);
+    kl_status status = KL_OK;
+    kl_error err = {0};
+    kl_sim_fail_allocation(db.sim, n);
+    for (uint64_t row = 0; row < WRITER_ROWS && status == KL_OK; row++) {
+      status = part_read(&reader, row, 1000, to, sizeof to, &got, &whole, &err);
+    }
+    struck = kl_sim_allocations(db.sim) - before >= n;
+    kl_sim_fail_allocation(db.sim, 0);
+    if (status != KL_OK) assert_int_equal(status, KL_E_NO_MEMORY);
+    if (status != KL_OK) assert_int_equal(err.code, status);
+    for (uint64_t row = 0; row < WRITER_ROWS; row++) part_expect(&reader, row, writer_lengths[row], 3, 5000);
+    kl_pages_part_free(reader.part);
+    reader.part = NULL;
+  }
+  drain_db_close(&db);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_length),           cmocka_unit_test(test_every_bit),
-      cmocka_unit_test(test_hostile_references),     cmocka_unit_test(test_writers),
-      cmocka_unit_test(test_writers_in_memory),      cmocka_unit_test(test_writer_misuse),
-      cmocka_unit_test(test_writer_operations_fail), cmocka_unit_test(test_writer_allocations_fail),
+      cmocka_unit_test(test_every_length),
+      cmocka_unit_test(test_every_bit),
+      cmocka_unit_test(test_hostile_references),
+      cmocka_unit_test(test_writers),
+      cmocka_unit_test(test_writers_in_memory),
+      cmocka_unit_test(test_writer_misuse),
+      cmocka_unit_test(test_writer_operations_fail),
+      cmocka_unit_test(test_writer_allocations_fail),
+      cmocka_unit_test(test_parts),
+      cmocka_unit_test(test_parts_of_cached_values),
+      cmocka_unit_test(test_parts_in_memory),
+      cmocka_unit_test(test_parts_damaged),
+      cmocka_unit_test(test_parts_allocations_fail),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
