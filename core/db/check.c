@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../base/crc32c.h"
 #include "../base/endian.h"
 #include "../keyspace/record.h"
 #include "check_private.h"
@@ -56,21 +55,24 @@ void check_reader_destroy(check_reader *reader) {
   reader->page = reader->part = NULL;
 }
 
+static kl_status check_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return check_read(context, address, buffer, length, err);
+}
+
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err) {
-  *out = (check_value){.extent = *extent, .left = extent->length};
-  kl_status status = kl_stored_check_extent(reader->path, extent, err);
+  out->left = extent->length;
+  kl_status status = kl_extent_check_begin(&out->check, reader->path, extent, check_read_table, reader, err);
   return status == KL_OK ? check_birth(reader, extent->address, extent->birth, err) : status;
 }
 
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err) {
   size_t size = value->left < CHECK_PART ? (size_t)value->left : CHECK_PART;
-  uint64_t address = value->extent.address + (value->extent.length - value->left);
+  uint64_t address = value->check.extent.address + (value->check.extent.length - value->left);
   if (to == NULL) to = reader->part;
   kl_status status = check_read(reader, address, to, size, err);
   if (status != KL_OK) return status;
-  value->crc = kl_crc32c(value->crc, to, size);
   value->left -= size;
-  return value->left != 0 ? KL_OK : kl_stored_check_value(reader->path, &value->extent, value->crc, err);
+  return kl_extent_check_add(&value->check, to, size, err);
 }
 
 /* -------- problems -------- */

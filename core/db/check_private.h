@@ -7,6 +7,7 @@
 #define KL_DB_CHECK_PRIVATE_H
 
 #include "../base/show.h"
+#include "../drain/extent.h"
 #include "../drain/stored.h"
 #include "../drain/tree_record.h"
 #include "../keyspace/keyspace.h"
@@ -40,13 +41,12 @@ kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_
 
 /* A value that is read in parts: begin, then parts until `left` is 0. */
 typedef struct check_value {
-  kl_tree_extent extent;
+  kl_extent_check check;
   uint64_t left;
-  uint32_t crc;
 } check_value;
 /* Checks the reference. */
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err);
-/* The next at most CHECK_PART bytes, into reader->part or `to`; the last part compares the checksum. */
+/* The next at most CHECK_PART bytes, into reader->part or `to`; only with the last part all is known to be right. */
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err);
 
 /* KL_E_CORRUPT, KL_E_IO, KL_E_VERSION: something is wrong with what was read. */

@@ -288,7 +288,7 @@ static kl_status verify_value_part(kl_verify *verify, kl_error *err) {
   } else if (verify->value.left == 0) {
     verify->in_value = false;
     verify->report.extents++;
-    verify->report.value_bytes += verify->value.extent.length;
+    verify->report.value_bytes += verify->value.check.extent.length;
   }
   return KL_OK;
 }

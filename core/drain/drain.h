@@ -76,7 +76,8 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 
 /* Merges rows that come from elsewhere, ascending, into the tree of a keyspace, and publishes: all else as it is, the same
  * timestamp, and the same place in the log. The keyspace is one that no delta has rows of. `input`: as for
- * kl_drain_compact. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
+ * kl_drain_compact. A row of KL_TREE_PUT_EXTENT whose birth is 0 names reserved blocks (kl_extent_writer): they become
+ * blocks of the checkpoint, and are reserved again when the load fails. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
  * besides: as kl_drain_run, and KL_E_INVALID: not ascending. */
 kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
                         kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);

@@ -178,32 +178,57 @@ static kl_status drain_write_large(drain_io *io, uint64_t address, kl_slice valu
   return status;
 }
 
-static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+static kl_status drain_write_table(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
   drain_io *io = context;
-  uint64_t address = 0;
-  kl_status status = drain_place(io, value.size, &address, err);
-  if (status != KL_OK) return status;
-  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, address, value.data, value.size, err)
-                                               : drain_write_large(io, address, value, err);
-  if (status != KL_OK) return status;
-  *out_extent = (kl_tree_extent){.address = address,
-                                 .length = value.size,
-                                 .stored = value.size,
-                                 .birth = io->birth,
-                                 .checksum = kl_crc32c(0, value.data, value.size)};
-  return KL_OK;
+  return kl_store_write(io->store, address, &bytes, 1, err);
 }
 
-/* Copies a value through the write buffer, which is empty. */
-static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
-  uint32_t crc = 0;
+/* One that gets a table of checksums: its last blocks. */
+static kl_status drain_write_sums(drain_io *io, const kl_tree_extent *extent, kl_slice value, uint32_t *out_checksum,
+                                  kl_error *err) {
+  kl_extent_sums sums;
+  kl_extent_sums_begin(&sums, extent, drain_write_table, io);
+  kl_status status = kl_extent_sums_add(&sums, value.data, value.size, err);
+  if (status == KL_OK) status = kl_extent_sums_finish(&sums, err);
+  *out_checksum = sums.extent.checksum;
+  return status;
+}
+
+static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+  drain_io *io = context;
+  kl_tree_extent extent = {.length = value.size, .birth = io->birth, .chunk = kl_extent_chunk(value.size)};
+  extent.stored = kl_extent_stored(extent.length, extent.chunk);
+  kl_status status = drain_place(io, extent.stored, &extent.address, err);
+  if (status != KL_OK) return status;
+  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, extent.address, value.data, value.size, err)
+                                               : drain_write_large(io, extent.address, value, err);
+  if (status == KL_OK) status = drain_write_sums(io, &extent, value, &extent.checksum, err);
+  if (status == KL_OK) *out_extent = extent;
+  return status;
+}
+
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err) {
+  kl_status status = kl_store_adopt(io->store, extent->address, extent->stored, err);
+  if (status == KL_OK) extent->birth = io->birth;
+  return status;
+}
+
+static kl_status drain_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(((drain_io *)context)->store, address, buffer, length, err);
+}
+
+/* Copies bytes through the write buffer, which is empty. Those of a value are checked (`check`), of others (NULL) *crc
+ * becomes the checksum. */
+static kl_status drain_copy_bytes(drain_io *io, uint64_t from, uint64_t to, uint64_t bytes, kl_extent_check *check,
+                                  uint32_t *crc, kl_error *err) {
   kl_status status = KL_OK;
-  for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
-    uint64_t left = extent->stored - at;
+  for (uint64_t at = 0; at < bytes && status == KL_OK;) {
+    uint64_t left = bytes - at;
     size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
-    status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
+    status = kl_store_read(io->store, from + at, io->buffer, n, err);
+    if (status == KL_OK && check != NULL) status = kl_extent_check_add(check, io->buffer, n, err);
     if (status != KL_OK) break;
-    crc = kl_crc32c(crc, io->buffer, n);
+    if (check == NULL) *crc = kl_crc32c(*crc, io->buffer, n);
     memset(io->buffer + n, 0, whole - n);
     kl_slice part = kl_slice_make(io->buffer, whole);
     status = kl_store_write(io->store, to + at, &part, 1, err);
@@ -211,11 +236,22 @@ static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, ui
     io->stats->writes++;
     at += n;
   }
+  return status;
+}
+
+/* A value that is damaged is not moved: at its new place it would be as damaged, and the old one would be lost. */
+static kl_status drain_copy_value(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
+  kl_extent_check check;
+  const char *path = kl_store_path(io->store);
+  uint64_t table = kl_extent_table_at(extent->length);
+  uint32_t crc = 0;
+  kl_status status = kl_extent_check_begin(&check, path, extent, drain_read_table, io, err);
+  if (status == KL_OK) status = drain_copy_bytes(io, extent->address, to, extent->length, &check, &crc, err);
+  if (status != KL_OK || extent->chunk == 0) return status;
+  crc = 0;
+  status = drain_copy_bytes(io, extent->address + table, to + table, extent->stored - table, NULL, &crc, err);
   if (status != KL_OK || crc == extent->checksum) return status;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "database '%s': the value of %" PRIu64 " bytes at %" PRIu64
-                 " is damaged, its checksum is another; it cannot be moved, copy out what is sound",
-                 kl_store_path(io->store), extent->length, extent->address);
+  return kl_extent_table_damaged(path, extent, err);
 }
 
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
@@ -232,7 +268,7 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   drain_placed(io, address, extent->stored);
   io->full = was_full; /* nearer to the front is better than nothing */
   status = kl_drain_io_flush(io, err);
-  if (status == KL_OK) status = drain_copy_bytes(io, extent, address, err);
+  if (status == KL_OK) status = drain_copy_value(io, extent, address, err);
   if (status != KL_OK) return status;
   *out = *extent;
   out->address = address;

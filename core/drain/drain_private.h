@@ -12,6 +12,7 @@
 #define KL_DRAIN_DRAIN_PRIVATE_H
 
 #include "drain.h"
+#include "extent.h"
 #include "pages_private.h"
 #include "tree_record.h"
 
@@ -72,6 +73,8 @@ kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 
+/* A value that was written to reserved blocks becomes one of this checkpoint; sets its birth. As kl_store_adopt. */
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err);
 /* Moves a value to a place before the one that it has. *out_moved false: there is none. KL_E_CORRUPT: it is damaged. */
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
                            kl_error *err);

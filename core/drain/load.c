@@ -10,6 +10,14 @@ typedef struct drain_load_run {
   drain_root_list roots;
 } drain_load_run;
 
+/* Rows whose value lies in reserved blocks (birth 0) bring it along. */
+static kl_status drain_load_next(void *context, kl_tree_change *out, kl_error *err) {
+  drain_load_run *run = context;
+  kl_status status = run->rows->next(run->rows->context, out, err);
+  if (status != KL_OK || out->kind != KL_TREE_PUT_EXTENT || out->extent.birth != 0) return status;
+  return kl_drain_io_adopt(&run->io, &out->extent, err);
+}
+
 static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
                                   kl_error *err) {
   drain_load_run *run = context;
@@ -22,7 +30,8 @@ static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_t
   if (status != KL_OK) return status;
   root.record.root = old;
   run->stats.keyspaces = 1;
-  status = kl_drain_merge(run->input, &run->io, run->rows, &root.record.root, &root.record.rows, err);
+  const kl_tree_changes rows_in = {drain_load_next, run};
+  status = kl_drain_merge(run->input, &run->io, &rows_in, &root.record.root, &root.record.rows, err);
   if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
   root.gone = kl_tree_pointer_is_null(&root.record.root);
   status = kl_drain_add_root(&run->roots, run->input->allocator, &root, err);

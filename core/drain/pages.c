@@ -2,7 +2,6 @@
 #include <inttypes.h>
 
 #include "../base/assert.h"
-#include "../base/crc32c.h"
 #include "pages_private.h"
 
 /* -------- bytes from the file -------- */
@@ -25,12 +24,10 @@ static kl_status pages_cache_load(void *context, const kl_cache_ref *ref, void *
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   uint8_t *to = frame;
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) != 0) {
-    memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
-    memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
-    to += PAGES_EXTENT_HEAD;
-  }
-  return kl_store_read(store, pointer.address, to, pointer.length, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_store_read(store, pointer.address, to, pointer.length, err);
+  memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
+  memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
+  return kl_store_read(store, pointer.address, to + PAGES_EXTENT_HEAD, ref->length - PAGES_EXTENT_HEAD, err);
 }
 
 static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err) {
@@ -39,11 +36,13 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
   if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
-  uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
-  if (found == pointer.checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu32 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), pointer.length, pointer.address / KL_BLOCK_SIZE);
+  kl_tree_extent extent = {.address = pointer.address,
+                           .length = pointer.length,
+                           .stored = ref->length - PAGES_EXTENT_HEAD,
+                           .checksum = pointer.checksum};
+  /* A table takes at least four bytes. The cache is asked for no others than those of KL_EXTENT_CHUNK. */
+  if (extent.stored != extent.length) extent.chunk = KL_EXTENT_CHUNK;
+  return kl_extent_check_whole(kl_store_path(store), &extent, (const uint8_t *)frame + PAGES_EXTENT_HEAD, err);
 }
 
 /* -------- the source -------- */

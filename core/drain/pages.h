@@ -67,6 +67,9 @@ typedef struct kl_held {
   bool owns_pages;         /* has a reference on `pages` */
 } kl_held;
 
+/* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
+#define KL_PAGES_WHOLE ((uint64_t)0x7fffffff)
+
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
   KL_HELD_BUFFER = 64 << 10 /* a larger buffer is given back when the value goes */
@@ -93,6 +96,22 @@ typedef kl_status (*kl_pages_get_row)(void *context, size_t index, bool found, k
 /* Many keys in any order, with their cache misses side by side. */
 kl_status kl_pages_get_many(kl_pages *pages, const kl_tree_pointer *root, const kl_slice *keys, size_t count,
                             kl_pages_get_row row, void *context, kl_error *err);
+
+/* -------- parts of values -------- */
+
+/* What is kept of the value that was read in parts last: so that reading on, or about the same place, costs no more than
+ * the bytes. Some 70 KiB, and 4 bytes for each 64 MiB of the value. One thread at a time. */
+typedef struct kl_pages_part kl_pages_part;
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is; *out_got: how many, 0 at its end
+ * and behind it. *out_size: the size of the whole value. Only what is asked for is read from the file, up to parts of
+ * 64 KiB, and all of it is verified; but a value without a table of checksums (extent.h), which is at most 1 MiB if this
+ * version wrote it, is read as a whole. Large values are read past the cache. *part: NULL at first; for reads of any
+ * values of any trees of these pages, and freed before the last reference on them. On failure the buffer may have been
+ * changed. KL_E_NOT_FOUND comes without a message. */
+kl_status kl_pages_get_part(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t offset, void *buffer,
+                            size_t capacity, kl_pages_part **part, size_t *out_got, uint64_t *out_size, kl_error *err);
+void kl_pages_part_free(kl_pages_part *part); /* NULL is allowed */
 
 /* -------- counts -------- */
 

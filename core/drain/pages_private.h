@@ -2,7 +2,8 @@
  *
  *   pages.c         life; the source; the loader behind the cache
  *   pages_value.c   values: copied, pinned, or in memory of their own
- *   pages_read.c    points, counts                pages_look.c   points, without loading what is large
+ *   pages_read.c    points, counts      pages_part.c   parts of large values
+ *   pages_look.c    points, without loading what is large
  *   pages_cursor.c  cursors      pages_collect.c  scans straight from the pages
  *   pages_fault.c   which keys a page that cannot be read is about */
 #ifndef KL_DRAIN_PAGES_PRIVATE_H
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "../base/epoch.h"
+#include "extent.h"
 #include "pages.h"
 #include "stored.h"
 
@@ -91,10 +93,12 @@ typedef struct pages_extent {
   bool waits;
 } pages_extent;
 
-/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is larger
- * than the cache takes, read it with pages_extent_read outside of the epoch. */
+/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is not one
+ * for the cache, read it with pages_extent_read outside of the epoch. */
 kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
                              kl_error *err);
+/* Bytes of the file, for kl_extent_check; `context` is the store. */
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err);
 /* Fills `buffer`, extent->length bytes, from the file, and checks it. */
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err);
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err);
@@ -110,8 +114,8 @@ kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *valu
 /* -------- faults -------- */
 
 /* `status` of an operation for `key`; direction -1, 0, 1: the page that failed is on the way to the key, or the next
- * one before or behind it. When it is about a page, says in `err` which keys that page holds. Outside of the
- * operation's epoch. Returns `status`. */
+ * one before or behind it. When it is about a page, says in `err` which keys that page holds; when it is about the
+ * value of the key (`failed` null, direction 0), which key. Outside of the operation's epoch. Returns `status`. */
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err);
 

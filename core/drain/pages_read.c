@@ -5,8 +5,8 @@
 
 /* Reads what was left for after the epoch. */
 static kl_status pages_get_later(kl_held *held, kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  if (extent->length > SIZE_MAX) {
-    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is larger than this process can hold",
+  if (extent->length > KL_PAGES_WHOLE) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is too large to be read as a whole; read it in parts",
                    (unsigned long long)extent->length);
   }
   kl_status status = pages_held_reserve(held, pages, (size_t)extent->length, err);

@@ -1,12 +1,11 @@
 /* core/drain/pages_value.c: values that stay readable: copied, pinned, or in memory of their own.
  *
- * An extent in the cache lies behind 16 bytes that say how long it is and what its checksum is. Its address alone does
- * not: a forged tree could name the address of one extent with the length of another, and would be given bytes behind
- * its frame. */
+ * An extent in the cache lies, with its table of checksums if it has one, behind 16 bytes that say how long it is and
+ * what its checksum is. Its address alone does not: a forged tree could name the address of one extent with the length
+ * of another, and would be given bytes behind its frame. */
 #include <inttypes.h>
 
 #include "../base/assert.h"
-#include "../base/crc32c.h"
 #include "pages_private.h"
 
 /* -------- extents -------- */
@@ -18,7 +17,7 @@ static const char *pages_value_path(const kl_pages *pages) {
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  return kl_stored_check_extent(pages_value_path(pages), extent, err);
+  return kl_extent_check_reference(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -42,14 +41,16 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   *out_is_frame = false;
   kl_status status = pages_extent_check(pages, extent, err);
   if (status != KL_OK) return status;
+  if (extent->length > KL_PAGES_WHOLE) return KL_E_LIMIT;
   if (pages->cache == NULL) return pages_extent_of_memory(op, extent, out_bytes, err);
-  if (extent->length > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
+  if (extent->chunk != 0 && extent->chunk != KL_EXTENT_CHUNK) return KL_E_LIMIT; /* see pages_cache_verify */
+  if (extent->stored > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
   if (op->tries >= PAGES_TRIES) return KL_E_LIMIT;
   uint32_t length = (uint32_t)extent->length;
   kl_cache_ref ref = {.address = extent->address / KL_CACHE_BLOCK | PAGES_EXTENT_KEY,
                       .checksum = extent->birth << 32 | extent->checksum,
                       .stored_length = length,
-                      .length = length + PAGES_EXTENT_HEAD};
+                      .length = (uint32_t)extent->stored + PAGES_EXTENT_HEAD};
   status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_CACHE_RETRY) op->wanted = ref.length;
   if (status == KL_CACHE_RETRY || status == KL_E_LIMIT) return status;
@@ -60,20 +61,24 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
+    return kl_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
   return KL_OK;
 }
 
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(context, address, buffer, length, err);
+}
+
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err) {
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
-  kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
-  if (status != KL_OK) return status;
-  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
-  return kl_stored_check_value(kl_store_path(store), extent, found, err);
+  kl_extent_check check;
+  kl_status status = kl_extent_check_begin(&check, kl_store_path(store), extent, pages_read_store, store, err);
+  if (status == KL_OK) status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
+  return status == KL_OK ? kl_extent_check_add(&check, buffer, (size_t)extent->length, err) : status;
 }
 
 /* -------- held values -------- */

@@ -37,15 +37,7 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
   return store_blocks_address_valid(address, length, end) ? store->memory.base + address : NULL;
 }
 
-kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
-  uint64_t length = 0;
-  for (size_t i = 0; i < count; i++) length += parts[i].size;
-  uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
-  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
-      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
-    return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
-                     address);
-  }
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
   if (store->memory.base == NULL) return kl_os_write(store->os, store->file, parts, count, address, err);
   uint8_t *to = store->memory.base + address;
   for (size_t i = 0; i < count; i++) {
@@ -53,6 +45,23 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
     to += parts[i].size;
   }
   return KL_OK;
+}
+
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count) {
+  uint64_t length = 0;
+  for (size_t i = 0; i < count; i++) length += parts[i].size;
+  return store_blocks_count(length);
+}
+
+kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t blocks = store_blocks_of_parts(parts, count);
+  kl_mutex_lock(&store->space_lock);
+  bool allowed = store->in_progress && address % KL_BLOCK_SIZE == 0 &&
+                 store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->space_lock);
+  if (allowed) return store_blocks_write(store, address, parts, count, err);
+  return KL_BROKEN(err, "STORE-7: %" PRIu64 " blocks at %" PRIu64 " are not of the checkpoint in progress", blocks,
+                   address);
 }
 
 /* -------- the size of the file -------- */
@@ -69,7 +78,7 @@ kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
   if (store->memory.base != NULL) return store_memory_ensure(store, bytes, err);
   uint64_t roomy = store->file_bytes + store_blocks_step(store->file_bytes);
   if (roomy < bytes) roomy = bytes;
-  store->size_changed = true; /* also when it fails: it may have grown by a part */
+  store->size_number++; /* also when it fails: it may have grown by a part */
   kl_status status = kl_os_allocate(store->os, store->file, store->file_bytes, roomy - store->file_bytes, err);
   if (status == KL_E_DISK_FULL && roomy != bytes) {
     roomy = bytes;
@@ -100,11 +109,11 @@ void store_blocks_shrink(kl_store *store) {
     store_memory_shrink(store, needed + step);
     return;
   }
-  store->size_changed = true;
+  store->size_number++;
   if (kl_os_truncate(store->os, store->file, needed + step, NULL) == KL_OK) store->file_bytes = needed + step;
 }
 
 void store_blocks_cut(kl_store *store) {
-  uint64_t needed = store_blocks_needed(store, 0);
+  uint64_t needed = store_blocks_needed(store, store_space_reserved_end(&store->space) * KL_BLOCK_SIZE);
   if (store->file_bytes > needed) (void)kl_os_truncate(store->os, store->file, needed, NULL);
 }

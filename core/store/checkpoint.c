@@ -7,12 +7,13 @@
 
 void store_checkpoint_count(kl_store *store) {
   const store_space *space = &store->space;
-  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks;
+  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks + space->reserved;
   kl_store_space numbers = {.file_bytes = store->file_bytes,
                             .blocks_end = space->frontier * KL_BLOCK_SIZE,
                             .used_bytes = (space->root.used - KL_SUPERBLOCKS) * KL_BLOCK_SIZE,
                             .limbo_bytes = space->limbo.blocks * KL_BLOCK_SIZE,
                             .limbo_entries = space->limbo.count,
+                            .reserved_bytes = space->reserved * KL_BLOCK_SIZE,
                             .map_bytes = store_space_memory(space)};
   uint64_t taken = numbers.used_bytes / KL_BLOCK_SIZE + held;
   numbers.free_bytes = space->frontier > taken ? (space->frontier - taken) * KL_BLOCK_SIZE : 0;
@@ -21,9 +22,12 @@ void store_checkpoint_count(kl_store *store) {
   kl_mutex_unlock(&store->lock);
 }
 
-static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) {
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err) {
   if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
-  if (store->poisoned) {
+  kl_mutex_lock(&store->lock);
+  bool poisoned = store->poisoned;
+  kl_mutex_unlock(&store->lock);
+  if (poisoned) {
     return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
   }
   return KL_OK;
@@ -53,17 +57,20 @@ kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_coun
   if (store->in_progress) {
     return kl_fail(err, KL_E_INVALID, "a checkpoint of database '%s' is in progress already", store->path);
   }
+  kl_mutex_lock(&store->space_lock);
   status = store_limbo_set_live(&store->space.limbo, live, live_count, err);
   if (status == KL_OK) {
     store_checkpoint_reclaim(store, store->newest.checkpoint.sequence);
     status = store_space_cover(&store->space, store->space.frontier, err);
   }
-  if (status != KL_OK) return status;
-  store_space_start(&store->space);
-  store->in_progress = true;
-  store->birth = store->newest.checkpoint.sequence + 1;
-  store_checkpoint_count(store);
-  return KL_OK;
+  if (status == KL_OK) {
+    store_space_start(&store->space);
+    store->in_progress = true;
+    store->birth = store->newest.checkpoint.sequence + 1;
+    store_checkpoint_count(store);
+  }
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 uint64_t kl_store_birth(const kl_store *store) {
@@ -75,39 +82,38 @@ static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
   return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
 }
 
-static uint64_t store_checkpoint_blocks(uint64_t bytes) {
-  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
-}
-
-kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+static kl_status store_checkpoint_take(kl_store *store, uint64_t bytes, uint64_t end_block, uint64_t *out_address,
+                                       kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
   uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_allocate(&store->space, store_blocks_count(bytes), end_block, &block, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
   return status;
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  return store_checkpoint_take(store, bytes, STORE_SPACE_NONE, out_address, err);
 }
 
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
                                    kl_error *err) {
-  kl_status status = store_checkpoint_begun(store, err);
-  if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  return store_checkpoint_take(store, bytes, end / KL_BLOCK_SIZE, out_address, err);
 }
 
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   uint64_t block = 0, end = 0;
+  kl_mutex_lock(&store->space_lock);
   status = store_space_compact(&store->space, &end, err);
   /* One block more and one less: the map, which describes itself, gets a new root in any case. */
   if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
@@ -119,15 +125,29 @@ kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint6
     return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
                    store->path, bytes, address);
   }
-  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
-                          err);
+  kl_mutex_lock(&store->space_lock);
+  status =
+      store_space_free(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_adopt(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 void kl_store_abort(kl_store *store) {
   if (!store->in_progress) return;
+  kl_mutex_lock(&store->space_lock);
   store_space_abort(&store->space, store->birth);
   store->in_progress = false;
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
 }
 
 static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
@@ -136,15 +156,18 @@ static void store_checkpoint_advance(kl_store *store, const store_superblock *ne
   if (in_file && !store_superblock_same_roots(&store->newest, next)) {
     store->before = store->newest;
     store->has_before = true;
-    /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
-    store->space.has_older = false;
   }
   store->previous = store->newest;
   store->has_previous = in_file;
   store->newest = *next;
   store->published = true;
   kl_mutex_unlock(&store->lock);
-  store->space.bounds = store_superblock_bounds(next);
+}
+
+static void store_checkpoint_poison(kl_store *store) {
+  kl_mutex_lock(&store->lock);
+  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
+  kl_mutex_unlock(&store->lock);
 }
 
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err) {
@@ -152,28 +175,34 @@ kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, k
     kl_status status = store_ring_write(store, next, err);
     if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
     if (status != KL_OK) { /* which of the two is on disk is not known */
-      kl_mutex_lock(&store->lock);
-      store->poisoned = true;
-      kl_mutex_unlock(&store->lock);
+      store_checkpoint_poison(store);
       return status;
     }
   }
   store_checkpoint_advance(store, next);
+  if (store->in_progress) return KL_OK; /* store_checkpoint_settle follows */
+  kl_mutex_lock(&store->space_lock);
+  store->space.bounds = store_superblock_bounds(next);
+  kl_mutex_unlock(&store->space_lock);
   return KL_OK;
 }
 
-/* What the new superblock will name is on stable storage before it is named. */
-static kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
   if (kl_store_is_memory(store)) return KL_OK;
-  kl_status status = kl_os_sync(store->os, store->file, !store->size_changed, err);
-  if (status == KL_OK) {
-    store->size_changed = false;
-    return KL_OK;
+  kl_mutex_lock(&store->space_lock);
+  uint64_t number = store->size_number;
+  bool size_too = store->size_synced != number;
+  kl_mutex_unlock(&store->space_lock);
+  kl_status status = kl_os_sync(store->os, store->file, !size_too, err);
+  if (status != KL_OK) {
+    store_checkpoint_poison(store);
+    return status;
   }
-  kl_mutex_lock(&store->lock);
-  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
-  kl_mutex_unlock(&store->lock);
-  return status;
+  kl_mutex_lock(&store->space_lock);
+  /* What grew meanwhile is for the next one; and of two syncs side by side the later may have begun first. */
+  if (size_too && store->size_synced < number) store->size_synced = number;
+  kl_mutex_unlock(&store->space_lock);
+  return KL_OK;
 }
 
 /* Writes one superblock, or two that differ in nothing but number and time (STORE-4). */
@@ -191,22 +220,36 @@ static kl_status store_checkpoint_name(kl_store *store, store_superblock *next, 
   return status;
 }
 
-static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
-  uint64_t end_block = store_superblock_bounds(&store->newest).end_block;
-  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
-  if (status != KL_OK) return status;
-  if (store->space.dirty_count != 0) {
-    next->blocks_end = end_block * KL_BLOCK_SIZE;
-    status = store_checkpoint_sync(store, err);
-  }
-  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
-  if (status != KL_OK) return status;
+/* STORE-15: what was published is the newest for the space, too, all at once. */
+static void store_checkpoint_settle(kl_store *store, const store_superblock *next, bool other_roots) {
+  kl_mutex_lock(&store->space_lock);
+  /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
+  if (other_roots && !kl_store_is_memory(store)) store->space.has_older = false;
+  store->space.bounds = store_superblock_bounds(next);
   store_space_commit(&store->space);
   store->in_progress = false;
   /* Readers that begin() did not know of may have taken the checkpoint that was the newest meanwhile. */
   store_checkpoint_reclaim(store, store->birth - 1);
   store_blocks_shrink(store);
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
+}
+
+static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
+  const store_superblock base = store->newest;
+  uint64_t end_block = store_superblock_bounds(&base).end_block;
+  kl_mutex_lock(&store->space_lock);
+  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
+  bool changed = store->space.dirty_count != 0;
+  kl_mutex_unlock(&store->space_lock);
+  if (status != KL_OK) return status;
+  if (changed) {
+    next->blocks_end = end_block * KL_BLOCK_SIZE;
+    status = store_checkpoint_sync(store, err); /* what will be named is on stable storage before it is */
+  }
+  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
+  if (status != KL_OK) return status;
+  store_checkpoint_settle(store, next, !store_superblock_same_roots(&base, next));
   return KL_OK;
 }
 

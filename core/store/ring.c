@@ -226,7 +226,7 @@ kl_status store_ring_load(kl_store *store, kl_error *err) {
 kl_status store_ring_confirm(kl_store *store, kl_error *err) {
   store_superblock next = store->newest;
   next.checkpoint.sequence = store->fell_back ? store->lost_sequence + KL_SUPERBLOCKS : next.checkpoint.sequence + 1;
-  store->size_changed = true; /* not known: what is seen may not be durable either */
+  store->size_number++; /* not known: what is seen may not be durable either */
   kl_status status = KL_OK;
   if (next.checkpoint.sequence <= STORE_SEQUENCE_MOST) { /* behind it nothing can be published any more */
     next.checkpoint.wall_ns = kl_os_wall_ns(store->os);

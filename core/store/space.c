@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/assert.h"
+#include "space_bits.h"
 #include "store_private.h"
 
 enum {
@@ -59,8 +60,8 @@ void store_space_close(store_space *space) {
 
 uint64_t store_space_memory(const store_space *space) {
   return space->chunk_count * sizeof(store_space_chunk) + space->index_count * sizeof(store_space_index) +
-         space->dirty_capacity * sizeof *space->dirty + space->limbo.capacity * sizeof *space->limbo.entries +
-         space->limbo.live_capacity * sizeof *space->limbo.live;
+         space->aside_count * sizeof(store_space_aside) + space->dirty_capacity * sizeof *space->dirty +
+         space->limbo.capacity * sizeof *space->limbo.entries + space->limbo.live_capacity * sizeof *space->limbo.live;
 }
 
 /* Single blocks are taken where many are free together: from words of the bitmap that have about as many free as the
@@ -72,20 +73,21 @@ void store_space_start(store_space *space) {
   space->threshold = average > STORE_SPACE_THRESHOLD_MOST ? STORE_SPACE_THRESHOLD_MOST : average;
   space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
   memset(space->run_rove, 0, sizeof space->run_rove);
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove);
   space->first_frontier = space->frontier;
   space->compacting = false;
 }
 
-/* What is in limbo cannot move, so room is needed beside it; where the room ends depends on how much of that lies
- * before the end. */
+/* What is in limbo or reserved cannot move, so room is needed beside it; where the room ends depends on how much of that
+ * lies before the end. */
 static uint64_t store_space_compact_end(const store_space *space) {
   uint64_t wanted = space->root.used + space->root.used / STORE_SPACE_SPARE + STORE_SPACE_SPARE_LEAST, end = wanted;
   for (int i = 0; i < STORE_SPACE_ROUNDS; i++) {
-    uint64_t next = wanted + store_limbo_before(&space->limbo, end);
+    uint64_t next = wanted + store_limbo_before(&space->limbo, end) + store_space_reserved_before(space, end);
     if (next == end) return end;
     end = next;
   }
-  return wanted + space->limbo.blocks;
+  return wanted + space->limbo.blocks + space->reserved;
 }
 
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err) {
@@ -94,56 +96,6 @@ kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *e
   space->rove = 0;
   *out_end = store_space_compact_end(space);
   return kl_store_is_memory(space->store) ? KL_OK : store_space_touch_behind(space, *out_end, err);
-}
-
-/* -------- bits -------- */
-
-static uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
-  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
-  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
-}
-
-/* The bits of a run that lie in one chunk. */
-typedef struct store_space_part {
-  uint64_t number; /* of the chunk */
-  uint64_t from, to;
-} store_space_part;
-
-/* Cuts the next part off a run; false at its end. */
-static bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
-  if (*blocks == 0) return false;
-  out->number = *block / STORE_MAP_BITS;
-  out->from = *block % STORE_MAP_BITS;
-  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
-  *block += out->to - out->from;
-  *blocks -= out->to - out->from;
-  return true;
-}
-
-/* How many bits from `from` to `to` are set. */
-static uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
-  uint64_t count = 0;
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
-  }
-  return count;
-}
-
-static void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
-}
-
-static void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
-}
-
-/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
-static uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
-    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
-  }
-  return to;
 }
 
 /* -------- finding -------- */
@@ -272,18 +224,20 @@ static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint6
   return KL_OK;
 }
 
+/* The first run of that length below the frontier; STORE_SPACE_NONE. Runs of one class share a place to look from: what
+ * is too small for one is passed for good, as long as `roves` lasts, also where a shorter one of the class had found
+ * room. */
+static kl_status store_space_find_first(store_space *space, uint64_t blocks, uint64_t *roves, uint64_t *out_block,
+                                        kl_error *err) {
+  uint64_t *rove = &roves[blocks == 1 ? 0 : 63 - __builtin_clzll(blocks - 1) + 1];
+  return blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
+                                  : store_space_find_chunks(space, blocks, rove, out_block, err);
+}
+
 static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block,
                                   kl_error *err) {
-  kl_status status;
-  if (blocks == 1) {
-    status = store_space_find_one(space, out_block, err);
-  } else {
-    /* Runs of one class share a place to look from: what is too small for one is passed for good, in this checkpoint,
-     * also where a shorter one of the class had found room. */
-    uint64_t *rove = &space->run_rove[63 - __builtin_clzll(blocks - 1) + 1];
-    status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
-                                      : store_space_find_chunks(space, blocks, rove, out_block, err);
-  }
+  kl_status status = blocks == 1 ? store_space_find_one(space, out_block, err)
+                                 : store_space_find_first(space, blocks, space->run_rove, out_block, err);
   if (status != KL_OK) return status;
   if (end != STORE_SPACE_NONE && (*out_block == STORE_SPACE_NONE || *out_block >= end || blocks > end - *out_block)) {
     if (blocks == 1 && *out_block != STORE_SPACE_NONE) space->rove = *out_block; /* it is still to be had */
@@ -293,10 +247,27 @@ static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t 
   return store_space_find_end(space, blocks, out_block, err);
 }
 
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  kl_status status = store_space_find_first(space, blocks, space->reserve_rove, out_block, err);
+  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  return store_space_find_end(space, blocks, out_block, err);
+}
+
 /* -------- taking and giving back -------- */
 
-/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
-static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err) {
+  if (end <= space->frontier) return KL_OK;
+  kl_status status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
+  return status == KL_OK ? store_space_cover(space, end, err) : status;
+}
+
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err) {
+  if (blocks <= STORE_SPACE_BLOCKS_MOST - space->frontier) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                 kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+}
+
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = NULL;
@@ -310,16 +281,10 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
 kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
                                kl_error *err) {
   uint64_t block = 0;
-  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
-    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
-                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
-  }
-  kl_status status = store_space_find(space, blocks, limit, &block, err);
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_find(space, blocks, limit, &block, err);
   uint64_t end = block + blocks;
-  if (status == KL_OK && end > space->frontier) {
-    status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
-    if (status == KL_OK) status = store_space_cover(space, end, err);
-  }
+  if (status == KL_OK) status = store_space_grow(space, end, err);
   if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
   if (status != KL_OK) return status;
   *out_block = block;
@@ -373,10 +338,14 @@ kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, 
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = store_space_loaded(space, part.number);
-    uint64_t size = part.to - part.from;
+    uint64_t busy = store_space_count(chunk->busy, part.from, part.to);
     store_space_clear(chunk->used, part.from, part.to);
-    if (is_new) store_space_clear(chunk->busy, part.from, part.to);
-    store_space_account(space, chunk, 0 - size, is_new ? 0 - size : 0);
+    if (is_new) {
+      store_space_clear(chunk->busy, part.from, part.to);
+      store_space_keep_adopted(chunk, part.from, part.to);
+    }
+    store_space_account(space, chunk, 0 - (part.to - part.from),
+                        store_space_count(chunk->busy, part.from, part.to) - busy);
   }
   return KL_OK;
 }
@@ -406,15 +375,19 @@ void store_space_abort(store_space *space, uint64_t death) {
       chunk->busy[w] &= ~(chunk->used[w] & ~chunk->base[w]); /* what was allocated; what was freed is still busy */
       chunk->used[w] = chunk->base[w];
     }
+    store_space_disown(chunk);
     store_space_account(space, chunk, store_map_count(chunk->used) - used, store_map_count(chunk->busy) - busy);
   }
   space->dirty_count = 0;
   store_limbo_undo(&space->limbo, death);
-  space->frontier = space->first_frontier;
+  uint64_t end = store_space_reserved_end(space);
+  space->frontier = end > space->first_frontier ? end : space->first_frontier;
 }
 
 void store_space_trim(store_space *space, uint64_t needed_end) {
-  uint64_t end = store_limbo_end(&space->limbo);
+  uint64_t end = store_limbo_end(&space->limbo), reserved = store_space_reserved_end(space);
+  if (end < reserved) end = reserved;
   space->frontier = end > needed_end ? end : needed_end;
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove); /* limbo has let go of blocks */
   store_space_forget_chunks(space, STORE_SPACE_CHUNKS_KEPT);
 }

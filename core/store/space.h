@@ -4,9 +4,12 @@
  * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
  * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
  *
- * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
+ * Blocks can be `reserved`: busy, and used by nothing (kl_store_reserve). A checkpoint may `adopt` them: they are used,
+ * and reserved still until it ends, so that an abort only has to forget that they were adopted (STORE-14).
  *
- * Thread rules: the thread of the checkpoint in progress. */
+ * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself, STORE-14 and 15 reservations.
+ *
+ * Thread rules: whoever holds the store's space_lock. */
 #ifndef KL_STORE_SPACE_H
 #define KL_STORE_SPACE_H
 
@@ -39,9 +42,17 @@ typedef struct store_space_index {
   store_space_child child[STORE_MAP_FANOUT];
 } store_space_index;
 
+/* Of a chunk with reserved blocks. */
+typedef struct store_space_aside {
+  uint64_t count; /* bits of `reserved` */
+  uint64_t reserved[STORE_MAP_WORDS];
+  uint64_t adopted[STORE_MAP_WORDS]; /* ... that the checkpoint in progress has taken */
+} store_space_aside;
+
 typedef struct store_space_chunk {
   store_space_node node;
   struct store_space_chunk *next_loaded;
+  store_space_aside *aside; /* NULL: nothing of it is reserved */
   uint64_t used[STORE_MAP_WORDS], busy[STORE_MAP_WORDS];
   uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
 } store_space_chunk;
@@ -57,7 +68,8 @@ typedef struct store_space {
   uint64_t frontier;         /* no block from here on is busy */
   uint64_t first_frontier;   /* as it was at begin */
   store_space_chunk *chunks; /* all that are loaded */
-  size_t chunk_count, index_count;
+  size_t chunk_count, index_count, aside_count;
+  uint64_t reserved; /* blocks */
   store_space_node **dirty;
   size_t dirty_count, dirty_capacity;
   store_limbo limbo;
@@ -71,10 +83,11 @@ typedef struct store_space {
   store_map_bounds older_bounds;
 
   /* Where to look for free blocks; anew for each checkpoint. */
-  bool compacting;                            /* the first ones that are free, however scattered */
-  uint64_t rove;                              /* single blocks: the next one to look at */
-  uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
-  uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
+  bool compacting;                                /* the first ones that are free, however scattered */
+  uint64_t rove;                                  /* single blocks: the next one to look at */
+  uint64_t threshold;                             /* ... in words of the bitmap with at least so many free */
+  uint64_t run_rove[STORE_SPACE_RUN_CLASSES];     /* runs of up to 2^i blocks: there are none before */
+  uint64_t reserve_rove[STORE_SPACE_RUN_CLASSES]; /* the same for what is reserved */
 } store_space;
 
 /* Takes on the map of an opened checkpoint: reads its root. `older`: the checkpoint before, or NULL. */
@@ -93,6 +106,14 @@ kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
+/* A run of blocks that are not busy, for a reservation: the first one, or the end of the file. Takes nothing. */
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* A file may grow by so many blocks: KL_E_LIMIT. */
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err);
+/* The file reaches to block `end`, and the map covers it. The frontier is the caller's. */
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err);
+/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
 /* All of the run was allocated by the checkpoint in progress. No input or output. */
 bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks);
 /* The blocks that the limbo has let go are no longer busy. Cannot fail: their chunk is loaded (STORE-8). */
@@ -109,6 +130,19 @@ void store_space_commit(store_space *space);
 /* Only the newest checkpoint and the one before count now. `needed_end`: of those two. */
 void store_space_trim(store_space *space, uint64_t needed_end);
 uint64_t store_space_memory(const store_space *space);
+
+/* -------- reserve.c: blocks that are kept for later -------- */
+
+/* The checkpoint in progress uses a reserved run, all of it. On failure nothing has changed. */
+kl_status store_space_adopt(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
+/* Blocks of the chunk that were adopted and are free again stay busy: an abort makes them reserved. */
+void store_space_keep_adopted(store_space_chunk *chunk, uint64_t from, uint64_t to);
+/* The checkpoint in progress did not happen: what it adopted is reserved, and no more. The caller counts. */
+void store_space_disown(store_space_chunk *chunk);
+/* It happened: what it adopted is reserved no more. */
+void store_space_settle_adopted(store_space *space, store_space_chunk *chunk);
+uint64_t store_space_reserved_end(const store_space *space);                    /* first block behind; 0: none */
+uint64_t store_space_reserved_before(const store_space *space, uint64_t block); /* blocks that lie before it */
 
 /* -------- space_tree.c: the nodes in memory -------- */
 

@@ -328,6 +328,7 @@ void store_space_forget_all(store_space *space) {
   while (space->chunks != NULL) {
     store_space_chunk *chunk = space->chunks;
     space->chunks = chunk->next_loaded;
+    kl_free(space->limbo.allocator, chunk->aside, sizeof *chunk->aside);
     kl_free(space->limbo.allocator, chunk, sizeof *chunk);
   }
   space->root.node = NULL;

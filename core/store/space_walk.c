@@ -140,14 +140,19 @@ static kl_status store_walk_file(store_walk *walk, const kl_store_pointer *root,
 
 /* A memory store has no map but the one in use. */
 static kl_status store_walk_memory(store_walk *walk, kl_error *err) {
-  store_space *space = &walk->store->space;
-  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
-    const store_space_chunk *chunk = store_space_loaded(space, number);
+  kl_store *store = walk->store;
+  uint64_t bits[STORE_MAP_WORDS];
+  for (uint64_t number = 0;; number++) {
+    kl_mutex_lock(&store->space_lock); /* others may reserve meanwhile, which uses nothing, but loads chunks */
+    bool inside = number * STORE_MAP_BITS < store->space.frontier;
+    const store_space_chunk *chunk = inside ? store_space_loaded(&store->space, number) : NULL;
+    if (chunk != NULL) memcpy(bits, chunk->used, sizeof bits);
+    kl_mutex_unlock(&store->space_lock);
+    if (!inside) return store_walk_flush(walk, err);
     if (chunk == NULL) continue; /* nothing in it was ever used, or is used now */
-    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, chunk->used, err);
+    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, bits, err);
     if (status != KL_OK) return status;
   }
-  return store_walk_flush(walk, err);
 }
 
 kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err) {

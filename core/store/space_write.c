@@ -92,7 +92,7 @@ static kl_status store_space_flush(store_space *space, store_space_batch *batch,
   if (batch->count == 0) return KL_OK;
   kl_slice part = kl_slice_make(batch->blocks, batch->count * KL_BLOCK_SIZE);
   batch->count = 0;
-  return kl_store_write(space->store, batch->address, &part, 1, err);
+  return store_blocks_write(space->store, batch->address, &part, 1, err);
 }
 
 static kl_status store_space_write_nodes(store_space *space, store_space_batch *batch, kl_error *err) {
@@ -138,6 +138,7 @@ void store_space_commit(store_space *space) {
     store_space_child *child = store_space_child_of(space, node);
     if (!in_memory) child->stored = node->placed ? node->next : (kl_store_pointer){0};
     node->dirty = node->released = node->placed = false;
+    if (node->level == 0) store_space_settle_adopted(space, (store_space_chunk *)node);
   }
   space->dirty_count = 0;
 }

@@ -14,11 +14,15 @@
  * nor one that a reader still holds (STORE-8): until then it is in limbo. Byte tables: docs/format.md. Invariants:
  * core/store/README.md.
  *
+ * Blocks can be reserved outside of checkpoints, by any thread, and written: for what is too large to wait in memory
+ * until a checkpoint names it (kl_store_reserve). No map has them until a checkpoint adopts them.
+ *
  * A memory store (kl_store_new_memory) does the same in anonymous memory: addresses, births and limbo are as in a file,
  * there is just nothing to recover.
  *
  * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
- * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. */
+ * time before close; so may be reserved, given back, written to what is reserved, and synced. begin ... publish or
+ * abort: one thread at a time; publishing without begin (a seal) too. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
@@ -157,19 +161,49 @@ void kl_store_abort(kl_store *store);
  * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
 
+/* -------- reserved blocks: any thread, in and outside of checkpoints, once the store is confirmed -------- */
+
+/* A contiguous run of whole blocks for `bytes` (at least 1) bytes, which nobody else will be given until it is given
+ * back. It is of no checkpoint: after a crash it is free by itself. The file grows where it must, and is not cut before
+ * the end of the run. May wait while a checkpoint writes its space map, or while the file grows for another; never for a
+ * sync. On failure nothing is reserved. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (as kl_store_allocate),
+ * KL_E_CORRUPT (a part of the space map), KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status kl_store_reserve(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* The same for blocks that were reserved before a crash and that the log names: before anything else is reserved or
+ * allocated. KL_E_EXISTS, without a message: the newest checkpoint uses all of the run already. KL_E_CORRUPT, besides:
+ * the file has no such blocks, or others use some of them. */
+kl_status kl_store_reserve_at(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+/* Gives a reserved run back, or a part of one that is whole blocks; cannot fail. Not while it is adopted. */
+void kl_store_unreserve(kl_store *store, uint64_t address, uint64_t bytes);
+/* Writes the parts, in order, from `address` on: inside of what is reserved and not adopted. On stable storage after
+ * the next kl_store_sync or publication that begins behind it. KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED, KL_E_READ_ONLY. */
+kl_status kl_store_write_reserved(kl_store *store, uint64_t address, const kl_slice *parts, size_t count,
+                                  kl_error *err);
+/* What was written before is on stable storage, for a log that will name it. A failure poisons, as one of
+ * kl_store_publish does. KL_E_READ_ONLY, KL_E_POISONED, KL_E_IO. */
+kl_status kl_store_sync(kl_store *store, kl_error *err);
+/* In a checkpoint in progress, its thread: the run, reserved and written, or whole blocks of one, becomes blocks of this
+ * checkpoint, as if it had allocated them: born in it, and used. When the checkpoint is published they are no longer
+ * reserved; when it is aborted, or its publication fails, they are reserved again, also where it had freed them. On
+ * failure nothing has changed. KL_E_NO_MEMORY, KL_E_IO, KL_E_CORRUPT (a part of the space map), KL_E_INVALID (no
+ * checkpoint is in progress), KL_E_INTERNAL (not reserved). */
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+
 /* -------- numbers and verification -------- */
 
 typedef struct kl_store_space {
-  uint64_t file_bytes;    /* size of the file (memory stores: of the committed memory) */
-  uint64_t blocks_end;    /* first byte behind all blocks that anything needs, limbo included */
-  uint64_t used_bytes;    /* blocks that the newest checkpoint reaches, the map's own included */
-  uint64_t free_bytes;    /* blocks below blocks_end that can be allocated by the next checkpoint */
-  uint64_t limbo_bytes;   /* blocks that are freed and still needed by a reader or a fall-back */
-  uint64_t limbo_entries; /* runs of them */
-  uint64_t map_bytes;     /* memory that space map and limbo take */
+  uint64_t file_bytes;     /* size of the file (memory stores: of the committed memory) */
+  uint64_t blocks_end;     /* first byte behind all blocks that anything needs, limbo included */
+  uint64_t used_bytes;     /* blocks that the newest checkpoint reaches, the map's own included */
+  uint64_t free_bytes;     /* blocks below blocks_end that can be allocated by the next checkpoint */
+  uint64_t limbo_bytes;    /* blocks that are freed and still needed by a reader or a fall-back */
+  uint64_t limbo_entries;  /* runs of them */
+  uint64_t reserved_bytes; /* blocks that are kept for what no checkpoint has yet */
+  uint64_t map_bytes;      /* memory that space map and limbo take */
 } kl_store_space;
 
-/* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
+/* As of the last begin, publish or abort; reserved_bytes and file_bytes, and outside of checkpoints all, also as of the
+ * last reservation. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
 /* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.

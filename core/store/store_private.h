@@ -7,6 +7,7 @@
  *   memory.c       the same in anonymous memory
  *   space.c        which blocks are free (space.h); space_tree.c its nodes; space_write.c writes them
  *   limbo.c        blocks that are freed and still needed
+ *   reserve.c      blocks that are kept for later, by whoever writes outside of checkpoints
  *   space_map.c    the bytes of the space map
  *   space_walk.c   reading all of a space map */
 #ifndef KL_STORE_STORE_PRIVATE_H
@@ -39,11 +40,14 @@ struct kl_store {
   uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
-  /* Of the thread that makes checkpoints. */
+  /* Of the thread that makes checkpoints; written with the space_lock held. */
   bool in_progress;
-  uint64_t birth;      /* of the checkpoint in progress */
-  bool size_changed;   /* since the last sync of more than data */
-  uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
+  uint64_t birth; /* of the checkpoint in progress */
+
+  kl_mutex space_lock;  /* guards what follows: STORE-15. Not held during syncs. Taken before `lock` */
+  uint64_t size_number; /* grows with each change of the file's size ... */
+  uint64_t size_synced; /* ... and the last one that a sync of more than data has covered */
+  uint64_t file_bytes;  /* length of the file; of memory: what may hold pages of the system */
   store_space space;
 
   kl_mutex lock; /* guards what follows; not held during input and output */
@@ -68,10 +72,18 @@ kl_status store_ring_confirm(kl_store *store, kl_error *err);
 
 /* Writes one superblock, syncs it; then it is the newest. */
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err);
-void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date */
+void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date; with the space_lock */
+/* KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err);
+/* Everything that was written before is on stable storage, and the size of the file. A failure poisons. */
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err);
 
 /* -------- blocks.c -------- */
 
+/* Writes the parts, in order, wherever that is. */
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
+/* How many blocks they take. */
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count);
 /* The file has at least so many bytes. KL_E_DISK_FULL, KL_E_IO; KL_E_NO_MEMORY for a memory store. */
 kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err);
 /* Cuts off what lies far behind the last block that anything needs; a failure leaves it there. */
@@ -80,6 +92,10 @@ void store_blocks_shrink(kl_store *store);
 void store_blocks_cut(kl_store *store);
 /* How much a file of this size grows or keeps at once. */
 uint64_t store_blocks_step(uint64_t bytes);
+
+static inline uint64_t store_blocks_count(uint64_t bytes) {
+  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
+}
 
 /* -------- memory.c -------- */
 

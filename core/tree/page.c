@@ -10,7 +10,7 @@ void tree_extent_encode(const kl_tree_extent *extent, uint8_t *to) {
   kl_store_u64_le(to + 16, extent->stored);
   kl_store_u64_le(to + 24, extent->birth);
   kl_store_u32_le(to + 32, extent->checksum);
-  kl_store_u32_le(to + 36, 0);
+  kl_store_u32_le(to + 36, extent->chunk);
 }
 
 void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
@@ -19,6 +19,7 @@ void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
   out->stored = kl_load_u64_le(from + 16);
   out->birth = kl_load_u64_le(from + 24);
   out->checksum = kl_load_u32_le(from + 32);
+  out->chunk = kl_load_u32_le(from + 36);
 }
 
 void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent) {

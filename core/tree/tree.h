@@ -47,13 +47,15 @@ static inline bool kl_tree_pointer_is_null(const kl_tree_pointer *p) {
   return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
 }
 
-/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to. */
+/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to: what
+ * `stored`, `checksum` and `chunk` mean is settled between those who write and who read it. */
 typedef struct kl_tree_extent {
   uint64_t address;
   uint64_t length; /* bytes of the value */
   uint64_t stored; /* bytes as stored */
   uint64_t birth;
-  uint32_t checksum; /* of the bytes as stored */
+  uint32_t checksum;
+  uint32_t chunk;
 } kl_tree_extent;
 
 /* -------- pages in and out -------- */

@@ -325,7 +325,7 @@ static void test_damaged_value(void **state) {
   byte ^= 4;
   assert_int_equal(kl_sim_poke(db.sim, DRAIN_PATH, find.last.address + 100, &byte, 1), KL_OK);
   assert_int_equal(drain_db_try_compact(&db, &limits, &roots, NULL, &err), KL_E_CORRUPT);
-  (void)snprintf(where, sizeof where, "at %llu", (unsigned long long)find.last.address);
+  (void)snprintf(where, sizeof where, "at block %llu", (unsigned long long)find.last.address / KL_BLOCK_SIZE);
   assert_non_null(strstr(err.message, where));
   byte ^= 4;
   assert_int_equal(kl_sim_poke(db.sim, DRAIN_PATH, find.last.address + 100, &byte, 1), KL_OK);

@@ -33,7 +33,7 @@ static bool model_skips(const model *m, uint64_t block, uint64_t blocks) {
   return m->written_sparsely && block >= 2 && block + 2 < blocks;
 }
 
-static kl_status model_write(model *m, const model_run *run, kl_error *err) {
+static kl_status model_write(model *m, const model_run *run, bool reserved, kl_error *err) {
   uint8_t block[KL_BLOCK_SIZE];
   uint64_t blocks = model_blocks(run);
   for (uint64_t i = 0; i < blocks; i++) {
@@ -42,7 +42,9 @@ static kl_status model_write(model *m, const model_run *run, kl_error *err) {
     size_t size = left < KL_BLOCK_SIZE ? (size_t)left : KL_BLOCK_SIZE;
     model_fill(run->tag, i, block);
     kl_slice parts[2] = {kl_slice_make(block, size / 3), kl_slice_make(block + size / 3, size - size / 3)};
-    kl_status status = kl_store_write(m->store, run->address + i * KL_BLOCK_SIZE, parts, 2, err);
+    uint64_t address = run->address + i * KL_BLOCK_SIZE;
+    kl_status status = reserved ? kl_store_write_reserved(m->store, address, parts, 2, err)
+                                : kl_store_write(m->store, address, parts, 2, err);
     if (status != KL_OK) return status;
   }
   return KL_OK;
@@ -126,6 +128,14 @@ static void model_check_allocated(model *m, const model_run *run) {
     if (v == m->previous) model_check_apart(m, v, run, "the checkpoint before the newest");
     if (v->live) model_check_apart(m, v, run, "a snapshot");
   }
+  for (size_t i = 0; i < m->aside_count; i++) {
+    const model_run *other = &m->asides[i].run;
+    uint64_t size = model_blocks(run) * KL_BLOCK_SIZE;
+    if (run == other || !model_overlap(run->address, size, other->address, model_blocks(other) * KL_BLOCK_SIZE)) {
+      continue;
+    }
+    MODEL_FAIL(m, "allocated %llu, which is reserved", (unsigned long long)run->address);
+  }
 }
 
 /* -------- the map against the model -------- */
@@ -189,6 +199,11 @@ void model_check(model *m) {
                  v == m->newest, v == m->previous, v->live);
     }
   }
+  uint64_t reserved = 0;
+  for (size_t i = 0; i < m->aside_count; i++) {
+    if (!model_run_intact(m, &m->asides[i].run)) MODEL_FAIL(m, "reserved run %zu is not what it was", i);
+    reserved += model_blocks(&m->asides[i].run) * KL_BLOCK_SIZE;
+  }
   if (m->in_progress) return;
   if (model_learn_map(m, m->newest, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
   kl_store_space space;
@@ -197,8 +212,10 @@ void model_check(model *m) {
   for (size_t i = 0; i < m->newest->run_count; i++) used += model_blocks(&m->newest->runs[i]) * KL_BLOCK_SIZE;
   assert_int_equal(space.used_bytes, used);
   assert_true(space.blocks_end <= space.file_bytes);
-  assert_int_equal(space.used_bytes + space.free_bytes + space.limbo_bytes + KL_SUPERBLOCKS * KL_BLOCK_SIZE,
-                   space.blocks_end);
+  assert_int_equal(space.reserved_bytes, reserved);
+  assert_int_equal(
+      space.used_bytes + space.free_bytes + space.limbo_bytes + space.reserved_bytes + KL_SUPERBLOCKS * KL_BLOCK_SIZE,
+      space.blocks_end);
 }
 
 /* -------- a checkpoint -------- */
@@ -226,23 +243,110 @@ kl_status model_begin(model *m, kl_error *err) {
   return KL_OK;
 }
 
-static kl_status model_allocate(model *m, kl_error *err) {
-  model_run *run = &m->work->runs[m->work->run_count];
+static model_run model_new_run(model *m) {
   uint64_t blocks = 1, dice = kl_rng_below(&m->rng, 100);
   if (dice >= 70) blocks = 1 + kl_rng_below(&m->rng, 5);
   if (dice >= 90) blocks = 1 + kl_rng_below(&m->rng, m->most_blocks);
-  *run = (model_run){.bytes = blocks * KL_BLOCK_SIZE - kl_rng_below(&m->rng, KL_BLOCK_SIZE),
-                     .birth = kl_store_birth(m->store),
-                     .tag = m->next_tag++};
+  return (model_run){.bytes = blocks * KL_BLOCK_SIZE - kl_rng_below(&m->rng, KL_BLOCK_SIZE), .tag = m->next_tag++};
+}
+
+static kl_status model_allocate(model *m, kl_error *err) {
+  model_run *run = &m->work->runs[m->work->run_count];
+  *run = model_new_run(m);
+  run->birth = kl_store_birth(m->store);
   kl_status status = kl_store_allocate(m->store, run->bytes, &run->address, err);
   if (status != KL_OK) return status;
   model_check_allocated(m, run);
   m->work->run_count++;
-  return model_write(m, run, err);
+  return model_write(m, run, false, err);
 }
+
+/* -------- reserved runs -------- */
+
+kl_status model_reserve(model *m, kl_error *err) {
+  uint64_t dice = kl_rng_below(&m->rng, 8);
+  if (dice == 0) {
+    kl_status status = kl_store_sync(m->store, err);
+    for (size_t i = 0; i < m->aside_count && status == KL_OK; i++) m->asides[i].synced = true;
+    return status;
+  }
+  if (dice < 4 && m->aside_count != 0) {
+    size_t i = (size_t)kl_rng_below(&m->rng, m->aside_count);
+    if (m->asides[i].adopted) return KL_OK;
+    model_run *run = &m->asides[i].run;
+    uint64_t blocks = model_blocks(run), half = blocks / 2 * KL_BLOCK_SIZE;
+    if (half != 0) kl_store_unreserve(m->store, run->address, half);
+    kl_store_unreserve(m->store, run->address + half, blocks * KL_BLOCK_SIZE - half);
+    m->asides[i] = m->asides[--m->aside_count];
+    return KL_OK;
+  }
+  if (m->aside_count == MODEL_ASIDE) return KL_OK;
+  model_aside *aside = &m->asides[m->aside_count];
+  *aside = (model_aside){.run = model_new_run(m)};
+  kl_status status = kl_store_reserve(m->store, aside->run.bytes, &aside->run.address, err);
+  if (status != KL_OK) return status;
+  model_check_allocated(m, &aside->run);
+  status = model_write(m, &aside->run, true, err);
+  if (status == KL_OK) {
+    m->aside_count++;
+  } else {
+    kl_store_unreserve(m->store, aside->run.address, aside->run.bytes);
+  }
+  return status;
+}
+
+static kl_status model_adopt_run(model *m, kl_error *err) {
+  model_aside *aside = &m->asides[kl_rng_below(&m->rng, m->aside_count)];
+  if (aside->adopted) return KL_OK;
+  kl_status status = kl_store_adopt(m->store, aside->run.address, aside->run.bytes, err);
+  if (status != KL_OK) return status;
+  model_run *run = &m->work->runs[m->work->run_count++];
+  *run = aside->run;
+  run->birth = kl_store_birth(m->store);
+  aside->adopted = true;
+  return KL_OK;
+}
+
+/* The checkpoint in progress has ended. */
+static void model_settle_adopted(model *m, bool published) {
+  size_t kept = 0;
+  for (size_t i = 0; i < m->aside_count; i++) {
+    if (published && m->asides[i].adopted) continue;
+    m->asides[kept] = m->asides[i];
+    m->asides[kept++].adopted = false;
+  }
+  m->aside_count = kept;
+}
+
+/* After an opening: a log would name what was synced. */
+static void model_reserve_again(model *m) {
+  kl_error err = {0};
+  size_t kept = 0;
+  for (size_t i = 0; i < m->aside_count; i++) {
+    model_run *run = &m->asides[i].run;
+    bool used = false;
+    if (!m->asides[i].synced) continue;
+    for (size_t r = 0; r < m->newest->run_count; r++) used |= m->newest->runs[r].tag == run->tag;
+    kl_status status = kl_store_reserve_at(m->store, run->address, run->bytes, &err);
+    if (status == KL_E_NO_MEMORY || status == KL_E_IO) { /* the fault of a test, which strikes once */
+      status = kl_store_reserve_at(m->store, run->address, run->bytes, &err);
+    }
+    if (status != (used ? KL_E_EXISTS : KL_OK)) MODEL_FAIL(m, "reserved run %zu: %d %s", i, status, err.message);
+    if (used) continue;
+    m->asides[kept] = m->asides[i];
+    m->asides[kept++].adopted = false;
+  }
+  m->aside_count = kept;
+}
+
+/* -------- a checkpoint, further -------- */
 
 kl_status model_change(model *m, kl_error *err) {
   model_version *work = m->work;
+  if (m->reserves && m->aside_count != 0 && work->run_count < MODEL_RUNS && kl_rng_below(&m->rng, 4) == 0) {
+    return model_adopt_run(m, err);
+  }
+  if (m->reserves && kl_rng_below(&m->rng, 4) == 0) return model_reserve(m, err);
   bool grow = kl_rng_below(&m->rng, 2 * m->target_runs) >= work->run_count;
   if (work->run_count == 0 || (grow && work->run_count < MODEL_RUNS)) return model_allocate(m, err);
   size_t i = (size_t)kl_rng_below(&m->rng, work->run_count);
@@ -274,7 +378,8 @@ kl_status model_publish(model *m, kl_error *err) {
   kl_checkpoint checkpoint = model_describe(m, work);
   kl_status status = kl_store_publish(m->store, &checkpoint, err);
   m->in_progress = false;
-  if (status != KL_OK) return status; /* `work` stays, for model_reopen */
+  model_settle_adopted(m, status == KL_OK); /* of one that failed, model_reserve_again learns whether it counts */
+  if (status != KL_OK) return status;       /* `work` stays, for model_reopen */
   m->work->sequence = checkpoint.sequence;
   m->previous = m->sim == NULL ? NULL : m->newest;
   m->newest = m->work;
@@ -295,6 +400,7 @@ kl_status model_seal(model *m, kl_error *err) {
 void model_abort(model *m) {
   kl_store_abort(m->store);
   m->in_progress = false;
+  model_settle_adopted(m, false);
   if (m->work != NULL) m->work->taken = false;
   m->work = NULL;
 }
@@ -402,5 +508,6 @@ void model_adopt(model *m) {
   /* It is minded when its superblock was there. */
   if (m->previous != NULL && !m->ring_has[m->previous->ts % MODEL_RING]) m->previous = NULL;
   if (model_learn_map(m, m->newest, &err) != KL_OK) MODEL_FAIL(m, "%s", err.message);
+  model_reserve_again(m);
   model_check(m);
 }

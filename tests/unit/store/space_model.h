@@ -13,7 +13,7 @@
 #include "core/os/sim/sim.h"
 #include "core/store/store.h"
 
-enum { MODEL_RUNS = 4096, MODEL_VERSIONS = 24, MODEL_MAPS = 256, MODEL_RING = 64 };
+enum { MODEL_RUNS = 4096, MODEL_VERSIONS = 24, MODEL_MAPS = 256, MODEL_RING = 64, MODEL_ASIDE = 48 };
 #define MODEL_PATH "/db/model.keel"
 
 typedef struct model_run {
@@ -37,6 +37,13 @@ typedef struct model_version {
   bool taken; /* the slot is in use */
 } model_version;
 
+/* A run that was reserved. */
+typedef struct model_aside {
+  model_run run;
+  bool adopted; /* by the checkpoint in progress */
+  bool synced;  /* after it was written */
+} model_aside;
+
 typedef struct model {
   kl_sim *sim; /* NULL: the real system, for a memory store */
   kl_store *store;
@@ -46,6 +53,7 @@ typedef struct model {
   bool in_progress;
   bool log_needed;
   bool written_sparsely;            /* only the ends of long runs are written and compared */
+  bool reserves;                    /* runs are reserved and adopted, too */
   bool surprises;                   /* snapshots are taken in the middle of checkpoints, too */
   uint64_t most_blocks;             /* of a run */
   size_t target_runs;               /* about so many are in use */
@@ -53,6 +61,8 @@ typedef struct model {
   model_version *newest, *previous; /* previous: NULL when a recovery could not take it */
   bool ring_has[MODEL_RING];        /* at the last opening: a superblock with this ts, modulo MODEL_RING */
   model_version *work;              /* of the checkpoint in progress */
+  size_t aside_count;
+  model_aside asides[MODEL_ASIDE];
 } model;
 
 /* A store of the simulated machine, or, when `sim` is NULL, a memory store. */
@@ -62,6 +72,8 @@ void model_close(model *m); /* closes the store, too */
 /* Each of these calls the store and says what it answered. A check that fails ends the test. */
 kl_status model_begin(model *m, kl_error *err);
 kl_status model_change(model *m, kl_error *err); /* allocates and writes a run, or frees one */
+/* Reserves a run and writes it, or gives one back, or syncs; in a checkpoint or outside. */
+kl_status model_reserve(model *m, kl_error *err);
 kl_status model_publish(model *m, kl_error *err);
 kl_status model_seal(model *m, kl_error *err);
 void model_abort(model *m);
@@ -70,7 +82,8 @@ kl_status model_checkpoint(model *m, size_t changes, kl_error *err);
 void model_toggle_snapshot(model *m); /* takes one of the newest, or lets one go */
 
 /* The store is closed and opened anew, perhaps after the machine was restarted: what was being published may have
- * become the newest. */
+ * become the newest. What was reserved is free, but for what was synced: a log would name that, and it is reserved
+ * again, with its bytes. */
 void model_reopen(model *m);
 /* The two halves of it: closes and opens (`store` is NULL when that fails; it may be tried again), and looks at what
  * was found. */

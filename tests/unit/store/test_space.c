@@ -15,6 +15,7 @@ static void space_churn(model *m, size_t rounds, size_t changes) {
   m->surprises = true;
   for (size_t round = 0; round < rounds; round++) {
     uint64_t dice = kl_rng_below(&m->rng, 20);
+    if (m->reserves) space_or_fail(model_reserve(m, &err), &err, m->seed);
     if (dice < 14) {
       space_or_fail(model_checkpoint(m, (size_t)kl_rng_below(&m->rng, changes), &err), &err, m->seed);
     } else if (dice < 16) {
@@ -44,6 +45,7 @@ static void blocks_hold_what_versions_need(void **state) {
     assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
     model_open(&m, sim, seed);
     m.target_runs = run % 2 == 0 ? 60 : 300;
+    m.reserves = run >= 3;
     space_churn(&m, 60, run % 3 == 0 ? 10 : 200);
     model_close(&m);
     assert_int_equal(kl_sim_live_bytes(sim), 0);
@@ -59,6 +61,7 @@ static void memory_stores_do_the_same(void **state) {
     model m;
     model_open(&m, NULL, seed);
     assert_true(kl_store_is_memory(m.store));
+    m.reserves = run > 0;
     space_churn(&m, 50, 100);
     model_close(&m);
   }
@@ -68,15 +71,16 @@ static void memory_stores_do_the_same(void **state) {
 static void files_of_many_chunks(void **state) {
   (void)state;
   uint64_t first = test_seed(82);
-  for (uint64_t run = 0; run < 4; run++) {
+  for (uint64_t run = 0; run < 6; run++) {
     uint64_t seed = first + run;
     kl_sim *sim = NULL;
     model m;
-    if (run > 0) assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
+    if (run > 1) assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
     model_open(&m, sim, seed);
     m.written_sparsely = true;
     m.most_blocks = 45000;
     m.target_runs = 25;
+    m.reserves = run % 2 == 1;
     space_churn(&m, 40, 12);
     model_close(&m);
     kl_sim_free(sim);

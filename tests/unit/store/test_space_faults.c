@@ -11,6 +11,8 @@ static kl_status space_until_failure(model *m, size_t rounds, kl_error *err) {
   for (size_t round = 0; round < rounds && status == KL_OK; round++) {
     if (kl_rng_below(&m->rng, 3) == 0) model_toggle_snapshot(m);
     if (kl_rng_below(&m->rng, 4) == 0) m->log_needed = !m->log_needed;
+    if (m->reserves) status = model_reserve(m, err);
+    if (status != KL_OK) break;
     status = kl_rng_below(&m->rng, 5) == 0 ? model_seal(m, err)
                                            : model_checkpoint(m, (size_t)kl_rng_below(&m->rng, 30), err);
   }
@@ -36,16 +38,18 @@ static void space_crash_once(model *m) {
   model_reopen(m);
 }
 
+/* Every other run reserves blocks, too: STORE-14. */
 static void crashes_lose_nothing(void **state) {
   (void)state;
   uint64_t first = test_seed(79);
-  for (uint64_t run = 0; run < 12; run++) {
+  for (uint64_t run = 0; run < 16; run++) {
     uint64_t seed = first + run;
     kl_sim *sim = NULL;
     model m;
     assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
     model_open(&m, sim, seed);
     m.surprises = true;
+    m.reserves = run % 2 == 1;
     m.target_runs = 10 + 20 * (run % 5);
     for (size_t crash = 0; crash < 15; crash++) space_crash_once(&m);
     model_close(&m);
@@ -59,7 +63,8 @@ static void space_fixed_workload(model *m) {
   kl_error err = {0};
   m->target_runs = 25;
   for (size_t round = 0; round < 8; round++) {
-    kl_status status = round == 3 ? model_seal(m, &err) : model_checkpoint(m, 12, &err);
+    kl_status status = m->reserves ? model_reserve(m, &err) : KL_OK;
+    if (status == KL_OK) status = round == 3 ? model_seal(m, &err) : model_checkpoint(m, 12, &err);
     if (round % 2 == 0) m->log_needed = !m->log_needed;
     if (round % 3 == 0) model_toggle_snapshot(m);
     if (status != KL_OK) {
@@ -76,17 +81,17 @@ static void space_fixed_workload(model *m) {
   }
 }
 
-static void every_operation_may_fail(void **state) {
-  (void)state;
+static void space_fail_operations(uint64_t seed, bool reserves) {
   static const kl_sim_fault faults[] = {KL_SIM_FAULT_IO_ERROR, KL_SIM_FAULT_SYNC_FAILS, KL_SIM_FAULT_DISK_FULL,
                                         KL_SIM_FAULT_SHORT_READ, KL_SIM_FAULT_SHORT_WRITE};
-  uint64_t last = 1, seed = test_seed(80);
+  uint64_t last = 1;
   for (uint64_t k = 1; k <= last; k++) {
     for (size_t f = k % 3; f < sizeof faults / sizeof faults[0]; f += 3) {
       kl_sim *sim = NULL;
       model m;
       assert_int_equal(kl_sim_new(seed + k, &sim, NULL), KL_OK);
       model_open(&m, sim, seed);
+      m.reserves = reserves;
       kl_sim_inject(sim, k == last && k == 1 ? KL_SIM_FAULT_NONE : faults[f], kl_sim_operations(sim) + k);
       uint64_t before = kl_sim_operations(sim);
       space_fixed_workload(&m);
@@ -100,15 +105,21 @@ static void every_operation_may_fail(void **state) {
   }
 }
 
-static void every_allocation_may_fail(void **state) {
+static void every_operation_may_fail(void **state) {
   (void)state;
+  uint64_t seed = test_seed(80);
+  space_fail_operations(seed, false);
+  space_fail_operations(seed, true);
+}
+
+static void space_fail_allocations(uint64_t seed, bool reserves) {
   bool struck = true;
-  uint64_t seed = test_seed(81);
   for (uint64_t n = 1; struck; n++) {
     kl_sim *sim = NULL;
     model m;
     assert_int_equal(kl_sim_new(seed, &sim, NULL), KL_OK);
     model_open(&m, sim, seed);
+    m.reserves = reserves;
     uint64_t before = kl_sim_allocations(sim);
     kl_sim_fail_allocation(sim, n);
     space_fixed_workload(&m);
@@ -119,6 +130,13 @@ static void every_allocation_may_fail(void **state) {
     assert_int_equal(kl_sim_live_bytes(sim), 0);
     kl_sim_free(sim);
   }
+}
+
+static void every_allocation_may_fail(void **state) {
+  (void)state;
+  uint64_t seed = test_seed(81);
+  space_fail_allocations(seed, false);
+  space_fail_allocations(seed, true);
 }
 
 int main(void) {

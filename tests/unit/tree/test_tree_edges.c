@@ -47,7 +47,7 @@ static kl_status edges_next(void *context, kl_tree_change *out, kl_error *err) {
   out->kind = run->kind;
   out->key = kl_slice_make(run->key, run->key_size);
   out->value = kl_slice_make(run->value, run->value_size);
-  out->extent = (kl_tree_extent){run->at + 1, 77, 78, 79, 80};
+  out->extent = (kl_tree_extent){run->at + 1, 77, 78, 79, 80, 81};
   run->at += run->step;
   return KL_OK;
 }
@@ -258,6 +258,7 @@ static void test_extents(void **state) {
   assert_int_equal(extent.address, 124);
   assert_int_equal(extent.length, 77);
   assert_int_equal(extent.stored, 78);
+  assert_int_equal(extent.chunk, 81);
   assert_int_equal(extent.birth, 79);
   assert_int_equal(extent.checksum, 80);
   run = (edges_run){.at = 100, .end = 110, .step = 1, .key_size = 8, .kind = KL_TREE_DELETE};

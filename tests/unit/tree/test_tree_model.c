@@ -212,7 +212,8 @@ static kl_status model_copy_extent(void *context, const kl_tree_extent *extent, 
   block->crc = extent->checksum;
   block->birth = test->pages.version;
   test->pages.alive_extents++;
-  *out = (kl_tree_extent){test->pages.extent_count, extent->length, extent->stored, block->birth, extent->checksum};
+  *out = (kl_tree_extent){test->pages.extent_count, extent->length, extent->stored, block->birth,
+                          extent->checksum,         extent->chunk};
   test->moved_extents++;
   if (test->moves_left > 0) test->moves_left--;
   return KL_OK;

@@ -79,7 +79,7 @@ static inline kl_status tree_pages_write_extent(void *context, kl_slice value, k
   block->crc = kl_crc32c(0, value.data, value.size);
   block->birth = pages->version;
   pages->alive_extents++;
-  *out = (kl_tree_extent){pages->extent_count, value.size, value.size, pages->version, block->crc};
+  *out = (kl_tree_extent){pages->extent_count, value.size, value.size, pages->version, block->crc, 0};
   return KL_OK;
 }
 
