@@ -44,11 +44,50 @@ static kl_status spill_next(void *context, kl_tree_change *out, kl_error *err) {
   return KL_OK;
 }
 
-static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const kl_write_tree *tree, bool deletes,
+/* What is to be put into a part: one tree of a write set, or one row whose value has been written. */
+typedef struct spill_content {
+  uint32_t keyspace;
+  const kl_write_tree *tree; /* NULL: one row */
+  const kl_tree_extent *extent;
+  bool *extent_taken; /* it is in a tree */
+  uint64_t puts, deletes, bytes;
+  kl_slice first, last; /* keys */
+} spill_content;
+
+static void spill_measure(const kl_write_tree *tree, spill_content *out) {
+  kl_write_position at;
+  *out = (spill_content){.keyspace = tree->keyspace, .tree = tree};
+  for (kl_write_tree_first(tree, &at); at.entry != NULL; kl_write_position_next(&at)) {
+    *(at.entry->kind == KL_VERSION_DELETE ? &out->deletes : &out->puts) += 1;
+    out->bytes += at.entry->key_size + (uint64_t)at.entry->value_size;
+  }
+  kl_write_tree_first(tree, &at);
+  out->first = kl_write_entry_key(at.entry);
+  kl_write_tree_last(tree, &at);
+  out->last = kl_write_entry_key(at.entry);
+}
+
+typedef struct spill_one {
+  const spill_content *content;
+  bool given;
+} spill_one;
+
+static kl_status spill_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  spill_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = (kl_tree_change){.kind = KL_TREE_PUT_EXTENT, .key = one->content->first, .extent = *one->content->extent};
+  return KL_OK;
+}
+
+static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const spill_content *content, bool deletes,
                                   kl_error *err) {
   spill_rows rows = {.deletes = deletes};
-  const kl_tree_changes changes = {spill_next, &rows};
-  kl_write_tree_first(tree, &rows.at);
+  spill_one one = {content, false};
+  const kl_tree_changes row = {spill_next_one, &one}, changes = {spill_next, &rows};
+  if (content->tree == NULL) return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  kl_write_tree_first(content->tree, &rows.at);
   return kl_db_unnamed_merge(db, keyspace, &changes, NULL, NULL, err);
 }
 
@@ -73,60 +112,43 @@ static kl_run_part *spill_newest(const kl_run *run, uint32_t keyspace) {
   return NULL;
 }
 
-/* What is in one tree of a write set. */
-typedef struct spill_extent {
-  uint64_t puts, deletes, bytes;
-  kl_slice first, last;
-} spill_extent;
-
-static void spill_measure(const kl_write_tree *tree, spill_extent *out) {
-  kl_write_position at;
-  memset(out, 0, sizeof *out);
-  for (kl_write_tree_first(tree, &at); at.entry != NULL; kl_write_position_next(&at)) {
-    *(at.entry->kind == KL_VERSION_DELETE ? &out->deletes : &out->puts) += 1;
-    out->bytes += at.entry->key_size + (uint64_t)at.entry->value_size;
-  }
-  kl_write_tree_first(tree, &at);
-  out->first = kl_write_entry_key(at.entry);
-  kl_write_tree_last(tree, &at);
-  out->last = kl_write_entry_key(at.entry);
-}
-
 /* Puts the rows into the trees of a part, and notes it there. On failure the part may have some of them, which are in the write set, too,
  * and newer there: nothing may be added to it behind them. */
-static kl_status spill_fill(kl_db *db, kl_run *run, kl_run_part *part, const kl_write_tree *tree,
-                            const spill_extent *extent, kl_error *err) {
+static kl_status spill_fill(kl_db *db, kl_run *run, kl_run_part *part, const spill_content *content, kl_error *err) {
   kl_status status = KL_OK;
   part->open = false;
   if (part->trees.puts == 0) status = spill_new_id(db, run, &part->trees.puts, err);
-  if (status == KL_OK && extent->deletes != 0 && part->trees.deletes == 0) {
+  if (status == KL_OK && content->deletes != 0 && part->trees.deletes == 0) {
     status = spill_new_id(db, run, &part->trees.deletes, err);
   }
-  if (status == KL_OK && extent->puts != 0) status = spill_write_rows(db, part->trees.puts, tree, false, err);
-  if (status == KL_OK && extent->deletes != 0) status = spill_write_rows(db, part->trees.deletes, tree, true, err);
+  if (status == KL_OK && content->deletes != 0) status = spill_write_rows(db, part->trees.deletes, content, true, err);
+  if (status == KL_OK && content->puts != 0) status = spill_write_rows(db, part->trees.puts, content, false, err);
   if (status != KL_OK) return status;
   part->open = true;
-  part->bytes += extent->bytes;
-  part->last_size = (uint16_t)extent->last.size;
-  if (extent->last.size != 0) memcpy(part->last, extent->last.data, extent->last.size);
+  part->bytes += content->bytes;
+  part->last_size = (uint16_t)content->last.size;
+  if (content->last.size != 0) memcpy(part->last, content->last.data, content->last.size);
   return KL_OK;
 }
 
-static kl_status spill_tree(kl_db *db, kl_run *run, const kl_write_tree *tree, kl_error *err) {
-  spill_extent extent;
-  spill_measure(tree, &extent);
-  kl_status status = kl_run_widen(run, tree->keyspace, extent.first, extent.last, err);
+/* The newest part, if all of its keys lie before `first`: then rows may be added to it. */
+static kl_run_part *spill_open_part(const kl_run *run, uint32_t keyspace, kl_slice first) {
+  kl_run_part *newest = spill_newest(run, keyspace);
+  if (newest == NULL || !newest->open) return NULL;
+  return kl_slice_compare(first, kl_slice_make(newest->last, newest->last_size)) > 0 ? newest : NULL;
+}
+
+static kl_status spill_add(kl_db *db, kl_run *run, const spill_content *content, kl_error *err) {
+  kl_status status = kl_run_reserve_part(run, err); /* what is written can be noted */
+  if (status == KL_OK) status = kl_run_widen(run, content->keyspace, content->first, content->last, err);
   if (status != KL_OK) return status;
-  kl_run_part *newest = spill_newest(run, tree->keyspace);
-  if (newest != NULL && newest->open &&
-      kl_slice_compare(extent.first, kl_slice_make(newest->last, newest->last_size)) > 0) {
-    return spill_fill(db, run, newest, tree, &extent, err);
-  }
-  kl_run_part *part = kl_alloc(run->allocator, sizeof *part); /* a kilobyte: not on the stack of whoever writes */
+  kl_run_part *part = spill_open_part(run, content->keyspace, content->first);
+  if (part != NULL) return spill_fill(db, run, part, content, err);
+  part = kl_alloc(run->allocator, sizeof *part); /* a kilobyte: not on the stack of whoever writes */
   if (part == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a part of a transaction");
-  part->keyspace = tree->keyspace;
-  status = spill_fill(db, run, part, tree, &extent, err);
-  if (status == KL_OK) status = kl_run_add_part(run, part, err);
+  part->keyspace = content->keyspace;
+  status = spill_fill(db, run, part, content, err);
+  if (status == KL_OK) kl_run_add_part(run, part);
   kl_free(run->allocator, part, sizeof *part);
   return status;
 }
@@ -213,13 +235,30 @@ static kl_status spill_write(void *context, kl_run *run, const kl_write_set *wri
   kl_db *db = context;
   kl_status status = KL_OK;
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
+    spill_content content;
     if (writes->trees[i]->count == 0) continue;
-    status = spill_tree(db, run, writes->trees[i], err);
+    spill_measure(writes->trees[i], &content);
+    status = spill_add(db, run, &content, err);
   }
   /* What is in the parts is in the parts: merging them is for later reads, and is tried again with the next part. */
   for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
     (void)spill_merge_parts(db, run, writes->trees[i]->keyspace, NULL);
   }
+  return status;
+}
+
+static kl_status spill_write_extent(void *context, kl_run *run, uint32_t keyspace, kl_slice key,
+                                    const kl_tree_extent *extent, bool *out_taken, kl_error *err) {
+  const spill_content content = {.keyspace = keyspace,
+                                 .extent = extent,
+                                 .extent_taken = out_taken,
+                                 .puts = 1,
+                                 .bytes = key.size,
+                                 .first = key,
+                                 .last = key};
+  *out_taken = false;
+  kl_status status = spill_add(context, run, &content, err);
+  if (status == KL_OK) (void)spill_merge_parts(context, run, keyspace, NULL);
   return status;
 }
 
@@ -256,7 +295,8 @@ static kl_status spill_commit(void *context, kl_txn *txn, uint64_t *out_ts, kl_e
   return status;
 }
 
-const kl_spill_ops kl_db_spill_ops = {.write = spill_write, .commit = spill_commit, .abandon = spill_abandon};
+const kl_spill_ops kl_db_spill_ops = {
+    .write = spill_write, .write_extent = spill_write_extent, .commit = spill_commit, .abandon = spill_abandon};
 
 /* -------- replay -------- */
 
@@ -279,7 +319,8 @@ kl_status kl_db_spill_replay_op(void *context, const kl_op *op, kl_error *err) {
     kl_op_run_part trees;
     kl_op_run_part_decode(op->value, i, &trees);
     part->trees = (kl_drain_part){trees.puts, trees.deletes};
-    status = kl_run_add_part(replay->run, part, err);
+    status = kl_run_reserve_part(replay->run, err);
+    if (status == KL_OK) kl_run_add_part(replay->run, part);
     if (status == KL_OK && trees.puts != 0) status = kl_run_add_id(replay->run, trees.puts, err);
     if (status == KL_OK && trees.deletes != 0) status = kl_run_add_id(replay->run, trees.deletes, err);
   }

@@ -20,6 +20,9 @@ kl_status kl_db_unnamed_new(kl_db *db, uint32_t *out_keyspace, kl_error *err);
 kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows,
                               kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
                               kl_error *err);
+/* The same, without `prepare`, and says in *out_published whether the rows are in the file: also after a failure. */
+kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
+                            kl_error *err);
 /* What is in the trees now is also in the checkpoint that a recovery could fall back to, when it returns: so that a commit may refer to it
  * (DB-22). */
 kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err);

@@ -30,6 +30,10 @@ typedef struct kl_write_set kl_write_set;
 typedef struct kl_spill_ops {
   /* Writes all of a write set into parts of the run. On failure the run says what it said before, or the same once more. */
   kl_status (*write)(void *context, kl_run *run, const kl_write_set *writes, kl_error *err);
+  /* The same of one row whose value has been written already (core/drain/extent_writer.h). *out_taken, also after a failure: the extent is the
+   * trees' now; otherwise it is the caller's still. */
+  kl_status (*write_extent)(void *context, kl_run *run, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent,
+                            bool *out_taken, kl_error *err);
   /* Commits a transaction whose writes are all in its run: calls kl_txn_run_check and kl_txn_run_commit when nothing else drains,
    * freezes, or publishes. */
   kl_status (*commit)(void *context, kl_txn *txn, uint64_t *out_ts, kl_error *err);

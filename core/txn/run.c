@@ -39,12 +39,16 @@ static kl_status run_grow(kl_run *run, void **list, size_t count, size_t *capaci
   return KL_OK;
 }
 
-kl_status kl_run_add_part(kl_run *run, const kl_run_part *part, kl_error *err) {
+kl_status kl_run_reserve_part(kl_run *run, kl_error *err) {
   void *list = run->parts;
-  kl_status status = run_grow(run, &list, run->part_count, &run->part_capacity, sizeof *part, err);
+  kl_status status = run_grow(run, &list, run->part_count, &run->part_capacity, sizeof *run->parts, err);
   run->parts = list;
-  if (status == KL_OK) run->parts[run->part_count++] = *part;
   return status;
+}
+
+void kl_run_add_part(kl_run *run, const kl_run_part *part) {
+  KL_ASSERT(run->part_count < run->part_capacity);
+  run->parts[run->part_count++] = *part;
 }
 
 void kl_run_remove_part(kl_run *run, size_t index) {

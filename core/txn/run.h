@@ -62,7 +62,8 @@ void kl_run_ref(kl_run *run);
 void kl_run_unref(kl_run *run); /* NULL is allowed */
 
 /* Before the commit; KL_E_NO_MEMORY leaves the run as it was. */
-kl_status kl_run_add_part(kl_run *run, const kl_run_part *part, kl_error *err);
+kl_status kl_run_reserve_part(kl_run *run, kl_error *err);  /* room for one more part */
+void kl_run_add_part(kl_run *run, const kl_run_part *part); /* within that */
 void kl_run_remove_part(kl_run *run, size_t index);
 kl_status kl_run_add_id(kl_run *run, uint32_t id, kl_error *err);
 /* There is room for all ids: kl_run_add_id sees to it. */

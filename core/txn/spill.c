@@ -19,21 +19,41 @@ static kl_status spill_begin(kl_txn *txn, kl_error *err) {
   return KL_OK;
 }
 
-kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
-  /* Also before a failure: what they read may have been moved, as far as it went. */
+/* Before the run grows. */
+static kl_status spill_enter(kl_txn *txn, kl_error *err) {
   kl_cursors_suspend(txn);
-  kl_txn_manager *manager = txn->manager;
-  kl_status status = txn->run == NULL ? spill_begin(txn, err) : KL_OK;
-  if (status != KL_OK) return status;
   kl_held_clear(&txn->held); /* what it lent is over with this call */
+  return txn->run == NULL ? spill_begin(txn, err) : KL_OK;
+}
+
+/* Afterwards, also when it failed: parts may have been merged, and the list of parts fits the newest trees only (TXN-14). */
+static void spill_leave(kl_txn *txn) {
+  kl_snapshot_renew(&txn->manager->snapshots, &txn->run_view);
+  kl_layers_collect(&txn->manager->layers);
+}
+
+kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = spill_enter(txn, err);
+  if (status != KL_OK) return status;
   status = manager->options.spill->write(manager->options.drain_context, txn->run, &txn->writes, err);
-  /* Also when it failed: parts may have been merged, and the list of parts fits the newest trees only (TXN-14). */
-  kl_snapshot_renew(&manager->snapshots, &txn->run_view);
-  kl_layers_collect(&manager->layers);
+  spill_leave(txn);
   if (status != KL_OK) return status;
   kl_write_set_destroy(&txn->writes);
   kl_write_set_init(&txn->writes, &manager->allocator);
   return KL_OK;
+}
+
+kl_status kl_txn_put_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent, bool *out_taken,
+                            kl_error *err) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  *out_taken = false;
+  kl_status status = txn->writes.count != 0 ? kl_txn_spill(txn, err) : KL_OK; /* it would hide the new value */
+  if (status == KL_OK) status = spill_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = options->spill->write_extent(options->drain_context, txn->run, keyspace, key, extent, out_taken, err);
+  spill_leave(txn);
+  return status;
 }
 
 void kl_txn_leave_run(kl_txn *txn, bool committed) {

@@ -114,6 +114,11 @@ static inline bool kl_txn_wants_spill(const kl_txn *txn) {
 }
 /* Moves the writes into the run. Cursors keep their places. On failure they stay where they are. */
 kl_status kl_txn_spill(kl_txn *txn, kl_error *err);
+/* Inside of the transaction, whose key and keyspace have been checked: puts a value that lies in reserved blocks. What was written before it
+ * moves first. *out_taken, also after a failure: the extent is
+ * the transaction's; otherwise it is the caller's still. There is `spill` among the manager's options. */
+kl_status kl_txn_put_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent, bool *out_taken,
+                            kl_error *err);
 /* Moves what is left and commits. */
 kl_status kl_txn_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 /* The transaction ends: its run is the database's, or goes. */
