@@ -132,6 +132,8 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   } else if (txn->writes.arena.bytes_reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
   kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
   const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);

@@ -71,7 +71,8 @@ struct kl_txn {
   kl_durability durability;
   bool read_only, uncounted;
   kl_snapshot snapshot;
-  kl_held held; /* the value that the last read from a tree lent */
+  kl_held held;        /* the value that the last read from a tree lent */
+  kl_pages_part *part; /* of the value that was read in parts last; NULL: of none */
   kl_write_set writes;
   uint64_t gets, puts, deletes, cursor_steps;
 };
