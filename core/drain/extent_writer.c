@@ -4,13 +4,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../base/assert.h"
 #include "pages_private.h"
 
 struct kl_extent_writer {
   kl_pages *pages;  /* a reference */
   uint64_t flushed; /* bytes of the value in the file: whole blocks, until all are */
   size_t used;      /* bytes in the buffer, which are the next */
-  bool finished;
+  bool finished, taken;
   kl_error failed; /* code 0: nothing has */
   kl_extent_sums sums;
   uint8_t buffer[KL_EXTENT_BUFFER];
@@ -119,14 +120,25 @@ kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_
   if (status == KL_OK) status = kl_extent_sums_finish(&writer->sums, &cause);
   if (status != KL_OK) return extent_writer_remember(writer, status, &cause, err);
   writer->finished = true;
-  *out_extent = writer->sums.extent;
+  if (out_extent != NULL) kl_extent_writer_take(writer, out_extent);
   return KL_OK;
+}
+
+const kl_tree_extent *kl_extent_writer_extent(const kl_extent_writer *writer) {
+  KL_ASSERT(writer->finished && !writer->taken); /* DRAIN-18 */
+  return &writer->sums.extent;
+}
+
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent) {
+  KL_ASSERT(writer->finished && !writer->taken); /* DRAIN-18 */
+  writer->taken = true;
+  *out_extent = writer->sums.extent;
 }
 
 void kl_extent_writer_free(kl_extent_writer *writer) {
   if (writer == NULL) return;
   kl_pages *pages = writer->pages;
-  if (!writer->finished) kl_extent_release(pages, &writer->sums.extent);
+  if (!writer->taken) kl_extent_release(pages, &writer->sums.extent);
   kl_free(pages->allocator, writer, sizeof *writer);
   kl_pages_unref(pages);
 }

@@ -29,9 +29,13 @@ kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_wri
  * kl_extent_writer_free makes sense: further calls answer the same. */
 kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err);
 /* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_extent_writer_write. The extent is the caller's from
- * now on. */
+ * now on; with `out_extent` NULL it stays the writer's until kl_extent_writer_take. */
 kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_extent, kl_error *err);
-/* Gives back the blocks of a writer that was not finished. NULL is allowed. */
+/* Of a finished writer, whose it still is. */
+const kl_tree_extent *kl_extent_writer_extent(const kl_extent_writer *writer);
+/* Of a finished writer, once: the extent is the caller's from now on. */
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent);
+/* Gives back the blocks, unless somebody has the extent. NULL is allowed. */
 void kl_extent_writer_free(kl_extent_writer *writer);
 
 /* Bytes that were taken so far, and in all. */

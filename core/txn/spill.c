@@ -23,6 +23,8 @@ static kl_status spill_begin(kl_txn *txn, kl_error *err) {
 static kl_status spill_enter(kl_txn *txn, kl_error *err) {
   kl_cursors_suspend(txn);
   kl_held_clear(&txn->held); /* what it lent is over with this call */
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
   return txn->run == NULL ? spill_begin(txn, err) : KL_OK;
 }
 

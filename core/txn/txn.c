@@ -127,13 +127,19 @@ kl_status kl_txn_enter(kl_txn *txn, kl_error *err) {
 /* Gives back everything but the object itself. */
 static void txn_end(kl_txn *txn, kl_txn_state state) {
   kl_txn_manager *manager = txn->manager;
-  if (txn->writes.arena.bytes_reserved > TXN_SPARE_MEMORY) {
+  size_t reserved = txn->writes.arena.bytes_reserved;
+  bool is_much =
+      reserved > TXN_SPARE_MEMORY ||
+      (manager->options.spill != NULL && reserved > manager->options.spill_size / 2); /* the next would move at once */
+  if (is_much) {
     kl_write_set_destroy(&txn->writes);
     kl_write_set_init(&txn->writes, &manager->allocator);
-  } else if (txn->writes.arena.bytes_reserved != 0) {
+  } else if (reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
   if (txn->run != NULL) kl_txn_leave_run(txn, state == KL_TXN_COMMITTED);
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
   kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
   const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
@@ -233,13 +239,17 @@ static kl_status txn_check_room(const kl_txn *txn, kl_error *err) {
       (unsigned long long)bytes);
 }
 
-/* Inside of the transaction. */
-static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
-                           kl_error *err) {
+kl_status kl_txn_check_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
   if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
   kl_status status = kl_txn_check_key(key, err);
   if (status == KL_OK) status = txn_check_keyspace(txn, keyspace, err);
-  if (status == KL_OK) status = txn_check_room(txn, err);
+  return status == KL_OK ? txn_check_room(txn, err) : status;
+}
+
+/* Inside of the transaction. */
+static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
+                           kl_error *err) {
+  kl_status status = kl_txn_check_write(txn, keyspace, key, err);
   if (status == KL_OK) status = kl_write_set_write(&txn->writes, keyspace, key, kind, value, err);
   return status;
 }
@@ -248,6 +258,11 @@ kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice valu
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
   status = kl_txn_check_value(value, err);
+  if (status == KL_OK && kl_txn_is_large(txn, value.size)) {
+    status = kl_txn_put_large(txn, keyspace, key, value, err);
+    kl_txn_leave(txn);
+    return status;
+  }
   if (status == KL_OK) status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
   if (status == KL_OK) txn->puts++;
   if (status == KL_OK && kl_txn_wants_spill(txn)) status = kl_txn_spill(txn, err);

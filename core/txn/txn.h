@@ -21,7 +21,9 @@
 #include "../wal/wal.h"
 
 enum { KL_MAX_KEY = 1024 };
-#define KL_MAX_VALUE ((size_t)0x7fffffff)
+#define KL_MAX_VALUE ((size_t)0x7fffffff)      /* of a value that is read and written as a whole */
+#define KL_MAX_LARGE_VALUE (UINT64_C(1) << 48) /* of one that is written in parts */
+enum { KL_VALUE_DIRECT = 16 << 20 }; /* written in parts, up to this they are collected, and written as any other */
 
 typedef enum kl_durability {
   KL_DURABILITY_DEFAULT = 0, /* the database's */
@@ -81,6 +83,33 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
 kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err);
 kl_slice kl_view_value(const kl_view *view);
 void kl_view_release(kl_view *view); /* NULL is allowed */
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is. *out_got: how many, 0 at the end
+ * of the value and behind it. *out_size: of the whole value. Of a large value in a file only those parts are read, and
+ * verified, that the bytes lie in; it needs no memory for the rest. On failure the buffer may have been changed. */
+kl_status kl_txn_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer, size_t capacity,
+                          size_t *out_got, uint64_t *out_size, kl_error *err);
+
+/* A value that is written in parts:
+ *
+ *     kl_value_begin; kl_value_write ...; kl_value_finish; kl_value_free
+ *
+ * Above KL_VALUE_DIRECT bytes it is written straight to where it stays in the file, and passes neither through the log
+ * nor through memory. Nothing is seen of it before finish; then it is a write of the transaction like any other. A
+ * transaction may have several; each keeps the transaction alive, and is used as its cursors are.
+ *
+ * begin: `size` is what the value will have, exactly. KL_E_READ_ONLY, KL_E_KEY_SIZE, KL_E_VALUE_SIZE, KL_E_NO_MEMORY;
+ * of large ones KL_E_DISK_FULL, KL_E_IO, KL_E_LIMIT, KL_E_CORRUPT, KL_E_POISONED. */
+typedef struct kl_value_writer kl_value_writer;
+kl_status kl_value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                         kl_error *err);
+/* KL_E_INVALID, and nothing is taken: more bytes than were announced. KL_E_FINISHED: the value is, or the transaction.
+ * After KL_E_IO, KL_E_DISK_FULL, KL_E_CLOSED or KL_E_POISONED only kl_value_free makes sense. */
+kl_status kl_value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err);
+/* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_value_write and kl_txn_put. After a failure it may be
+ * called again. */
+kl_status kl_value_finish(kl_value_writer *writer, kl_error *err);
+void kl_value_free(kl_value_writer *writer); /* of one that is not finished nothing is left. NULL is allowed */
 
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
 kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err); /* absent is no error */

@@ -74,7 +74,8 @@ struct kl_txn {
   kl_durability durability;
   bool read_only, uncounted;
   kl_snapshot snapshot;
-  kl_held held; /* the value that the last read from a tree lent */
+  kl_held held;        /* the value that the last read from a tree lent */
+  kl_pages_part *part; /* of the value that was read in parts last; NULL: of none */
   kl_write_set writes;
   kl_run *run;              /* NULL, or what it has written that is not in `writes` any more: that is newer */
   kl_snapshot run_view;     /* keeps the trees of the run readable, as they were when it grew last */
@@ -105,12 +106,25 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
   return KL_E_NOT_FOUND;
 }
 
+/* -------- value.c -------- */
+
+/* Does a value of this size go straight to where it stays? What would take more memory than all other writes may. */
+static inline bool kl_txn_is_large(const kl_txn *txn, uint64_t size) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  return options->spill != NULL && (size > KL_VALUE_DIRECT || size > options->spill_size);
+}
+/* Inside of the transaction: puts a value that is. */
+kl_status kl_txn_put_large(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
+/* Inside of the transaction: may it write to this key? */
+kl_status kl_txn_check_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err);
+
 /* -------- spill.c -------- */
 
-/* After a write: moves the writes into the run when they have become many. */
+/* After a write: have the writes become so many that they are to move? The engine's own transactions never do: moving is what some of them
+ * are for. */
 static inline bool kl_txn_wants_spill(const kl_txn *txn) {
   const kl_txn_manager_options *options = &txn->manager->options;
-  return options->spill != NULL && txn->writes.arena.bytes_reserved > options->spill_size;
+  return options->spill != NULL && !txn->uncounted && txn->writes.arena.bytes_reserved > options->spill_size;
 }
 /* Moves the writes into the run. Cursors keep their places. On failure they stay where they are. */
 kl_status kl_txn_spill(kl_txn *txn, kl_error *err);

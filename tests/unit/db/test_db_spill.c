@@ -24,9 +24,10 @@ static kl_slice spill_key(uint32_t key, char out[24]) {
   return kl_slice_make(out, (size_t)snprintf(out, 24, "key-%05u", key));
 }
 
-/* Every fiftieth value is a large one. */
+/* Every fiftieth value lies in an extent, and some of them are so large that they never lie in memory. */
 static kl_slice spill_value(uint32_t row, uint8_t *out) {
   size_t size = row % 50 == 0 ? 6000 + row % 3000 : kl_mix64(row) % SPILL_VALUE;
+  if (row % 250 == 0) size = 30000 + row % 10000;
   for (size_t i = 0; i < size; i++) out[i] = (uint8_t)((row >> (i % 4 * 8)) + i / 256);
   return kl_slice_make(out, size);
 }
@@ -79,7 +80,7 @@ static uint32_t id_of(const machine *m, int space) {
 
 static kl_status put_row(machine *m, kl_txn *txn, int space, uint32_t key, uint32_t row, kl_error *err) {
   char bytes[24];
-  uint8_t value[10000];
+  uint8_t value[40000];
   return row == 0 ? kl_txn_delete(txn, id_of(m, space), spill_key(key, bytes), err)
                   : kl_txn_put(txn, id_of(m, space), spill_key(key, bytes), spill_value(row, value), err);
 }
@@ -94,20 +95,30 @@ static void write_row(machine *m, kl_txn *txn, model *own, int space, uint32_t k
 
 static void check_get(machine *m, kl_txn *txn, const model *seen, int space, uint32_t key) {
   char bytes[24];
-  uint8_t expected[10000];
+  uint8_t expected[40000];
   kl_slice value;
   kl_error err;
   kl_status status = kl_txn_get(txn, id_of(m, space), spill_key(key, bytes), &value, &err);
   uint32_t row = seen->row[space][key];
   assert_int_equal(status, row != 0 ? KL_OK : KL_E_NOT_FOUND);
-  if (row != 0) assert_true(kl_slice_equal(value, spill_value(row, expected)));
+  if (row == 0) return;
+  kl_slice whole = spill_value(row, expected);
+  assert_true(kl_slice_equal(value, whole));
+  uint8_t part[16];
+  size_t got;
+  uint64_t size, from = whole.size / 3;
+  assert_ok(kl_txn_get_part(txn, id_of(m, space), spill_key(key, bytes), from, part, sizeof part, &got, &size, &err),
+            &err);
+  assert_int_equal(size, whole.size);
+  assert_int_equal(got, whole.size - from < sizeof part ? whole.size - from : sizeof part);
+  if (got != 0) assert_memory_equal(part, expected + from, got);
 }
 
 static void check_many(machine *m, kl_txn *txn, const model *seen, int space, uint32_t first) {
   enum { MANY = 200 };
   char keys[MANY * 24];
   uint64_t offsets[MANY + 1] = {0};
-  uint8_t expected[10000];
+  uint8_t expected[40000];
   kl_batch batch;
   kl_error err;
   for (uint32_t i = 0; i < MANY; i++) {
@@ -129,7 +140,7 @@ static void check_many(machine *m, kl_txn *txn, const model *seen, int space, ui
 
 static void check_row(kl_cursor *cursor, const model *seen, int space, uint32_t key) {
   char bytes[24];
-  uint8_t expected[10000];
+  uint8_t expected[40000];
   kl_slice got_key, value;
   kl_error err;
   assert_ok(kl_cursor_get(cursor, &got_key, &value, &err), &err);
@@ -496,7 +507,7 @@ static kl_status story(machine *m, model *before, model *own, model *last, bool 
 
 static bool sees(machine *m, int space, uint32_t key, uint32_t row) {
   char bytes[24];
-  uint8_t expected[10000];
+  uint8_t expected[40000];
   kl_slice value;
   kl_error err;
   kl_txn *txn = begin_txn(m, true);
