@@ -7,15 +7,21 @@
 
 #define WORKLOAD_PATH "crash.keel"
 
-enum { WORKLOAD_SEGMENT_SIZE = 64 * 1024, WORKLOAD_DELTA_SIZE = 6000, WORKLOAD_OPS_MAX = 8 };
+enum {
+  WORKLOAD_SEGMENT_SIZE = 64 * 1024,
+  WORKLOAD_DELTA_SIZE = 6000,
+  WORKLOAD_SPILL_SIZE = 9000,
+  WORKLOAD_OPS_MAX = 8
+};
 
 kl_status workload_open(kl_sim *sim, kl_db **out_db, kl_error *err) {
-  /* Small segments, so that batches span them and a run uses many; small deltas, so that they are drained again and
+  /* Larger values than most, and transactions with some of those, go into trees of their own before they commit. Small segments, so that batches span them and a run uses many; small deltas, so that they are drained again and
    * again, between commits, beside those that the program asks for and those at close. */
   kl_db_options options = {.durability = KL_DURABILITY_FULL,
                            .log_segment_size = WORKLOAD_SEGMENT_SIZE,
                            .group_interval_ns = 5 * 1000 * 1000,
                            .memory_limit = 256u << 20,
+                           .spill_size = WORKLOAD_SPILL_SIZE,
                            .delta_size = WORKLOAD_DELTA_SIZE};
   return kl_db_open(kl_sim_os(sim), WORKLOAD_PATH, &options, out_db, err);
 }
