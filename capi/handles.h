@@ -10,7 +10,7 @@
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches, checks, loads). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks, loads, values that are written). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -31,11 +31,12 @@ typedef enum capi_kind {
   CAPI_VIEW = 5,
   CAPI_BATCH = 6,
   CAPI_CHECK = 7,
-  CAPI_LOAD = 8
+  CAPI_LOAD = 8,
+  CAPI_VALUE = 9
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 8,
+  CAPI_KINDS = 9,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */

@@ -65,6 +65,12 @@ typedef struct capi_load {
   kl_load *load;
 } capi_load;
 
+typedef struct capi_writer {
+  capi_object object;
+  kl_db *engine;
+  kl_value_writer *writer;
+} capi_writer;
+
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
 void capi_object_free(void *object, size_t size);

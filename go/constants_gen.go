@@ -9,8 +9,10 @@ const headerVersion = "0.1.0"
 const (
 	// MaxKeySize: Longest key. Empty keys are allowed. In bytes.
 	MaxKeySize = 1024
-	// MaxValueSize: Longest value. Empty values are allowed. In bytes.
+	// MaxValueSize: Longest value that is read and written as a whole. Empty values are allowed. In bytes.
 	MaxValueSize = 2147483647
+	// MaxLargeValueSize: Longest value that is written in parts (keel_value_begin). In bytes.
+	MaxLargeValueSize = 281474976710656
 	// MaxKeyspaceNameSize: Longest name of a keyspace; the shortest has 1 byte. In bytes.
 	MaxKeyspaceNameSize = 255
 	// MaxPathSize: Longest path, without the terminating zero byte. In bytes.
@@ -104,7 +106,7 @@ const (
 	ErrReadOnly Code = -104
 	// ErrKeySize: A key is longer than KEEL_MAX_KEY_SIZE bytes. What to do: Use shorter keys, for example a hash of the long one.
 	ErrKeySize Code = -105
-	// ErrValueSize: A value is longer than KEEL_MAX_VALUE_SIZE bytes. What to do: Split the value over several keys.
+	// ErrValueSize: A value is longer than KEEL_MAX_VALUE_SIZE bytes, or one that is written in parts than KEEL_MAX_LARGE_VALUE_SIZE. What to do: Write the value in parts (keel_value_begin), or split it over several keys.
 	ErrValueSize Code = -106
 	// ErrBufferSize: The caller's buffer is too small; the size that is needed was stored. What to do: Call again with a buffer of that size.
 	ErrBufferSize Code = -107

@@ -3,7 +3,7 @@
  * Generated from bindings/api/keel.yml by tools/gen. Do not edit: change the description and run `./dev gen`.
  *
  * Names of parameters are systematic, so that a typemap can match on type and name:
- *   bytes in       const void *NAME, size_t NAME_size      from, key, ops, to, value
+ *   bytes in       const void *NAME, size_t NAME_size      data, from, key, ops, to, value
  *   text in        const char *NAME, size_t NAME_size      name
  *   bytes out      const void **out_NAME, size_t *out_NAME_size (keel_view_data: out_data, out_size)
  *   handle out     keel_KIND *out_KIND
@@ -18,6 +18,7 @@ typedef uint64_t keel_view;
 typedef uint64_t keel_batch;
 typedef uint64_t keel_check;
 typedef uint64_t keel_load;
+typedef uint64_t keel_value;
 typedef int32_t keel_status;
 
 const char *keel_version(void);
@@ -52,6 +53,8 @@ keel_status keel_get(keel_txn txn, keel_keyspace keyspace, const void *key, size
                      size_t *out_value_size, keel_error *err);
 keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, void *buffer,
                           size_t capacity, size_t *out_value_size, keel_error *err);
+keel_status keel_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          void *buffer, size_t capacity, size_t *out_size, uint64_t *out_value_size, keel_error *err);
 keel_status keel_get_view(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, keel_view *out_view,
                           keel_error *err);
 keel_status keel_view_data(keel_view view, const void **out_data, size_t *out_size, keel_error *err);
@@ -65,6 +68,11 @@ keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const void *fro
                            size_t to_size, uint64_t *out_count, keel_error *err);
 keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                              uint64_t *out_count, keel_error *err);
+keel_status keel_value_begin(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t size,
+                             keel_value *out_value, keel_error *err);
+keel_status keel_value_write(keel_value value, const void *data, size_t data_size, keel_error *err);
+keel_status keel_value_finish(keel_value value, keel_error *err);
+keel_status keel_value_end(keel_value value, keel_error *err);
 keel_status keel_load_begin(keel_db db, const char *name, size_t name_size, const keel_load_options *options,
                             keel_load *out_load, keel_error *err);
 keel_status keel_load_put(keel_load load, const void *key, size_t key_size, const void *value, size_t value_size,

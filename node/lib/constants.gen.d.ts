@@ -6,8 +6,10 @@ export declare const VERSION_NUMBER: number;
 export declare const limits: Readonly<{
   /** Longest key. Empty keys are allowed. In bytes. */
   MAX_KEY_SIZE: 1024;
-  /** Longest value. Empty values are allowed. In bytes. */
+  /** Longest value that is read and written as a whole. Empty values are allowed. In bytes. */
   MAX_VALUE_SIZE: 2147483647;
+  /** Longest value that is written in parts (`keel_value_begin`). In bytes. */
+  MAX_LARGE_VALUE_SIZE: 281474976710656;
   /** Longest name of a keyspace; the shortest has 1 byte. In bytes. */
   MAX_KEYSPACE_NAME_SIZE: 255;
   /** Longest path, without the terminating zero byte. In bytes. */
@@ -175,7 +177,7 @@ export declare const codes: Readonly<{
   E_READ_ONLY: -104;
   /** A key is longer than `KEEL_MAX_KEY_SIZE` bytes. Use shorter keys, for example a hash of the long one. */
   E_KEY_SIZE: -105;
-  /** A value is longer than `KEEL_MAX_VALUE_SIZE` bytes. Split the value over several keys. */
+  /** A value is longer than `KEEL_MAX_VALUE_SIZE` bytes, or one that is written in parts than `KEEL_MAX_LARGE_VALUE_SIZE`. Write the value in parts (`keel_value_begin`), or split it over several keys. */
   E_VALUE_SIZE: -106;
   /** The caller's buffer is too small; the size that is needed was stored. Call again with a buffer of that size. */
   E_BUFFER_SIZE: -107;

@@ -8,7 +8,7 @@
 #include "capi/layout.gen.h"
 #include "cmocka_all.h"
 
-_Static_assert(ABUSE_KINDS == 8, "abuse_support.h knows every kind of handle");
+_Static_assert(ABUSE_KINDS == 9, "abuse_support.h knows every kind of handle");
 _Static_assert(ABUSE_DB == 0, "db");
 _Static_assert(ABUSE_KEYSPACE == 1, "keyspace");
 _Static_assert(ABUSE_TXN == 2, "txn");
@@ -17,6 +17,7 @@ _Static_assert(ABUSE_VIEW == 4, "view");
 _Static_assert(ABUSE_BATCH == 5, "batch");
 _Static_assert(ABUSE_CHECK == 6, "check");
 _Static_assert(ABUSE_LOAD == 7, "load");
+_Static_assert(ABUSE_VALUE == 8, "value");
 
 static void test_keel_version(void **state) {
   (void)state;
@@ -1090,6 +1091,67 @@ static void test_keel_get_copy(void **state) {
   if (a->cases == 0 && 5 > 0) fail_msg("keel_get_copy: nothing was tried");
 }
 
+static void test_keel_get_part(void **state) {
+  abuse *a = *state;
+  a->function = "keel_get_part";
+  keel_error error;
+  keel_txn txn = a->live[ABUSE_TXN];
+  keel_keyspace keyspace = a->live[ABUSE_KEYSPACE];
+  const void *key = "key";
+  size_t key_size = 3;
+  uint64_t offset = 1;
+  unsigned char storage_buffer[16] = {0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5};
+  void *buffer = storage_buffer;
+  size_t capacity = sizeof storage_buffer;
+  size_t storage_out_size = 77, *out_size = &storage_out_size;
+  uint64_t storage_out_value_size = 77, *out_value_size = &storage_out_value_size;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_buffer, sizeof storage_buffer); \
+    abuse_guard_take(&guards[guard_count++], &storage_out_size, sizeof storage_out_size); \
+    abuse_guard_take(&guards[guard_count++], &storage_out_value_size, sizeof storage_out_value_size); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_get_part(txn, keyspace, key, key_size, offset, buffer, capacity, out_size, out_value_size, NULL); \
+    keel_status with = keel_get_part(txn, keyspace, key, key_size, offset, buffer, capacity, out_size, out_value_size, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_txn[ABUSE_WRONG_HANDLES];
+  int wrong_txn_count = abuse_wrong_handles(a, ABUSE_TXN, wrong_txn);
+  for (int i = 0; i < wrong_txn_count; i++) WITH(keel_txn, txn, wrong_txn[i], KEEL_E_HANDLE);
+  WITH(keel_txn, txn, a->closed[ABUSE_TXN], KEEL_E_FINISHED);
+  WITH(keel_txn, txn, a->committed_txn, KEEL_E_FINISHED);
+  uint64_t wrong_keyspace[ABUSE_WRONG_HANDLES];
+  int wrong_keyspace_count = abuse_wrong_handles(a, ABUSE_KEYSPACE, wrong_keyspace);
+  for (int i = 0; i < wrong_keyspace_count; i++) WITH(keel_keyspace, keyspace, wrong_keyspace[i], KEEL_E_HANDLE);
+  WITH(keel_keyspace, keyspace, a->closed[ABUSE_KEYSPACE], KEEL_E_HANDLE);
+  WITH(keel_keyspace, keyspace, a->foreign[ABUSE_KEYSPACE], KEEL_E_HANDLE);
+  WITH(keel_txn, txn, a->foreign[ABUSE_TXN], KEEL_E_HANDLE);
+  WITH(const void *, key, NULL, KEEL_E_INVALID);
+  WITH(size_t, key_size, (size_t)KEEL_MAX_KEY_SIZE + 1, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX / 2 + 1, KEEL_E_KEY_SIZE);
+  WITH(void *, buffer, NULL, KEEL_E_INVALID);
+  WITH(size_t, capacity, SIZE_MAX, KEEL_E_INVALID);
+  WITH(size_t *, out_size, NULL, KEEL_E_INVALID);
+  WITH(uint64_t *, out_value_size, NULL, KEEL_E_INVALID);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_get_part(txn, keyspace, key, key_size, offset, buffer, capacity, out_size, out_value_size, &error), &error);
+  if (a->cases == 0 && 7 > 0) fail_msg("keel_get_part: nothing was tried");
+}
+
 static void test_keel_get_view(void **state) {
   abuse *a = *state;
   a->function = "keel_get_view";
@@ -1501,6 +1563,170 @@ static void test_keel_write_batch(void **state) {
 
   abuse_expect_ok(a, keel_write_batch(txn, keyspace, ops, ops_size, out_count, &error), &error);
   if (a->cases == 0 && 4 > 0) fail_msg("keel_write_batch: nothing was tried");
+}
+
+static void test_keel_value_begin(void **state) {
+  abuse *a = *state;
+  a->function = "keel_value_begin";
+  keel_error error;
+  keel_txn txn = a->live[ABUSE_TXN];
+  keel_keyspace keyspace = a->live[ABUSE_KEYSPACE];
+  const void *key = "key";
+  size_t key_size = 3;
+  uint64_t size = 1;
+  keel_value storage_out_value = UINT64_C(0xA5A5A5A5A5A5A5A5), *out_value = &storage_out_value;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    abuse_guard_take(&guards[guard_count++], &storage_out_value, sizeof storage_out_value); \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_value_begin(txn, keyspace, key, key_size, size, out_value, NULL); \
+    keel_status with = keel_value_begin(txn, keyspace, key, key_size, size, out_value, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_txn[ABUSE_WRONG_HANDLES];
+  int wrong_txn_count = abuse_wrong_handles(a, ABUSE_TXN, wrong_txn);
+  for (int i = 0; i < wrong_txn_count; i++) WITH(keel_txn, txn, wrong_txn[i], KEEL_E_HANDLE);
+  WITH(keel_txn, txn, a->closed[ABUSE_TXN], KEEL_E_FINISHED);
+  WITH(keel_txn, txn, a->committed_txn, KEEL_E_FINISHED);
+  uint64_t wrong_keyspace[ABUSE_WRONG_HANDLES];
+  int wrong_keyspace_count = abuse_wrong_handles(a, ABUSE_KEYSPACE, wrong_keyspace);
+  for (int i = 0; i < wrong_keyspace_count; i++) WITH(keel_keyspace, keyspace, wrong_keyspace[i], KEEL_E_HANDLE);
+  WITH(keel_keyspace, keyspace, a->closed[ABUSE_KEYSPACE], KEEL_E_HANDLE);
+  WITH(keel_keyspace, keyspace, a->foreign[ABUSE_KEYSPACE], KEEL_E_HANDLE);
+  WITH(keel_txn, txn, a->foreign[ABUSE_TXN], KEEL_E_HANDLE);
+  WITH(const void *, key, NULL, KEEL_E_INVALID);
+  WITH(size_t, key_size, (size_t)KEEL_MAX_KEY_SIZE + 1, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX, KEEL_E_KEY_SIZE);
+  WITH(size_t, key_size, SIZE_MAX / 2 + 1, KEEL_E_KEY_SIZE);
+  WITH(uint64_t, size, (uint64_t)KEEL_MAX_LARGE_VALUE_SIZE + 1, KEEL_E_VALUE_SIZE);
+  WITH(uint64_t, size, (uint64_t)-1, KEEL_E_VALUE_SIZE);
+  WITH(keel_value *, out_value, NULL, KEEL_E_INVALID);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_value_begin(txn, keyspace, key, key_size, size, out_value, &error), &error);
+  abuse_close(ABUSE_VALUE, storage_out_value);
+  if (a->cases == 0 && 5 > 0) fail_msg("keel_value_begin: nothing was tried");
+}
+
+static void test_keel_value_write(void **state) {
+  abuse *a = *state;
+  a->function = "keel_value_write";
+  keel_error error;
+  keel_value value = a->live[ABUSE_VALUE];
+  const void *data = "key";
+  size_t data_size = 3;
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_value_write(value, data, data_size, NULL); \
+    keel_status with = keel_value_write(value, data, data_size, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_value[ABUSE_WRONG_HANDLES];
+  int wrong_value_count = abuse_wrong_handles(a, ABUSE_VALUE, wrong_value);
+  for (int i = 0; i < wrong_value_count; i++) WITH(keel_value, value, wrong_value[i], KEEL_E_HANDLE);
+  WITH(keel_value, value, a->closed[ABUSE_VALUE], KEEL_E_HANDLE);
+  WITH(const void *, data, NULL, KEEL_E_INVALID);
+  WITH(size_t, data_size, (size_t)KEEL_MAX_VALUE_SIZE + 1, KEEL_E_VALUE_SIZE);
+  WITH(size_t, data_size, SIZE_MAX, KEEL_E_VALUE_SIZE);
+  WITH(size_t, data_size, SIZE_MAX / 2 + 1, KEEL_E_VALUE_SIZE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_value_write(value, data, data_size, &error), &error);
+  if (a->cases == 0 && 2 > 0) fail_msg("keel_value_write: nothing was tried");
+}
+
+static void test_keel_value_finish(void **state) {
+  abuse *a = *state;
+  a->function = "keel_value_finish";
+  keel_error error;
+  keel_value value = a->live[ABUSE_VALUE];
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_value_finish(value, NULL); \
+    keel_status with = keel_value_finish(value, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_value[ABUSE_WRONG_HANDLES];
+  int wrong_value_count = abuse_wrong_handles(a, ABUSE_VALUE, wrong_value);
+  for (int i = 0; i < wrong_value_count; i++) WITH(keel_value, value, wrong_value[i], KEEL_E_HANDLE);
+  WITH(keel_value, value, a->closed[ABUSE_VALUE], KEEL_E_HANDLE);
+  ABUSE("all is right", KEEL_E_INVALID);
+#undef WITH
+#undef ABUSE
+
+  if (a->cases == 0 && 1 > 0) fail_msg("keel_value_finish: nothing was tried");
+}
+
+static void test_keel_value_end(void **state) {
+  abuse *a = *state;
+  a->function = "keel_value_end";
+  keel_error error;
+  keel_value value = a->live[ABUSE_VALUE];
+  abuse_guard guards[8];
+  int guard_count = 0;
+#define ABUSE(what, expected)                                                        \
+  do {                                                                               \
+    guard_count = 0;                                                                 \
+    memset(&error, 0, sizeof error);                                                 \
+    keel_status without = keel_value_end(value, NULL); \
+    keel_status with = keel_value_end(value, &error); \
+    abuse_expect(a, what, expected, without, with, &error, guards, guard_count);     \
+  } while (0)
+#define WITH(type, name, value, expected) \
+  do {                                    \
+    type saved = name;                    \
+    name = (value);                       \
+    ABUSE(#name " = " #value, expected);  \
+    name = saved;                         \
+  } while (0)
+
+  uint64_t wrong_value[ABUSE_WRONG_HANDLES];
+  int wrong_value_count = abuse_wrong_handles(a, ABUSE_VALUE, wrong_value);
+  for (int i = 0; i < wrong_value_count; i++) WITH(keel_value, value, wrong_value[i], KEEL_E_HANDLE);
+  WITH(keel_value, value, a->closed[ABUSE_VALUE], KEEL_E_HANDLE);
+#undef WITH
+#undef ABUSE
+
+  abuse_expect_ok(a, keel_value_end(value, &error), &error);
+  abuse_consumed(a, ABUSE_VALUE);
+  if (a->cases == 0 && 1 > 0) fail_msg("keel_value_end: nothing was tried");
 }
 
 static void test_keel_load_begin(void **state) {
@@ -2374,6 +2600,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_rollback, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get_copy, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_get_part, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_get_view, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_view_data, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_view_release, abuse_setup, abuse_teardown),
@@ -2382,6 +2609,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_keel_del, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_del_range, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_write_batch, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_value_begin, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_value_write, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_value_finish, abuse_setup, abuse_teardown),
+      cmocka_unit_test_setup_teardown(test_keel_value_end, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_load_begin, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_load_put, abuse_setup, abuse_teardown),
       cmocka_unit_test_setup_teardown(test_keel_load_batch, abuse_setup, abuse_teardown),

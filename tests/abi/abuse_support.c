@@ -32,6 +32,7 @@ static void open_one_of_each(uint64_t handles[ABUSE_KINDS]) {
   must(keel_batch_new(&handles[ABUSE_BATCH], &error), &error);
   must(keel_verify_begin(handles[ABUSE_DB], &handles[ABUSE_CHECK], &error), &error);
   must(keel_load_begin(handles[ABUSE_DB], "loaded", 6, NULL, &handles[ABUSE_LOAD], &error), &error);
+  must(keel_value_begin(txn, keyspace, "parts", 5, 100, &handles[ABUSE_VALUE], &error), &error);
 }
 
 void abuse_close(enum abuse_kind kind, uint64_t handle) {
@@ -60,6 +61,9 @@ void abuse_close(enum abuse_kind kind, uint64_t handle) {
       break;
     case ABUSE_LOAD:
       must(keel_load_end(handle, &error), &error);
+      break;
+    case ABUSE_VALUE:
+      must(keel_value_end(handle, &error), &error);
       break;
     case ABUSE_KINDS:
       fail_msg("no kind");

@@ -21,6 +21,7 @@ enum abuse_kind {
   ABUSE_BATCH,
   ABUSE_CHECK,
   ABUSE_LOAD,
+  ABUSE_VALUE,
   ABUSE_KINDS
 };
 

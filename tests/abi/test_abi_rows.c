@@ -129,6 +129,72 @@ static void test_get_copy(void **state) {
   assert_int_equal(size, 0);
 }
 
+static void test_get_part(void **state) {
+  fixture *f = *state;
+  char buffer[8] = "???????";
+  size_t size = 0;
+  uint64_t whole = 0;
+  put(f, "k", "0123456789");
+  OK(keel_get_part(f->txn, f->keyspace, "k", 1, 3, buffer, 4, &size, &whole, &error));
+  assert_int_equal(size, 4);
+  assert_int_equal(whole, 10);
+  assert_memory_equal(buffer, "3456???", 7);
+  OK(keel_get_part(f->txn, f->keyspace, "k", 1, 8, buffer, 4, &size, &whole, &error));
+  assert_int_equal(size, 2);
+  assert_memory_equal(buffer, "8956???", 7);
+  OK(keel_get_part(f->txn, f->keyspace, "k", 1, UINT64_MAX, buffer, 4, &size, &whole, &error));
+  assert_int_equal(size, 0);
+  OK(keel_get_part(f->txn, f->keyspace, "k", 1, 0, NULL, 0, &size, &whole, &error));
+  assert_int_equal(size, 0);
+  assert_int_equal(whole, 10);
+  size = 7;
+  EXPECT(KEEL_E_NOT_FOUND, keel_get_part(f->txn, f->keyspace, "l", 1, 0, buffer, 4, &size, &whole, &error));
+  assert_int_equal(size, 7);
+}
+
+static void test_value(void **state) {
+  fixture *f = *state;
+  keel_value value, other;
+  OK(keel_value_begin(f->txn, f->keyspace, "k", 1, 6, &value, &error));
+  OK(keel_value_begin(f->txn, f->keyspace, "o", 1, 1, &other, &error));
+  OK(keel_value_write(value, "abc", 3, &error));
+  EXPECT_MESSAGE(KEEL_E_INVALID, "too many", keel_value_write(value, "defg", 4, &error));
+  EXPECT_MESSAGE(KEEL_E_INVALID, "3 were written", keel_value_finish(value, &error));
+  check_absent(f, "k");
+  OK(keel_value_write(value, NULL, 0, &error));
+  OK(keel_value_write(value, "def", 3, &error));
+  OK(keel_value_finish(value, &error));
+  check(f, "k", 1, "abcdef");
+  EXPECT(KEEL_E_FINISHED, keel_value_finish(value, &error));
+  OK(keel_value_end(value, &error));
+  EXPECT(KEEL_E_HANDLE, keel_value_end(value, &error));
+  OK(keel_value_end(other, &error)); /* given up */
+  check_absent(f, "o");
+  OK(keel_value_begin(f->txn, f->keyspace, "", 0, 0, &value, &error));
+  OK(keel_value_finish(value, &error));
+  OK(keel_value_end(value, &error));
+  check(f, "", 0, "");
+  EXPECT_MESSAGE(KEEL_E_VALUE_SIZE, "281474976710657",
+                 keel_value_begin(f->txn, f->keyspace, "k", 1, KEEL_MAX_LARGE_VALUE_SIZE + 1, &value, &error));
+}
+
+/* One that is in the file before its row is, and one that outlives its transaction. */
+static void test_large_value(void **state) {
+  fixture *f = *state;
+  static char piece[1 << 20];
+  keel_value value;
+  memset(piece, 'x', sizeof piece);
+  OK(keel_value_begin(f->txn, f->keyspace, "k", 1, 17 << 20, &value, &error));
+  for (int i = 0; i < 16; i++) OK(keel_value_write(value, piece, sizeof piece, &error));
+  EXPECT(KEEL_E_INVALID, keel_value_finish(value, &error));
+  OK(keel_rollback(f->txn, &error));
+  EXPECT(KEEL_E_FINISHED, keel_value_write(value, piece, sizeof piece, &error));
+  EXPECT(KEEL_E_FINISHED, keel_value_finish(value, &error));
+  OK(keel_value_end(value, &error));
+  OK(keel_begin(f->db, NULL, &f->txn, &error));
+  check_absent(f, "k");
+}
+
 static void test_del_range(void **state) {
   fixture *f = *state;
   uint64_t count = 0;
@@ -456,23 +522,16 @@ static void test_stats(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      ROW_TEST(test_put_get_del),
-      ROW_TEST(test_compact),
-      ROW_TEST(test_empty),
-      ROW_TEST(test_longest_key),
-      ROW_TEST(test_get_copy),
-      ROW_TEST(test_del_range),
-      ROW_TEST(test_del_range_empty_bound),
-      ROW_TEST(test_write_batch),
-      ROW_TEST(test_write_batch_whole),
-      ROW_TEST(test_get_many),
-      ROW_TEST(test_cursor),
-      ROW_TEST(test_bounds),
-      ROW_TEST(test_prefix),
-      ROW_TEST(test_batches),
-      ROW_TEST(test_keyspaces),
-      ROW_TEST(test_conflict),
-      ROW_TEST(test_read_only_transaction),
+      ROW_TEST(test_put_get_del), ROW_TEST(test_compact),
+      ROW_TEST(test_empty),       ROW_TEST(test_longest_key),
+      ROW_TEST(test_get_copy),    ROW_TEST(test_get_part),
+      ROW_TEST(test_value),       ROW_TEST(test_large_value),
+      ROW_TEST(test_del_range),   ROW_TEST(test_del_range_empty_bound),
+      ROW_TEST(test_write_batch), ROW_TEST(test_write_batch_whole),
+      ROW_TEST(test_get_many),    ROW_TEST(test_cursor),
+      ROW_TEST(test_bounds),      ROW_TEST(test_prefix),
+      ROW_TEST(test_batches),     ROW_TEST(test_keyspaces),
+      ROW_TEST(test_conflict),    ROW_TEST(test_read_only_transaction),
       ROW_TEST(test_stats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

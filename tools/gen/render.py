@@ -109,7 +109,8 @@ def param_rows(function: model.Function) -> list[tuple[str, str]]:
 def thread_rule(function: model.Function) -> str:
     exclusive = [p.handle.name for p in function.handles if p.handle.exclusive]
     if exclusive:
-        names = {"txn": "transaction", "cursor": "cursor", "batch": "batch", "check": "check", "load": "load"}
+        names = {"txn": "transaction", "cursor": "cursor", "batch": "batch", "check": "check", "load": "load",
+                 "value": "value"}
         whose = " and ".join(f"per {names[e]}" for e in exclusive)
         return f"Any thread, one at a time {whose}."
     return "Any thread, also several at once."

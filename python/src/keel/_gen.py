@@ -13,6 +13,7 @@ VERSION_NUMBER = 1000
 # Limits.
 MAX_KEY_SIZE = 1024  # bytes
 MAX_VALUE_SIZE = 2147483647  # bytes
+MAX_LARGE_VALUE_SIZE = 281474976710656  # bytes
 MAX_KEYSPACE_NAME_SIZE = 255  # bytes
 MAX_PATH_SIZE = 4095  # bytes
 MAX_LABEL_SIZE = 255  # bytes
@@ -174,8 +175,8 @@ STATUSES: dict[int, StatusInfo] = {
         "usage",
         "ValueSize",
         False,
-        "A value is longer than `KEEL_MAX_VALUE_SIZE` bytes.",
-        "Split the value over several keys.",
+        "A value is longer than `KEEL_MAX_VALUE_SIZE` bytes, or one that is written in parts than `KEEL_MAX_LARGE_VALUE_SIZE`.",
+        "Write the value in parts (`keel_value_begin`), or split it over several keys.",
     ),
     -107: StatusInfo(
         -107,
