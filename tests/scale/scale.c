@@ -6,6 +6,7 @@
  * scale cache: a database many times its cache: updates, reads, scans; watches resident memory.
  * scale transaction: one transaction writes all rows, larger than memory_limit (four times --delta); a second one updates rows at random, a
  *              third is rolled back.
+ * scale value: one value of --value bytes, written and read in parts; replaced by another one, and deleted.
  * scale load:  loads rows in random order (--bulk: by a bulk load), reopens, verifies the file, counts and checks every row.
  *
  * Prints a line of figures for each step, "N passed, M failed" at the end; exit status 1 when something failed. */
@@ -465,15 +466,96 @@ static int transaction(void) {
   return failed == 0 ? 0 : 1;
 }
 
+/* ---- one value ---- */
+
+enum { PIECE = 8 << 20 };
+
+static void fill_piece(uint64_t which, uint64_t at, uint8_t *out, size_t size) {
+  for (size_t i = 0; i < size; i += 8) {
+    uint64_t word = mix(which * UINT64_C(0x9e3779b97f4a7c15) + (at + i) / 8);
+    memcpy(out + i, &word, sizeof word);
+  }
+}
+
+static void write_value(uint64_t which, uint64_t size, uint8_t *piece) {
+  keel_error error;
+  keel_txn txn;
+  keel_value value;
+  MUST(keel_begin(db, NULL, &txn, &error));
+  MUST(keel_value_begin(txn, keyspace, "value", 5, size, &value, &error));
+  for (uint64_t at = 0; at < size;) {
+    size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
+    fill_piece(which, at, piece, PIECE);
+    MUST(keel_value_write(value, piece, n, &error));
+    at += n;
+    watch();
+  }
+  MUST(keel_value_finish(value, &error));
+  MUST(keel_value_end(value, &error));
+  MUST(keel_commit(txn, NULL, &error));
+  watch();
+}
+
+static void check_value(uint64_t which, uint64_t size, uint8_t *piece) {
+  keel_error error;
+  keel_txn txn;
+  uint64_t wrong = 0, whole = 0;
+  size_t got = 0;
+  uint8_t *expected = malloc(PIECE);
+  if (expected == NULL) exit(2);
+  MUST(keel_begin(db, NULL, &txn, &error));
+  for (uint64_t at = 0; at < size; at += got) {
+    MUST(keel_get_part(txn, keyspace, "value", 5, at, piece, PIECE, &got, &whole, &error));
+    if (got == 0) break;
+    fill_piece(which, at, expected, PIECE);
+    wrong += memcmp(piece, expected, got) != 0;
+    watch();
+  }
+  MUST(keel_rollback(txn, &error));
+  free(expected);
+  check(wrong == 0 && whole == size, "the value is what was written");
+}
+
+static int one_value(void) {
+  uint64_t before = resident(), size = set.value;
+  keel_error error;
+  keel_txn txn;
+  uint8_t *piece = malloc(PIECE);
+  if (piece == NULL) return 2;
+  for (uint64_t which = 1; which <= 2; which++) {
+    double began = seconds();
+    write_value(which, size, piece);
+    printf("%-22s %8.2f s %10.1f MB/s\n", which == 1 ? "written" : "replaced", seconds() - began,
+           (double)size / 1e6 / (seconds() - began));
+    began = seconds();
+    check_value(which, size, piece);
+    printf("%-22s %8.2f s %10.1f MB/s\n", "read", seconds() - began, (double)size / 1e6 / (seconds() - began));
+    say("so far", began, 1);
+  }
+  close_database();
+  check(file_size(set.log) == 0, "one file remains");
+  open_database();
+  check_value(2, size, piece);
+  MUST(keel_begin(db, NULL, &txn, &error));
+  MUST(keel_del(txn, keyspace, "value", 5, &error));
+  MUST(keel_commit(txn, NULL, &error));
+  MUST(keel_compact(db, &error));
+  check(file_size(set.path) < size / 4 + (1 << 20), "the file is short again");
+  check_memory(before);
+  close_database();
+  free(piece);
+  return failed == 0 ? 0 : 1;
+}
+
 /* ---- the command line ---- */
 
 static void usage(FILE *out) {
   (void)fputs(
-      "usage: scale churn|cache|load|transaction [OPTION]...\n\n"
+      "usage: scale churn|cache|load|transaction|value [OPTION]...\n\n"
       "  --rows N          rows (default 100000)\n"
       "  --updates N       random updates (default: five times the rows)\n"
       "  --snapshots N     churn: snapshots of different ages, 1 ... 64 (default 1)\n"
-      "  --value BYTES     of each value (default 100)\n"
+      "  --value BYTES     of each value, up to 64 KiB (default 100); value: of the one, of any size\n"
       "  --cache BYTES     cache_size (default 8 MiB)\n"
       "  --delta BYTES     delta_size (default 4 MiB)\n"
       "  --bulk            load: by a bulk load, not by transactions\n"
@@ -545,7 +627,8 @@ static bool parse(int argc, char **argv) {
     }
   }
   if (set.updates == 0) set.updates = 5 * set.rows;
-  return optind == argc - 1 && set.rows != 0 && set.value <= 1 << 16;
+  if (optind != argc - 1 || set.rows == 0) return false;
+  return set.value <= 1 << 16 || strcmp(argv[optind], "value") == 0;
 }
 
 int main(int argc, char **argv) {
@@ -570,6 +653,8 @@ int main(int argc, char **argv) {
     result = load();
   } else if (strcmp(mode, "transaction") == 0) {
     result = transaction();
+  } else if (strcmp(mode, "value") == 0) {
+    result = one_value();
   } else {
     usage(stderr);
   }
