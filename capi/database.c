@@ -196,6 +196,8 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->drain_pages_written = in->drains.pages_written;
   out->drain_pages_read = in->drains.pages_read;
   out->drain_bytes_written = in->drains.bytes_written;
+  out->spills = in->spills;
+  out->spilled_bytes = in->spilled_bytes;
   out->throttled_ns = in->throttled_ns;
   out->throttle_waits = in->throttle_waits;
   out->cache_limit = in->cache.limit;

@@ -345,6 +345,10 @@ type Stats struct {
 	DrainPagesRead uint64
 	// What drains wrote: pages and large values.
 	DrainBytesWritten uint64
+	// How often writes of a transaction were moved to the file before its commit.
+	Spills uint64
+	// Keys and values that were.
+	SpilledBytes uint64
 	// Time that commits were held up because drains were behind.
 	ThrottledNs uint64
 	// Commits that waited because memory_limit was reached.
@@ -417,6 +421,8 @@ func (r *Stats) fields() []*uint64 {
 		&r.DrainPagesWritten,
 		&r.DrainPagesRead,
 		&r.DrainBytesWritten,
+		&r.Spills,
+		&r.SpilledBytes,
 		&r.ThrottledNs,
 		&r.ThrottleWaits,
 		&r.CacheLimit,

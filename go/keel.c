@@ -3253,6 +3253,7 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  *   memory.c       the same in anonymous memory
  *   space.c        which blocks are free (space.h); space_tree.c its nodes; space_write.c writes them
  *   limbo.c        blocks that are freed and still needed
+ *   reserve.c      blocks that are kept for later, by whoever writes outside of checkpoints
  *   space_map.c    the bytes of the space map
  *   space_walk.c   reading all of a space map */
 #ifndef KL_STORE_STORE_PRIVATE_H
@@ -3265,9 +3266,12 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
  * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
  *
- * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
+ * Blocks can be `reserved`: busy, and used by nothing (kl_store_reserve). A checkpoint may `adopt` them: they are used,
+ * and reserved still until it ends, so that an abort only has to forget that they were adopted (STORE-14).
  *
- * Thread rules: the thread of the checkpoint in progress. */
+ * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself, STORE-14 and 15 reservations.
+ *
+ * Thread rules: whoever holds the store's space_lock. */
 #ifndef KL_STORE_SPACE_H
 #define KL_STORE_SPACE_H
 
@@ -3344,11 +3348,15 @@ uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block); /* blocks
  * nor one that a reader still holds (STORE-8): until then it is in limbo. Byte tables: docs/format.md. Invariants:
  * core/store/README.md.
  *
+ * Blocks can be reserved outside of checkpoints, by any thread, and written: for what is too large to wait in memory
+ * until a checkpoint names it (kl_store_reserve). No map has them until a checkpoint adopts them.
+ *
  * A memory store (kl_store_new_memory) does the same in anonymous memory: addresses, births and limbo are as in a file,
  * there is just nothing to recover.
  *
  * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
- * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. */
+ * time before close; so may be reserved, given back, written to what is reserved, and synced. begin ... publish or
+ * abort: one thread at a time; publishing without begin (a seal) too. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
@@ -3481,19 +3489,49 @@ void kl_store_abort(kl_store *store);
  * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
 
+/* -------- reserved blocks: any thread, in and outside of checkpoints, once the store is confirmed -------- */
+
+/* A contiguous run of whole blocks for `bytes` (at least 1) bytes, which nobody else will be given until it is given
+ * back. It is of no checkpoint: after a crash it is free by itself. The file grows where it must, and is not cut before
+ * the end of the run. May wait while a checkpoint writes its space map, or while the file grows for another; never for a
+ * sync. On failure nothing is reserved. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (as kl_store_allocate),
+ * KL_E_CORRUPT (a part of the space map), KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status kl_store_reserve(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* The same for blocks that were reserved before a crash and that the log names: before anything else is reserved or
+ * allocated. KL_E_EXISTS, without a message: the newest checkpoint uses all of the run already. KL_E_CORRUPT, besides:
+ * the file has no such blocks, or others use some of them. */
+kl_status kl_store_reserve_at(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+/* Gives a reserved run back, or a part of one that is whole blocks; cannot fail. Not while it is adopted. */
+void kl_store_unreserve(kl_store *store, uint64_t address, uint64_t bytes);
+/* Writes the parts, in order, from `address` on: inside of what is reserved and not adopted. On stable storage after
+ * the next kl_store_sync or publication that begins behind it. KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED, KL_E_READ_ONLY. */
+kl_status kl_store_write_reserved(kl_store *store, uint64_t address, const kl_slice *parts, size_t count,
+                                  kl_error *err);
+/* What was written before is on stable storage, for a log that will name it. A failure poisons, as one of
+ * kl_store_publish does. KL_E_READ_ONLY, KL_E_POISONED, KL_E_IO. */
+kl_status kl_store_sync(kl_store *store, kl_error *err);
+/* In a checkpoint in progress, its thread: the run, reserved and written, or whole blocks of one, becomes blocks of this
+ * checkpoint, as if it had allocated them: born in it, and used. When the checkpoint is published they are no longer
+ * reserved; when it is aborted, or its publication fails, they are reserved again, also where it had freed them. On
+ * failure nothing has changed. KL_E_NO_MEMORY, KL_E_IO, KL_E_CORRUPT (a part of the space map), KL_E_INVALID (no
+ * checkpoint is in progress), KL_E_INTERNAL (not reserved). */
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+
 /* -------- numbers and verification -------- */
 
 typedef struct kl_store_space {
-  uint64_t file_bytes;    /* size of the file (memory stores: of the committed memory) */
-  uint64_t blocks_end;    /* first byte behind all blocks that anything needs, limbo included */
-  uint64_t used_bytes;    /* blocks that the newest checkpoint reaches, the map's own included */
-  uint64_t free_bytes;    /* blocks below blocks_end that can be allocated by the next checkpoint */
-  uint64_t limbo_bytes;   /* blocks that are freed and still needed by a reader or a fall-back */
-  uint64_t limbo_entries; /* runs of them */
-  uint64_t map_bytes;     /* memory that space map and limbo take */
+  uint64_t file_bytes;     /* size of the file (memory stores: of the committed memory) */
+  uint64_t blocks_end;     /* first byte behind all blocks that anything needs, limbo included */
+  uint64_t used_bytes;     /* blocks that the newest checkpoint reaches, the map's own included */
+  uint64_t free_bytes;     /* blocks below blocks_end that can be allocated by the next checkpoint */
+  uint64_t limbo_bytes;    /* blocks that are freed and still needed by a reader or a fall-back */
+  uint64_t limbo_entries;  /* runs of them */
+  uint64_t reserved_bytes; /* blocks that are kept for what no checkpoint has yet */
+  uint64_t map_bytes;      /* memory that space map and limbo take */
 } kl_store_space;
 
-/* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
+/* As of the last begin, publish or abort; reserved_bytes and file_bytes, and outside of checkpoints all, also as of the
+ * last reservation. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
 /* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.
@@ -3634,9 +3672,17 @@ typedef struct store_space_index {
   store_space_child child[STORE_MAP_FANOUT];
 } store_space_index;
 
+/* Of a chunk with reserved blocks. */
+typedef struct store_space_aside {
+  uint64_t count; /* bits of `reserved` */
+  uint64_t reserved[STORE_MAP_WORDS];
+  uint64_t adopted[STORE_MAP_WORDS]; /* ... that the checkpoint in progress has taken */
+} store_space_aside;
+
 typedef struct store_space_chunk {
   store_space_node node;
   struct store_space_chunk *next_loaded;
+  store_space_aside *aside; /* NULL: nothing of it is reserved */
   uint64_t used[STORE_MAP_WORDS], busy[STORE_MAP_WORDS];
   uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
 } store_space_chunk;
@@ -3652,7 +3698,8 @@ typedef struct store_space {
   uint64_t frontier;         /* no block from here on is busy */
   uint64_t first_frontier;   /* as it was at begin */
   store_space_chunk *chunks; /* all that are loaded */
-  size_t chunk_count, index_count;
+  size_t chunk_count, index_count, aside_count;
+  uint64_t reserved; /* blocks */
   store_space_node **dirty;
   size_t dirty_count, dirty_capacity;
   store_limbo limbo;
@@ -3666,10 +3713,11 @@ typedef struct store_space {
   store_map_bounds older_bounds;
 
   /* Where to look for free blocks; anew for each checkpoint. */
-  bool compacting;                            /* the first ones that are free, however scattered */
-  uint64_t rove;                              /* single blocks: the next one to look at */
-  uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
-  uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
+  bool compacting;                                /* the first ones that are free, however scattered */
+  uint64_t rove;                                  /* single blocks: the next one to look at */
+  uint64_t threshold;                             /* ... in words of the bitmap with at least so many free */
+  uint64_t run_rove[STORE_SPACE_RUN_CLASSES];     /* runs of up to 2^i blocks: there are none before */
+  uint64_t reserve_rove[STORE_SPACE_RUN_CLASSES]; /* the same for what is reserved */
 } store_space;
 
 /* Takes on the map of an opened checkpoint: reads its root. `older`: the checkpoint before, or NULL. */
@@ -3688,6 +3736,14 @@ kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
+/* A run of blocks that are not busy, for a reservation: the first one, or the end of the file. Takes nothing. */
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* A file may grow by so many blocks: KL_E_LIMIT. */
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err);
+/* The file reaches to block `end`, and the map covers it. The frontier is the caller's. */
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err);
+/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
 /* All of the run was allocated by the checkpoint in progress. No input or output. */
 bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks);
 /* The blocks that the limbo has let go are no longer busy. Cannot fail: their chunk is loaded (STORE-8). */
@@ -3704,6 +3760,19 @@ void store_space_commit(store_space *space);
 /* Only the newest checkpoint and the one before count now. `needed_end`: of those two. */
 void store_space_trim(store_space *space, uint64_t needed_end);
 uint64_t store_space_memory(const store_space *space);
+
+/* -------- reserve.c: blocks that are kept for later -------- */
+
+/* The checkpoint in progress uses a reserved run, all of it. On failure nothing has changed. */
+kl_status store_space_adopt(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
+/* Blocks of the chunk that were adopted and are free again stay busy: an abort makes them reserved. */
+void store_space_keep_adopted(store_space_chunk *chunk, uint64_t from, uint64_t to);
+/* The checkpoint in progress did not happen: what it adopted is reserved, and no more. The caller counts. */
+void store_space_disown(store_space_chunk *chunk);
+/* It happened: what it adopted is reserved no more. */
+void store_space_settle_adopted(store_space *space, store_space_chunk *chunk);
+uint64_t store_space_reserved_end(const store_space *space);                    /* first block behind; 0: none */
+uint64_t store_space_reserved_before(const store_space *space, uint64_t block); /* blocks that lie before it */
 
 /* -------- space_tree.c: the nodes in memory -------- */
 
@@ -3749,11 +3818,14 @@ struct kl_store {
   uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
-  /* Of the thread that makes checkpoints. */
+  /* Of the thread that makes checkpoints; written with the space_lock held. */
   bool in_progress;
-  uint64_t birth;      /* of the checkpoint in progress */
-  bool size_changed;   /* since the last sync of more than data */
-  uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
+  uint64_t birth; /* of the checkpoint in progress */
+
+  kl_mutex space_lock;  /* guards what follows: STORE-15. Not held during syncs. Taken before `lock` */
+  uint64_t size_number; /* grows with each change of the file's size ... */
+  uint64_t size_synced; /* ... and the last one that a sync of more than data has covered */
+  uint64_t file_bytes;  /* length of the file; of memory: what may hold pages of the system */
   store_space space;
 
   kl_mutex lock; /* guards what follows; not held during input and output */
@@ -3778,10 +3850,18 @@ kl_status store_ring_confirm(kl_store *store, kl_error *err);
 
 /* Writes one superblock, syncs it; then it is the newest. */
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err);
-void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date */
+void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date; with the space_lock */
+/* KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err);
+/* Everything that was written before is on stable storage, and the size of the file. A failure poisons. */
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err);
 
 /* -------- blocks.c -------- */
 
+/* Writes the parts, in order, wherever that is. */
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
+/* How many blocks they take. */
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count);
 /* The file has at least so many bytes. KL_E_DISK_FULL, KL_E_IO; KL_E_NO_MEMORY for a memory store. */
 kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err);
 /* Cuts off what lies far behind the last block that anything needs; a failure leaves it there. */
@@ -3790,6 +3870,10 @@ void store_blocks_shrink(kl_store *store);
 void store_blocks_cut(kl_store *store);
 /* How much a file of this size grows or keeps at once. */
 uint64_t store_blocks_step(uint64_t bytes);
+
+static inline uint64_t store_blocks_count(uint64_t bytes) {
+  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
+}
 
 /* -------- memory.c -------- */
 
@@ -3843,15 +3927,7 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
   return store_blocks_address_valid(address, length, end) ? store->memory.base + address : NULL;
 }
 
-kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
-  uint64_t length = 0;
-  for (size_t i = 0; i < count; i++) length += parts[i].size;
-  uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
-  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
-      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
-    return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
-                     address);
-  }
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
   if (store->memory.base == NULL) return kl_os_write(store->os, store->file, parts, count, address, err);
   uint8_t *to = store->memory.base + address;
   for (size_t i = 0; i < count; i++) {
@@ -3859,6 +3935,23 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
     to += parts[i].size;
   }
   return KL_OK;
+}
+
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count) {
+  uint64_t length = 0;
+  for (size_t i = 0; i < count; i++) length += parts[i].size;
+  return store_blocks_count(length);
+}
+
+kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t blocks = store_blocks_of_parts(parts, count);
+  kl_mutex_lock(&store->space_lock);
+  bool allowed = store->in_progress && address % KL_BLOCK_SIZE == 0 &&
+                 store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->space_lock);
+  if (allowed) return store_blocks_write(store, address, parts, count, err);
+  return KL_BROKEN(err, "STORE-7: %" PRIu64 " blocks at %" PRIu64 " are not of the checkpoint in progress", blocks,
+                   address);
 }
 
 /* -------- the size of the file -------- */
@@ -3875,7 +3968,7 @@ kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
   if (store->memory.base != NULL) return store_memory_ensure(store, bytes, err);
   uint64_t roomy = store->file_bytes + store_blocks_step(store->file_bytes);
   if (roomy < bytes) roomy = bytes;
-  store->size_changed = true; /* also when it fails: it may have grown by a part */
+  store->size_number++; /* also when it fails: it may have grown by a part */
   kl_status status = kl_os_allocate(store->os, store->file, store->file_bytes, roomy - store->file_bytes, err);
   if (status == KL_E_DISK_FULL && roomy != bytes) {
     roomy = bytes;
@@ -3906,12 +3999,12 @@ void store_blocks_shrink(kl_store *store) {
     store_memory_shrink(store, needed + step);
     return;
   }
-  store->size_changed = true;
+  store->size_number++;
   if (kl_os_truncate(store->os, store->file, needed + step, NULL) == KL_OK) store->file_bytes = needed + step;
 }
 
 void store_blocks_cut(kl_store *store) {
-  uint64_t needed = store_blocks_needed(store, 0);
+  uint64_t needed = store_blocks_needed(store, store_space_reserved_end(&store->space) * KL_BLOCK_SIZE);
   if (store->file_bytes > needed) (void)kl_os_truncate(store->os, store->file, needed, NULL);
 }
 
@@ -3920,12 +4013,13 @@ void store_blocks_cut(kl_store *store) {
 
 void store_checkpoint_count(kl_store *store) {
   const store_space *space = &store->space;
-  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks;
+  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks + space->reserved;
   kl_store_space numbers = {.file_bytes = store->file_bytes,
                             .blocks_end = space->frontier * KL_BLOCK_SIZE,
                             .used_bytes = (space->root.used - KL_SUPERBLOCKS) * KL_BLOCK_SIZE,
                             .limbo_bytes = space->limbo.blocks * KL_BLOCK_SIZE,
                             .limbo_entries = space->limbo.count,
+                            .reserved_bytes = space->reserved * KL_BLOCK_SIZE,
                             .map_bytes = store_space_memory(space)};
   uint64_t taken = numbers.used_bytes / KL_BLOCK_SIZE + held;
   numbers.free_bytes = space->frontier > taken ? (space->frontier - taken) * KL_BLOCK_SIZE : 0;
@@ -3934,9 +4028,12 @@ void store_checkpoint_count(kl_store *store) {
   kl_mutex_unlock(&store->lock);
 }
 
-static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) {
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err) {
   if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
-  if (store->poisoned) {
+  kl_mutex_lock(&store->lock);
+  bool poisoned = store->poisoned;
+  kl_mutex_unlock(&store->lock);
+  if (poisoned) {
     return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
   }
   return KL_OK;
@@ -3966,17 +4063,20 @@ kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_coun
   if (store->in_progress) {
     return kl_fail(err, KL_E_INVALID, "a checkpoint of database '%s' is in progress already", store->path);
   }
+  kl_mutex_lock(&store->space_lock);
   status = store_limbo_set_live(&store->space.limbo, live, live_count, err);
   if (status == KL_OK) {
     store_checkpoint_reclaim(store, store->newest.checkpoint.sequence);
     status = store_space_cover(&store->space, store->space.frontier, err);
   }
-  if (status != KL_OK) return status;
-  store_space_start(&store->space);
-  store->in_progress = true;
-  store->birth = store->newest.checkpoint.sequence + 1;
-  store_checkpoint_count(store);
-  return KL_OK;
+  if (status == KL_OK) {
+    store_space_start(&store->space);
+    store->in_progress = true;
+    store->birth = store->newest.checkpoint.sequence + 1;
+    store_checkpoint_count(store);
+  }
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 uint64_t kl_store_birth(const kl_store *store) {
@@ -3988,39 +4088,38 @@ static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
   return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
 }
 
-static uint64_t store_checkpoint_blocks(uint64_t bytes) {
-  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
-}
-
-kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+static kl_status store_checkpoint_take(kl_store *store, uint64_t bytes, uint64_t end_block, uint64_t *out_address,
+                                       kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
   uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_allocate(&store->space, store_blocks_count(bytes), end_block, &block, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
   return status;
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  return store_checkpoint_take(store, bytes, STORE_SPACE_NONE, out_address, err);
 }
 
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
                                    kl_error *err) {
-  kl_status status = store_checkpoint_begun(store, err);
-  if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  return store_checkpoint_take(store, bytes, end / KL_BLOCK_SIZE, out_address, err);
 }
 
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   uint64_t block = 0, end = 0;
+  kl_mutex_lock(&store->space_lock);
   status = store_space_compact(&store->space, &end, err);
   /* One block more and one less: the map, which describes itself, gets a new root in any case. */
   if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
@@ -4032,15 +4131,29 @@ kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint6
     return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
                    store->path, bytes, address);
   }
-  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
-                          err);
+  kl_mutex_lock(&store->space_lock);
+  status =
+      store_space_free(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_adopt(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 void kl_store_abort(kl_store *store) {
   if (!store->in_progress) return;
+  kl_mutex_lock(&store->space_lock);
   store_space_abort(&store->space, store->birth);
   store->in_progress = false;
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
 }
 
 static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
@@ -4049,15 +4162,18 @@ static void store_checkpoint_advance(kl_store *store, const store_superblock *ne
   if (in_file && !store_superblock_same_roots(&store->newest, next)) {
     store->before = store->newest;
     store->has_before = true;
-    /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
-    store->space.has_older = false;
   }
   store->previous = store->newest;
   store->has_previous = in_file;
   store->newest = *next;
   store->published = true;
   kl_mutex_unlock(&store->lock);
-  store->space.bounds = store_superblock_bounds(next);
+}
+
+static void store_checkpoint_poison(kl_store *store) {
+  kl_mutex_lock(&store->lock);
+  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
+  kl_mutex_unlock(&store->lock);
 }
 
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err) {
@@ -4065,28 +4181,34 @@ kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, k
     kl_status status = store_ring_write(store, next, err);
     if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
     if (status != KL_OK) { /* which of the two is on disk is not known */
-      kl_mutex_lock(&store->lock);
-      store->poisoned = true;
-      kl_mutex_unlock(&store->lock);
+      store_checkpoint_poison(store);
       return status;
     }
   }
   store_checkpoint_advance(store, next);
+  if (store->in_progress) return KL_OK; /* store_checkpoint_settle follows */
+  kl_mutex_lock(&store->space_lock);
+  store->space.bounds = store_superblock_bounds(next);
+  kl_mutex_unlock(&store->space_lock);
   return KL_OK;
 }
 
-/* What the new superblock will name is on stable storage before it is named. */
-static kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
   if (kl_store_is_memory(store)) return KL_OK;
-  kl_status status = kl_os_sync(store->os, store->file, !store->size_changed, err);
-  if (status == KL_OK) {
-    store->size_changed = false;
-    return KL_OK;
+  kl_mutex_lock(&store->space_lock);
+  uint64_t number = store->size_number;
+  bool size_too = store->size_synced != number;
+  kl_mutex_unlock(&store->space_lock);
+  kl_status status = kl_os_sync(store->os, store->file, !size_too, err);
+  if (status != KL_OK) {
+    store_checkpoint_poison(store);
+    return status;
   }
-  kl_mutex_lock(&store->lock);
-  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
-  kl_mutex_unlock(&store->lock);
-  return status;
+  kl_mutex_lock(&store->space_lock);
+  /* What grew meanwhile is for the next one; and of two syncs side by side the later may have begun first. */
+  if (size_too && store->size_synced < number) store->size_synced = number;
+  kl_mutex_unlock(&store->space_lock);
+  return KL_OK;
 }
 
 /* Writes one superblock, or two that differ in nothing but number and time (STORE-4). */
@@ -4104,22 +4226,36 @@ static kl_status store_checkpoint_name(kl_store *store, store_superblock *next, 
   return status;
 }
 
-static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
-  uint64_t end_block = store_superblock_bounds(&store->newest).end_block;
-  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
-  if (status != KL_OK) return status;
-  if (store->space.dirty_count != 0) {
-    next->blocks_end = end_block * KL_BLOCK_SIZE;
-    status = store_checkpoint_sync(store, err);
-  }
-  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
-  if (status != KL_OK) return status;
+/* STORE-15: what was published is the newest for the space, too, all at once. */
+static void store_checkpoint_settle(kl_store *store, const store_superblock *next, bool other_roots) {
+  kl_mutex_lock(&store->space_lock);
+  /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
+  if (other_roots && !kl_store_is_memory(store)) store->space.has_older = false;
+  store->space.bounds = store_superblock_bounds(next);
   store_space_commit(&store->space);
   store->in_progress = false;
   /* Readers that begin() did not know of may have taken the checkpoint that was the newest meanwhile. */
   store_checkpoint_reclaim(store, store->birth - 1);
   store_blocks_shrink(store);
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
+}
+
+static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
+  const store_superblock base = store->newest;
+  uint64_t end_block = store_superblock_bounds(&base).end_block;
+  kl_mutex_lock(&store->space_lock);
+  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
+  bool changed = store->space.dirty_count != 0;
+  kl_mutex_unlock(&store->space_lock);
+  if (status != KL_OK) return status;
+  if (changed) {
+    next->blocks_end = end_block * KL_BLOCK_SIZE;
+    status = store_checkpoint_sync(store, err); /* what will be named is on stable storage before it is */
+  }
+  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
+  if (status != KL_OK) return status;
+  store_checkpoint_settle(store, next, !store_superblock_same_roots(&base, next));
   return KL_OK;
 }
 
@@ -4328,6 +4464,326 @@ void store_memory_shrink(kl_store *store, uint64_t bytes) {
   if (keep >= store->file_bytes) return;
   kl_os_release(store->os, store->memory.base + keep, store->file_bytes - keep);
   store->file_bytes = keep; /* stays committed */
+}
+
+/* ---- core/store/reserve.c ---- */
+/* core/store/reserve.c: blocks that are kept for whoever writes outside of checkpoints. See store.h; STORE-14 and 15 in
+ * README.md.
+ *
+ * A reserved block is busy, and nothing uses it: no map that was ever written has it. So there is nothing to undo after
+ * a crash, and nothing to write when it is reserved or given back. Which ones are reserved stands in bitmaps beside
+ * those of their chunks, so that an adoption that an abort takes back needs no list of its own. */
+
+/* ---- core/store/space_bits.h ---- */
+/* core/store/space_bits.h: runs of bits in the bitmaps of a chunk. Private to core/store. Pure functions. */
+#ifndef KL_STORE_SPACE_BITS_H
+#define KL_STORE_SPACE_BITS_H
+
+static inline uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
+  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
+  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
+}
+
+/* The bits of a run that lie in one chunk. */
+typedef struct store_space_part {
+  uint64_t number; /* of the chunk */
+  uint64_t from, to;
+} store_space_part;
+
+/* Cuts the next part off a run; false at its end. */
+static inline bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
+  if (*blocks == 0) return false;
+  out->number = *block / STORE_MAP_BITS;
+  out->from = *block % STORE_MAP_BITS;
+  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
+  *block += out->to - out->from;
+  *blocks -= out->to - out->from;
+  return true;
+}
+
+/* How many bits from `from` to `to` are set. */
+static inline uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
+  uint64_t count = 0;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
+  }
+  return count;
+}
+
+static inline void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
+}
+
+static inline void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
+}
+
+/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
+static inline uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
+    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
+  }
+  return to;
+}
+
+#endif
+
+/* -------- in the space -------- */
+
+void store_space_keep_adopted(store_space_chunk *chunk, uint64_t from, uint64_t to) {
+  if (chunk->aside == NULL) return;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    chunk->busy[word] |= chunk->aside->adopted[word] & store_space_mask(from, to, word);
+  }
+}
+
+void store_space_disown(store_space_chunk *chunk) {
+  if (chunk->aside == NULL) return;
+  for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+    chunk->busy[w] |= chunk->aside->reserved[w];
+    chunk->aside->adopted[w] = 0;
+  }
+}
+
+/* A chunk keeps the bitmaps no longer than it has something reserved. */
+static void store_space_drop_aside(store_space *space, store_space_chunk *chunk) {
+  if (chunk == NULL || chunk->aside == NULL || chunk->aside->count != 0) return;
+  kl_free(space->limbo.allocator, chunk->aside, sizeof *chunk->aside);
+  chunk->aside = NULL;
+  space->aside_count--;
+}
+
+void store_space_settle_adopted(store_space *space, store_space_chunk *chunk) {
+  store_space_aside *aside = chunk->aside;
+  if (aside == NULL) return;
+  uint64_t adopted = 0, free_again = 0;
+  for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+    uint64_t gone = aside->adopted[w] & ~chunk->used[w];
+    adopted += (uint64_t)__builtin_popcountll(aside->adopted[w]);
+    free_again += (uint64_t)__builtin_popcountll(gone);
+    chunk->busy[w] &= ~gone;
+    aside->reserved[w] &= ~aside->adopted[w];
+    aside->adopted[w] = 0;
+  }
+  aside->count -= adopted;
+  space->reserved -= adopted;
+  store_space_account(space, chunk, 0, 0 - free_again);
+  store_space_drop_aside(space, chunk);
+}
+
+uint64_t store_space_reserved_end(const store_space *space) {
+  uint64_t end = 0;
+  if (space->reserved == 0) return 0;
+  for (const store_space_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next_loaded) {
+    if (chunk->aside == NULL || chunk->aside->count == 0) continue;
+    size_t word = STORE_MAP_WORDS - 1;
+    while (chunk->aside->reserved[word] == 0) word--;
+    uint64_t last = 63 - (uint64_t)__builtin_clzll(chunk->aside->reserved[word]);
+    uint64_t behind = chunk->node.number * STORE_MAP_BITS + word * 64 + last + 1;
+    if (behind > end) end = behind;
+  }
+  return end;
+}
+
+uint64_t store_space_reserved_before(const store_space *space, uint64_t block) {
+  uint64_t before = 0;
+  if (space->reserved == 0) return 0;
+  for (const store_space_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next_loaded) {
+    uint64_t first = chunk->node.number * STORE_MAP_BITS;
+    if (chunk->aside == NULL || first >= block) continue;
+    uint64_t to = block - first < STORE_MAP_BITS ? block - first : STORE_MAP_BITS;
+    before += store_space_count(chunk->aside->reserved, 0, to);
+  }
+  return before;
+}
+
+/* All chunks of the run are loaded and have bitmaps for what is reserved. */
+static kl_status store_space_prepare_aside(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, part.number, &chunk, err);
+    if (status != KL_OK) return status;
+    if (chunk->aside != NULL) continue;
+    chunk->aside = kl_alloc(space->limbo.allocator, sizeof *chunk->aside);
+    if (chunk->aside == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(space->store));
+    }
+    space->aside_count++;
+  }
+  return KL_OK;
+}
+
+/* Takes a run of blocks that are not busy. */
+static kl_status store_space_set_aside(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  uint64_t at = block, left = blocks;
+  kl_status status = store_space_prepare_aside(space, block, blocks, err);
+  while (status == KL_OK && store_space_next_part(&at, &left, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == 0); /* STORE-14 */
+    store_space_set(chunk->busy, part.from, part.to);
+    store_space_set(chunk->aside->reserved, part.from, part.to);
+    chunk->aside->count += part.to - part.from;
+    store_space_account(space, chunk, 0, part.to - part.from);
+  }
+  if (status == KL_OK) {
+    space->reserved += blocks;
+    if (block + blocks > space->frontier) space->frontier = block + blocks;
+    return KL_OK;
+  }
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_drop_aside(space, store_space_loaded(space, part.number));
+  }
+  return status;
+}
+
+static bool store_space_is_reserved(const store_space *space, uint64_t block, uint64_t blocks) {
+  if (block >= space->frontier || blocks > space->frontier - block) return false;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    const store_space_chunk *chunk = store_space_loaded(space, part.number);
+    if (chunk == NULL || chunk->aside == NULL) return false;
+    if (store_space_count(chunk->aside->reserved, part.from, part.to) != part.to - part.from) return false;
+    if (store_space_count(chunk->aside->adopted, part.from, part.to) != 0) return false;
+  }
+  return true;
+}
+
+kl_status store_space_adopt(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  if (!store_space_is_reserved(space, block, blocks)) {
+    return KL_BROKEN(err, "STORE-14: %" PRIu64 " blocks at %" PRIu64 " are to be adopted and are not reserved", blocks,
+                     block * KL_BLOCK_SIZE);
+  }
+  kl_status status = store_space_prepare(space, block, blocks, err);
+  if (status != KL_OK) return status;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    store_space_set(chunk->used, part.from, part.to);
+    store_space_set(chunk->aside->adopted, part.from, part.to);
+    store_space_account(space, chunk, part.to - part.from, 0);
+  }
+  return KL_OK;
+}
+
+/* -------- for everyone -------- */
+
+/* What a checkpoint in progress has done so far does not count yet. */
+static void store_reserve_count(kl_store *store) {
+  if (!store->in_progress) {
+    store_checkpoint_count(store);
+    return;
+  }
+  kl_mutex_lock(&store->lock);
+  store->numbers.reserved_bytes = store->space.reserved * KL_BLOCK_SIZE;
+  store->numbers.file_bytes = store->file_bytes;
+  kl_mutex_unlock(&store->lock);
+}
+
+static kl_status store_reserve_run(kl_store *store, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  store_space *space = &store->space;
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_cover(space, space->frontier, err); /* not so before the first begin */
+  if (status == KL_OK) status = store_space_find_aside(space, blocks, out_block, err);
+  if (status == KL_OK) status = store_space_grow(space, *out_block + blocks, err);
+  return status == KL_OK ? store_space_set_aside(space, *out_block, blocks, err) : status;
+}
+
+kl_status kl_store_reserve(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  uint64_t block = 0;
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  kl_mutex_lock(&store->space_lock);
+  status = store_reserve_run(store, store_blocks_count(bytes), &block, err);
+  if (status == KL_OK) {
+    *out_address = block * KL_BLOCK_SIZE;
+    store_reserve_count(store);
+  }
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+/* KL_OK: nothing has any of the run. KL_E_EXISTS: the newest checkpoint, or the one in progress, uses all of it. */
+static kl_status store_reserve_vacant(kl_store *store, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  uint64_t at = block, left = blocks, busy = 0, used = 0;
+  while (store_space_next_part(&at, &left, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(&store->space, part.number, &chunk, err);
+    if (status != KL_OK) return status;
+    busy += store_space_count(chunk->busy, part.from, part.to);
+    used += store_space_count(chunk->used, part.from, part.to);
+  }
+  if (busy == 0) return KL_OK;
+  if (used == blocks) return KL_E_EXISTS;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "database '%s': of %" PRIu64 " blocks at %" PRIu64
+                 " that the log names, others are in use; copy out what is sound",
+                 store->path, blocks, block * KL_BLOCK_SIZE);
+}
+
+kl_status kl_store_reserve_at(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {
+  uint64_t block = address / KL_BLOCK_SIZE, blocks = store_blocks_count(bytes);
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&store->space_lock);
+  if (address % KL_BLOCK_SIZE != 0 || bytes == 0 || block < KL_SUPERBLOCKS || address > store->file_bytes ||
+      bytes > store->file_bytes - address) {
+    status = kl_fail(err, KL_E_CORRUPT,
+                     "database '%s': the log names %" PRIu64 " bytes at %" PRIu64
+                     ", where there are none; copy out what is sound",
+                     store->path, bytes, address);
+  }
+  uint64_t end = block + blocks > store->space.frontier ? block + blocks : store->space.frontier;
+  if (status == KL_OK) status = store_space_cover(&store->space, end, err);
+  if (status == KL_OK) status = store_reserve_vacant(store, block, blocks, err);
+  if (status == KL_OK) status = store_space_set_aside(&store->space, block, blocks, err);
+  if (status == KL_OK) store_reserve_count(store);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+void kl_store_unreserve(kl_store *store, uint64_t address, uint64_t bytes) {
+  store_space *space = &store->space;
+  uint64_t block = address / KL_BLOCK_SIZE, blocks = store_blocks_count(bytes);
+  kl_mutex_lock(&store->space_lock);
+  bool reserved = store_space_is_reserved(space, block, blocks);
+  KL_ASSERT(reserved); /* STORE-14 */
+  store_space_part part;
+  while (reserved && store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    uint64_t size = part.to - part.from;
+    store_space_clear(chunk->aside->reserved, part.from, part.to);
+    store_space_clear(chunk->busy, part.from, part.to);
+    chunk->aside->count -= size;
+    space->reserved -= size;
+    store_space_account(space, chunk, 0, 0 - size);
+    store_space_drop_aside(space, chunk);
+  }
+  store_reserve_count(store);
+  kl_mutex_unlock(&store->space_lock);
+}
+
+kl_status kl_store_write_reserved(kl_store *store, uint64_t address, const kl_slice *parts, size_t count,
+                                  kl_error *err) {
+  uint64_t blocks = store_blocks_of_parts(parts, count);
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status; /* a checkpoint that failed may have these blocks (STORE-14) */
+  kl_mutex_lock(&store->space_lock);
+  bool allowed =
+      address % KL_BLOCK_SIZE == 0 && store_space_is_reserved(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->space_lock);
+  if (allowed) return store_blocks_write(store, address, parts, count, err);
+  return KL_BROKEN(err, "STORE-14: %" PRIu64 " blocks at %" PRIu64 " are to be written and are not reserved", blocks,
+                   address);
+}
+
+kl_status kl_store_sync(kl_store *store, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  return status == KL_OK ? store_checkpoint_sync(store, err) : status;
 }
 
 /* ---- core/store/ring.c ---- */
@@ -4554,7 +5010,7 @@ kl_status store_ring_load(kl_store *store, kl_error *err) {
 kl_status store_ring_confirm(kl_store *store, kl_error *err) {
   store_superblock next = store->newest;
   next.checkpoint.sequence = store->fell_back ? store->lost_sequence + KL_SUPERBLOCKS : next.checkpoint.sequence + 1;
-  store->size_changed = true; /* not known: what is seen may not be durable either */
+  store->size_number++; /* not known: what is seen may not be durable either */
   kl_status status = KL_OK;
   if (next.checkpoint.sequence <= STORE_SEQUENCE_MOST) { /* behind it nothing can be published any more */
     next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
@@ -4618,8 +5074,8 @@ void store_space_close(store_space *space) {
 
 uint64_t store_space_memory(const store_space *space) {
   return space->chunk_count * sizeof(store_space_chunk) + space->index_count * sizeof(store_space_index) +
-         space->dirty_capacity * sizeof *space->dirty + space->limbo.capacity * sizeof *space->limbo.entries +
-         space->limbo.live_capacity * sizeof *space->limbo.live;
+         space->aside_count * sizeof(store_space_aside) + space->dirty_capacity * sizeof *space->dirty +
+         space->limbo.capacity * sizeof *space->limbo.entries + space->limbo.live_capacity * sizeof *space->limbo.live;
 }
 
 /* Single blocks are taken where many are free together: from words of the bitmap that have about as many free as the
@@ -4631,20 +5087,21 @@ void store_space_start(store_space *space) {
   space->threshold = average > STORE_SPACE_THRESHOLD_MOST ? STORE_SPACE_THRESHOLD_MOST : average;
   space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
   memset(space->run_rove, 0, sizeof space->run_rove);
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove);
   space->first_frontier = space->frontier;
   space->compacting = false;
 }
 
-/* What is in limbo cannot move, so room is needed beside it; where the room ends depends on how much of that lies
- * before the end. */
+/* What is in limbo or reserved cannot move, so room is needed beside it; where the room ends depends on how much of that
+ * lies before the end. */
 static uint64_t store_space_compact_end(const store_space *space) {
   uint64_t wanted = space->root.used + space->root.used / STORE_SPACE_SPARE + STORE_SPACE_SPARE_LEAST, end = wanted;
   for (int i = 0; i < STORE_SPACE_ROUNDS; i++) {
-    uint64_t next = wanted + store_limbo_before(&space->limbo, end);
+    uint64_t next = wanted + store_limbo_before(&space->limbo, end) + store_space_reserved_before(space, end);
     if (next == end) return end;
     end = next;
   }
-  return wanted + space->limbo.blocks;
+  return wanted + space->limbo.blocks + space->reserved;
 }
 
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err) {
@@ -4653,56 +5110,6 @@ kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *e
   space->rove = 0;
   *out_end = store_space_compact_end(space);
   return kl_store_is_memory(space->store) ? KL_OK : store_space_touch_behind(space, *out_end, err);
-}
-
-/* -------- bits -------- */
-
-static uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
-  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
-  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
-}
-
-/* The bits of a run that lie in one chunk. */
-typedef struct store_space_part {
-  uint64_t number; /* of the chunk */
-  uint64_t from, to;
-} store_space_part;
-
-/* Cuts the next part off a run; false at its end. */
-static bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
-  if (*blocks == 0) return false;
-  out->number = *block / STORE_MAP_BITS;
-  out->from = *block % STORE_MAP_BITS;
-  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
-  *block += out->to - out->from;
-  *blocks -= out->to - out->from;
-  return true;
-}
-
-/* How many bits from `from` to `to` are set. */
-static uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
-  uint64_t count = 0;
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
-  }
-  return count;
-}
-
-static void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
-}
-
-static void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
-}
-
-/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
-static uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
-    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
-  }
-  return to;
 }
 
 /* -------- finding -------- */
@@ -4831,18 +5238,20 @@ static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint6
   return KL_OK;
 }
 
+/* The first run of that length below the frontier; STORE_SPACE_NONE. Runs of one class share a place to look from: what
+ * is too small for one is passed for good, as long as `roves` lasts, also where a shorter one of the class had found
+ * room. */
+static kl_status store_space_find_first(store_space *space, uint64_t blocks, uint64_t *roves, uint64_t *out_block,
+                                        kl_error *err) {
+  uint64_t *rove = &roves[blocks == 1 ? 0 : 63 - __builtin_clzll(blocks - 1) + 1];
+  return blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
+                                  : store_space_find_chunks(space, blocks, rove, out_block, err);
+}
+
 static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block,
                                   kl_error *err) {
-  kl_status status;
-  if (blocks == 1) {
-    status = store_space_find_one(space, out_block, err);
-  } else {
-    /* Runs of one class share a place to look from: what is too small for one is passed for good, in this checkpoint,
-     * also where a shorter one of the class had found room. */
-    uint64_t *rove = &space->run_rove[63 - __builtin_clzll(blocks - 1) + 1];
-    status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
-                                      : store_space_find_chunks(space, blocks, rove, out_block, err);
-  }
+  kl_status status = blocks == 1 ? store_space_find_one(space, out_block, err)
+                                 : store_space_find_first(space, blocks, space->run_rove, out_block, err);
   if (status != KL_OK) return status;
   if (end != STORE_SPACE_NONE && (*out_block == STORE_SPACE_NONE || *out_block >= end || blocks > end - *out_block)) {
     if (blocks == 1 && *out_block != STORE_SPACE_NONE) space->rove = *out_block; /* it is still to be had */
@@ -4852,10 +5261,27 @@ static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t 
   return store_space_find_end(space, blocks, out_block, err);
 }
 
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  kl_status status = store_space_find_first(space, blocks, space->reserve_rove, out_block, err);
+  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  return store_space_find_end(space, blocks, out_block, err);
+}
+
 /* -------- taking and giving back -------- */
 
-/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
-static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err) {
+  if (end <= space->frontier) return KL_OK;
+  kl_status status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
+  return status == KL_OK ? store_space_cover(space, end, err) : status;
+}
+
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err) {
+  if (blocks <= STORE_SPACE_BLOCKS_MOST - space->frontier) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                 kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+}
+
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = NULL;
@@ -4869,16 +5295,10 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
 kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
                                kl_error *err) {
   uint64_t block = 0;
-  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
-    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
-                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
-  }
-  kl_status status = store_space_find(space, blocks, limit, &block, err);
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_find(space, blocks, limit, &block, err);
   uint64_t end = block + blocks;
-  if (status == KL_OK && end > space->frontier) {
-    status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
-    if (status == KL_OK) status = store_space_cover(space, end, err);
-  }
+  if (status == KL_OK) status = store_space_grow(space, end, err);
   if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
   if (status != KL_OK) return status;
   *out_block = block;
@@ -4932,10 +5352,14 @@ kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, 
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = store_space_loaded(space, part.number);
-    uint64_t size = part.to - part.from;
+    uint64_t busy = store_space_count(chunk->busy, part.from, part.to);
     store_space_clear(chunk->used, part.from, part.to);
-    if (is_new) store_space_clear(chunk->busy, part.from, part.to);
-    store_space_account(space, chunk, 0 - size, is_new ? 0 - size : 0);
+    if (is_new) {
+      store_space_clear(chunk->busy, part.from, part.to);
+      store_space_keep_adopted(chunk, part.from, part.to);
+    }
+    store_space_account(space, chunk, 0 - (part.to - part.from),
+                        store_space_count(chunk->busy, part.from, part.to) - busy);
   }
   return KL_OK;
 }
@@ -4965,16 +5389,20 @@ void store_space_abort(store_space *space, uint64_t death) {
       chunk->busy[w] &= ~(chunk->used[w] & ~chunk->base[w]); /* what was allocated; what was freed is still busy */
       chunk->used[w] = chunk->base[w];
     }
+    store_space_disown(chunk);
     store_space_account(space, chunk, store_map_count(chunk->used) - used, store_map_count(chunk->busy) - busy);
   }
   space->dirty_count = 0;
   store_limbo_undo(&space->limbo, death);
-  space->frontier = space->first_frontier;
+  uint64_t end = store_space_reserved_end(space);
+  space->frontier = end > space->first_frontier ? end : space->first_frontier;
 }
 
 void store_space_trim(store_space *space, uint64_t needed_end) {
-  uint64_t end = store_limbo_end(&space->limbo);
+  uint64_t end = store_limbo_end(&space->limbo), reserved = store_space_reserved_end(space);
+  if (end < reserved) end = reserved;
   space->frontier = end > needed_end ? end : needed_end;
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove); /* limbo has let go of blocks */
   store_space_forget_chunks(space, STORE_SPACE_CHUNKS_KEPT);
 }
 
@@ -5462,6 +5890,7 @@ void store_space_forget_all(store_space *space) {
   while (space->chunks != NULL) {
     store_space_chunk *chunk = space->chunks;
     space->chunks = chunk->next_loaded;
+    kl_free(space->limbo.allocator, chunk->aside, sizeof *chunk->aside);
     kl_free(space->limbo.allocator, chunk, sizeof *chunk);
   }
   space->root.node = NULL;
@@ -5605,14 +6034,19 @@ static kl_status store_walk_file(store_walk *walk, const kl_store_pointer *root,
 
 /* A memory store has no map but the one in use. */
 static kl_status store_walk_memory(store_walk *walk, kl_error *err) {
-  store_space *space = &walk->store->space;
-  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
-    const store_space_chunk *chunk = store_space_loaded(space, number);
+  kl_store *store = walk->store;
+  uint64_t bits[STORE_MAP_WORDS];
+  for (uint64_t number = 0;; number++) {
+    kl_mutex_lock(&store->space_lock); /* others may reserve meanwhile, which uses nothing, but loads chunks */
+    bool inside = number * STORE_MAP_BITS < store->space.frontier;
+    const store_space_chunk *chunk = inside ? store_space_loaded(&store->space, number) : NULL;
+    if (chunk != NULL) memcpy(bits, chunk->used, sizeof bits);
+    kl_mutex_unlock(&store->space_lock);
+    if (!inside) return store_walk_flush(walk, err);
     if (chunk == NULL) continue; /* nothing in it was ever used, or is used now */
-    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, chunk->used, err);
+    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, bits, err);
     if (status != KL_OK) return status;
   }
-  return store_walk_flush(walk, err);
 }
 
 kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err) {
@@ -5718,7 +6152,7 @@ static kl_status store_space_flush(store_space *space, store_space_batch *batch,
   if (batch->count == 0) return KL_OK;
   kl_slice part = kl_slice_make(batch->blocks, batch->count * KL_BLOCK_SIZE);
   batch->count = 0;
-  return kl_store_write(space->store, batch->address, &part, 1, err);
+  return store_blocks_write(space->store, batch->address, &part, 1, err);
 }
 
 static kl_status store_space_write_nodes(store_space *space, store_space_batch *batch, kl_error *err) {
@@ -5764,6 +6198,7 @@ void store_space_commit(store_space *space) {
     store_space_child *child = store_space_child_of(space, node);
     if (!in_memory) child->stored = node->placed ? node->next : (kl_store_pointer){0};
     node->dirty = node->released = node->placed = false;
+    if (node->level == 0) store_space_settle_adopted(space, (store_space_chunk *)node);
   }
   space->dirty_count = 0;
 }
@@ -5776,6 +6211,7 @@ static void store_destroy(kl_store *store) {
   store_space_close(&store->space);
   store_memory_free(store);
   if (store->file != NULL) kl_os_close(store->os, store->file);
+  kl_mutex_destroy(&store->space_lock);
   kl_mutex_destroy(&store->lock);
   kl_free(allocator, store->path, store->path_size);
   kl_free(allocator, store, sizeof *store);
@@ -5790,6 +6226,10 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
     status = kl_fail(err, KL_E_NO_MEMORY, "no memory to open database '%s'", path);
   } else {
     status = kl_mutex_init(&store->lock, err);
+    if (status == KL_OK) {
+      status = kl_mutex_init(&store->space_lock, err);
+      if (status != KL_OK) kl_mutex_destroy(&store->lock);
+    }
   }
   if (status != KL_OK) {
     kl_free(os->allocator, copy, path_size);
@@ -6735,9 +7175,9 @@ kl_status kl_wal_append_deferred(kl_wal *wal, const kl_slice *parts, size_t coun
  * (reads).
  *
  * A batch's payload is a sequence of commit records, in order of timestamp. A record holds the final images of one
- * transaction's writes: for each, keyspace id, kind, key, value. Byte table in docs/format.md. Kinds 1 (put) and 2
- * (delete) exist; numbers up to 15 are kept for merge operands, 16 and up for pointers to spilled runs and extents,
- * prepared transactions and their outcomes. A reader that meets a kind it does not know answers KL_E_VERSION: it never
+ * transaction's writes: for each, keyspace id, kind, key, value. Byte table in docs/format.md. Kinds 1 (put), 2
+ * (delete) and 16 (run) exist; numbers up to 15 are kept for merge operands, those above 16 for prepared transactions
+ * and their outcomes. A reader that meets a kind it does not know answers KL_E_VERSION: it never
  * guesses.
  *
  * Nothing is aligned: records and ops follow each other without gaps. Thread rules: pure functions over caller memory.
@@ -6745,7 +7185,11 @@ kl_status kl_wal_append_deferred(kl_wal *wal, const kl_slice *parts, size_t coun
 #ifndef KL_WAL_COMMIT_RECORD_H
 #define KL_WAL_COMMIT_RECORD_H
 
-typedef enum kl_op_kind { KL_OP_PUT = 1, KL_OP_DELETE = 2 } kl_op_kind;
+typedef enum kl_op_kind {
+  KL_OP_PUT = 1,
+  KL_OP_DELETE = 2,
+  KL_OP_RUN = 16 /* the writes to the keyspace lie in trees that were written before: kl_op_run_* */
+} kl_op_kind;
 
 typedef struct kl_op {
   uint32_t keyspace;
@@ -6756,8 +7200,20 @@ typedef struct kl_op {
 enum {
   KL_COMMIT_HEADER_SIZE = 24, /* timestamp, number of ops, bytes of ops */
   KL_OP_HEADER_SIZE = 12,     /* kind, flags, key size, keyspace, value size */
+  KL_OP_RUN_PART = 8,         /* ids of the keyspaces whose trees hold rows, and deleted keys */
   KL_OP_KEY_MAX = 65535       /* what the format can say; core/txn allows less */
 };
+
+/* A transaction larger than memory writes parts of what it does into trees of keyspaces without a name, before its
+ * commit. Its record has one op of kind RUN for each keyspace that it writes to, with an empty key and a value of parts,
+ * newest first, and no others. `puts`: the keyspace whose tree has the rows; `deletes`: the one whose keys are deleted,
+ * 0: none. */
+typedef struct kl_op_run_part {
+  uint32_t puts, deletes;
+} kl_op_run_part;
+void kl_op_run_part_encode(const kl_op_run_part *part, uint8_t out[KL_OP_RUN_PART]);
+/* Part number `index` of the value of an op that the reader gave, which has value.size / KL_OP_RUN_PART of them. */
+void kl_op_run_part_decode(kl_slice value, size_t index, kl_op_run_part *out);
 
 /* Encoding: a header (whose ts is set at commit time, when it is known, without touching the rest), then ops. */
 /* Bytes that one op takes. */
@@ -6808,7 +7264,7 @@ size_t kl_op_encoded_size(const kl_op *op) {
 size_t kl_op_encode(const kl_op *op, void *out) {
   KL_ASSERT(op->key.size <= KL_OP_KEY_MAX);
   KL_ASSERT(op->value.size <= UINT32_MAX);
-  KL_ASSERT(op->kind == KL_OP_PUT || op->value.size == 0);
+  KL_ASSERT(op->kind != KL_OP_DELETE || op->value.size == 0);
   uint8_t *p = out;
   p[COMMIT_RECORD_OP_KIND] = (uint8_t)op->kind;
   p[COMMIT_RECORD_OP_FLAGS] = 0;
@@ -6880,7 +7336,7 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   unsigned kind = p[COMMIT_RECORD_OP_KIND], flags = p[COMMIT_RECORD_OP_FLAGS];
   size_t key_size = kl_load_u16_le(p + COMMIT_RECORD_OP_KEY_SIZE),
          value_size = kl_load_u32_le(p + COMMIT_RECORD_OP_VALUE_SIZE);
-  if ((kind != KL_OP_PUT && kind != KL_OP_DELETE) || flags != 0) {
+  if ((kind != KL_OP_PUT && kind != KL_OP_DELETE && kind != KL_OP_RUN) || flags != 0) {
     return kl_fail(err, KL_E_VERSION,
                    "commit record with timestamp %" PRIu64
                    " holds an op of kind %u, flags %u, which this version does"
@@ -6896,6 +7352,11 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
     return kl_fail(err, KL_E_CORRUPT, "commit record with timestamp %" PRIu64 ": a delete with a value of %zu bytes",
                    reader->ts, value_size);
   }
+  if (kind == KL_OP_RUN && (key_size != 0 || value_size == 0 || value_size % KL_OP_RUN_PART != 0)) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "commit record with timestamp %" PRIu64 ": a run with a key of %zu bytes and parts of %zu",
+                   reader->ts, key_size, value_size);
+  }
   out_op->keyspace = kl_load_u32_le(p + COMMIT_RECORD_OP_KEYSPACE);
   out_op->kind = (kl_op_kind)kind;
   p += KL_OP_HEADER_SIZE;
@@ -6904,6 +7365,18 @@ kl_status kl_commit_reader_next_op(kl_commit_reader *reader, kl_op *out_op, kl_e
   reader->ops = commit_record_skip(ops, KL_OP_HEADER_SIZE + key_size + value_size);
   reader->ops_left--;
   return KL_OK;
+}
+
+void kl_op_run_part_encode(const kl_op_run_part *part, uint8_t out[KL_OP_RUN_PART]) {
+  kl_store_u32_le(out, part->puts);
+  kl_store_u32_le(out + 4, part->deletes);
+}
+
+void kl_op_run_part_decode(kl_slice value, size_t index, kl_op_run_part *out) {
+  const uint8_t *p = (const uint8_t *)value.data + index * KL_OP_RUN_PART;
+  KL_ASSERT((index + 1) * KL_OP_RUN_PART <= value.size);
+  out->puts = kl_load_u32_le(p);
+  out->deletes = kl_load_u32_le(p + 4);
 }
 
 void kl_drop_marker_encode(uint32_t keyspace, uint8_t out[KL_DROP_MARKER_SIZE]) {
@@ -11239,13 +11712,15 @@ static inline bool kl_tree_pointer_is_null(const kl_tree_pointer *p) {
   return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
 }
 
-/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to. */
+/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to: what
+ * `stored`, `checksum` and `chunk` mean is settled between those who write and who read it. */
 typedef struct kl_tree_extent {
   uint64_t address;
   uint64_t length; /* bytes of the value */
   uint64_t stored; /* bytes as stored */
   uint64_t birth;
-  uint32_t checksum; /* of the bytes as stored */
+  uint32_t checksum;
+  uint32_t chunk;
 } kl_tree_extent;
 
 /* -------- pages in and out -------- */
@@ -12835,7 +13310,7 @@ void tree_extent_encode(const kl_tree_extent *extent, uint8_t *to) {
   kl_store_u64_le(to + 16, extent->stored);
   kl_store_u64_le(to + 24, extent->birth);
   kl_store_u32_le(to + 32, extent->checksum);
-  kl_store_u32_le(to + 36, 0);
+  kl_store_u32_le(to + 36, extent->chunk);
 }
 
 void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
@@ -12844,6 +13319,7 @@ void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
   out->stored = kl_load_u64_le(from + 16);
   out->birth = kl_load_u64_le(from + 24);
   out->checksum = kl_load_u32_le(from + 32);
+  out->chunk = kl_load_u32_le(from + 36);
 }
 
 void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent) {
@@ -15414,6 +15890,9 @@ typedef struct kl_held {
   bool owns_pages;         /* has a reference on `pages` */
 } kl_held;
 
+/* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
+#define KL_PAGES_WHOLE ((uint64_t)0x7fffffff)
+
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
   KL_HELD_BUFFER = 64 << 10 /* a larger buffer is given back when the value goes */
@@ -15430,12 +15909,32 @@ kl_status kl_pages_hold(kl_pages *pages, const kl_tree_pointer *root, kl_slice k
 /* KL_OK: the key is there; KL_E_NOT_FOUND. */
 kl_status kl_pages_contains(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_error *err);
 
+/* As kl_pages_get, but a value in an extent is not loaded: *out_is_extent, and *out_extent says where it lies. */
+kl_status kl_pages_look(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, bool *out_is_extent,
+                        kl_tree_extent *out_extent, kl_error *err);
+
 /* Called once for each key, in order of index. `value` is valid inside the callback only. Anything but KL_OK ends the
  * whole with that status. */
 typedef kl_status (*kl_pages_get_row)(void *context, size_t index, bool found, kl_slice value, kl_error *err);
 /* Many keys in any order, with their cache misses side by side. */
 kl_status kl_pages_get_many(kl_pages *pages, const kl_tree_pointer *root, const kl_slice *keys, size_t count,
                             kl_pages_get_row row, void *context, kl_error *err);
+
+/* -------- parts of values -------- */
+
+/* What is kept of the value that was read in parts last: so that reading on, or about the same place, costs no more than
+ * the bytes. Some 70 KiB, and 4 bytes for each 64 MiB of the value. One thread at a time. */
+typedef struct kl_pages_part kl_pages_part;
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is; *out_got: how many, 0 at its end
+ * and behind it. *out_size: the size of the whole value. Only what is asked for is read from the file, up to parts of
+ * 64 KiB, and all of it is verified; but a value without a table of checksums (extent.h), which is at most 1 MiB if this
+ * version wrote it, is read as a whole. Large values are read past the cache. *part: NULL at first; for reads of any
+ * values of any trees of these pages, and freed before the last reference on them. On failure the buffer may have been
+ * changed. KL_E_NOT_FOUND comes without a message. */
+kl_status kl_pages_get_part(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t offset, void *buffer,
+                            size_t capacity, kl_pages_part **part, size_t *out_got, uint64_t *out_size, kl_error *err);
+void kl_pages_part_free(kl_pages_part *part); /* NULL is allowed */
 
 /* -------- counts -------- */
 
@@ -15614,7 +16113,8 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 
 /* Merges rows that come from elsewhere, ascending, into the tree of a keyspace, and publishes: all else as it is, the same
  * timestamp, and the same place in the log. The keyspace is one that no delta has rows of. `input`: as for
- * kl_drain_compact. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
+ * kl_drain_compact. A row of KL_TREE_PUT_EXTENT whose birth is 0 names reserved blocks (kl_extent_writer): they become
+ * blocks of the checkpoint, and are reserved again when the load fails. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
  * besides: as kl_drain_run, and KL_E_INVALID: not ascending. */
 kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
                         kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
@@ -15688,12 +16188,107 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
 
 #endif
 
+/* ---- core/drain/extent.h ---- */
+/* core/drain/extent.h: the bytes of an extent: what a value looks like in the file, for those who write and read it.
+ *
+ * A *plain* extent (chunk 0) is the bytes of the value, and its checksum is theirs. One *with a table* (chunk n: parts of
+ * 2^n bytes) has behind them, from the next block on, the CRC-32C of each part, and its checksum is that of the table:
+ * so a part of the value can be read and trusted without the rest. Byte table: docs/format.md.
+ *
+ * Whatever the size of the value, kl_extent_sums and kl_extent_check take KL_EXTENT_TABLE bytes, and allocate nothing.
+ * Plain structs: one thread at a time, each owned by its user. */
+#ifndef KL_DRAIN_EXTENT_H
+#define KL_DRAIN_EXTENT_H
+
+enum {
+  KL_EXTENT_PLAIN = 1 << 20,  /* values up to this are written plain */
+  KL_EXTENT_CHUNK = 16,       /* others with a table of parts of 64 KiB */
+  KL_EXTENT_CHUNK_LEAST = 12, /* what can be read: parts of whole blocks ... */
+  KL_EXTENT_CHUNK_MOST = 24,  /* ... up to 16 MiB, for one is in memory at once */
+  KL_EXTENT_TABLE = 4096      /* bytes of a table that are in memory at once */
+};
+#define KL_EXTENT_LENGTH_MOST (UINT64_C(1) << 48)
+
+/* The chunk of a value of this length, as Keel writes it. */
+static inline uint32_t kl_extent_chunk(uint64_t length) {
+  return length > KL_EXTENT_PLAIN ? KL_EXTENT_CHUNK : 0;
+}
+/* Where the table begins, counted from the start of the extent. Lengths are at most KL_EXTENT_LENGTH_MOST. */
+uint64_t kl_extent_table_at(uint64_t length);
+uint64_t kl_extent_parts(uint64_t length, uint32_t chunk); /* chunk not 0 */
+/* Bytes as stored: the value, and its table where it has one. */
+uint64_t kl_extent_stored(uint64_t length, uint32_t chunk);
+
+/* KL_E_CORRUPT: no extent is like that; KL_E_VERSION: none that this version knows. `path` is for messages. */
+kl_status kl_extent_check_reference(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
+kl_status kl_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: what lies from byte `at` of the value on, `size` bytes, is not what it was. */
+kl_status kl_extent_damaged(const char *path, const kl_tree_extent *extent, uint64_t at, uint64_t size, kl_error *err);
+/* KL_E_CORRUPT: the same of the table. */
+kl_status kl_extent_table_damaged(const char *path, const kl_tree_extent *extent, kl_error *err);
+
+/* -------- writing -------- */
+
+/* Writes bytes of the file, whole blocks, at `address`. */
+typedef kl_status (*kl_extent_write)(void *context, uint64_t address, kl_slice bytes, kl_error *err);
+
+/* The checksums of a value that is written in order. Writes the table; the value's bytes are its user's business. */
+typedef struct kl_extent_sums {
+  kl_tree_extent extent; /* its checksum is there after finish */
+  uint64_t seen;         /* bytes of the value */
+  uint32_t crc;          /* of the part at hand */
+  uint32_t table_crc;
+  uint64_t table_at; /* what is in `table` goes there */
+  size_t table_used;
+  kl_extent_write write;
+  void *context;
+  uint8_t table[KL_EXTENT_TABLE];
+} kl_extent_sums;
+
+/* `extent`: address, length, chunk and stored are set. */
+void kl_extent_sums_begin(kl_extent_sums *sums, const kl_tree_extent *extent, kl_extent_write write, void *context);
+/* The next bytes; not more than the extent has in all. Failures are those of `write`. */
+kl_status kl_extent_sums_add(kl_extent_sums *sums, const void *bytes, size_t size, kl_error *err);
+/* After the last one. */
+kl_status kl_extent_sums_finish(kl_extent_sums *sums, kl_error *err);
+
+/* -------- checking -------- */
+
+/* Reads bytes of the file. */
+typedef kl_status (*kl_extent_read)(void *context, uint64_t address, void *buffer, size_t length, kl_error *err);
+
+/* Whether all of a value is what was written: for those who read it in order, from its first byte to its last. */
+typedef struct kl_extent_check {
+  kl_tree_extent extent;
+  const char *path;
+  uint64_t seen;
+  uint32_t crc, table_crc;
+  uint64_t table_left; /* bytes of the table that are not read yet */
+  size_t table_next;   /* of `table` */
+  kl_extent_read read;
+  void *context;
+  uint8_t table[KL_EXTENT_TABLE];
+} kl_extent_check;
+
+/* Checks the reference: as kl_extent_check_reference. `path` stays. */
+kl_status kl_extent_check_begin(kl_extent_check *check, const char *path, const kl_tree_extent *extent,
+                                kl_extent_read read, void *context, kl_error *err);
+/* The next bytes. With the last ones all is known, and not before: KL_OK, or KL_E_CORRUPT. Failures of `read`. */
+kl_status kl_extent_check_add(kl_extent_check *check, const void *bytes, size_t size, kl_error *err);
+
+/* The same of what is in memory, all extent->stored bytes; nothing is read. */
+kl_status kl_extent_check_whole(const char *path, const kl_tree_extent *extent, const void *bytes, kl_error *err);
+
+#endif
+
 /* ---- core/drain/pages_private.h ---- */
 /* core/drain/pages_private.h: what the files of kl_pages share.
  *
  *   pages.c         life; the source; the loader behind the cache
  *   pages_value.c   values: copied, pinned, or in memory of their own
- *   pages_read.c    points, counts
+ *   pages_read.c    points, counts      pages_part.c   parts of large values
+ *   pages_look.c    points, without loading what is large
  *   pages_cursor.c  cursors      pages_collect.c  scans straight from the pages
  *   pages_fault.c   which keys a page that cannot be read is about */
 #ifndef KL_DRAIN_PAGES_PRIVATE_H
@@ -15702,7 +16297,7 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
 /* ---- core/drain/stored.h ---- */
 /* core/drain/stored.h: is what lies in the file what a pointer names? For those who bring bytes from the file into
  * memory: the pages (pages.h), drains, and verification, which reads past every cache. `path` is for messages, which
- * name the file and the block. Pure functions. */
+ * name the file and the block. Values in extents: extent.h. Pure functions. */
 #ifndef KL_DRAIN_STORED_H
 #define KL_DRAIN_STORED_H
 
@@ -15711,14 +16306,6 @@ kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *point
 /* `bytes` (pointer->length of them) are the page: checksum, and all that a reader relies on. KL_E_CORRUPT,
  * KL_E_VERSION. */
 kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
-
-/* As kl_stored_check_pointer, of a value in an extent. KL_E_VERSION: it is stored in a way that this version does not
- * know. */
-kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err);
-/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
-kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
-/* KL_E_CORRUPT unless `found`, the CRC-32C of the value's bytes, is the one that the row has. */
-kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err);
 
 #endif
 
@@ -15799,10 +16386,12 @@ typedef struct pages_extent {
   bool waits;
 } pages_extent;
 
-/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is larger
- * than the cache takes, read it with pages_extent_read outside of the epoch. */
+/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is not one
+ * for the cache, read it with pages_extent_read outside of the epoch. */
 kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
                              kl_error *err);
+/* Bytes of the file, for kl_extent_check; `context` is the store. */
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err);
 /* Fills `buffer`, extent->length bytes, from the file, and checks it. */
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err);
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err);
@@ -15818,8 +16407,8 @@ kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *valu
 /* -------- faults -------- */
 
 /* `status` of an operation for `key`; direction -1, 0, 1: the page that failed is on the way to the key, or the next
- * one before or behind it. When it is about a page, says in `err` which keys that page holds. Outside of the
- * operation's epoch. Returns `status`. */
+ * one before or behind it. When it is about a page, says in `err` which keys that page holds; when it is about the
+ * value of the key (`failed` null, direction 0), which key. Outside of the operation's epoch. Returns `status`. */
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err);
 
@@ -15906,6 +16495,8 @@ kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 
+/* A value that was written to reserved blocks becomes one of this checkpoint; sets its birth. As kl_store_adopt. */
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err);
 /* Moves a value to a place before the one that it has. *out_moved false: there is none. KL_E_CORRUPT: it is damaged. */
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
                            kl_error *err);
@@ -16497,32 +17088,57 @@ static kl_status drain_write_large(drain_io *io, uint64_t address, kl_slice valu
   return status;
 }
 
-static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+static kl_status drain_write_table(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
   drain_io *io = context;
-  uint64_t address = 0;
-  kl_status status = drain_place(io, value.size, &address, err);
-  if (status != KL_OK) return status;
-  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, address, value.data, value.size, err)
-                                               : drain_write_large(io, address, value, err);
-  if (status != KL_OK) return status;
-  *out_extent = (kl_tree_extent){.address = address,
-                                 .length = value.size,
-                                 .stored = value.size,
-                                 .birth = io->birth,
-                                 .checksum = kl_crc32c(0, value.data, value.size)};
-  return KL_OK;
+  return kl_store_write(io->store, address, &bytes, 1, err);
 }
 
-/* Copies a value through the write buffer, which is empty. */
-static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
-  uint32_t crc = 0;
+/* One that gets a table of checksums: its last blocks. */
+static kl_status drain_write_sums(drain_io *io, const kl_tree_extent *extent, kl_slice value, uint32_t *out_checksum,
+                                  kl_error *err) {
+  kl_extent_sums sums;
+  kl_extent_sums_begin(&sums, extent, drain_write_table, io);
+  kl_status status = kl_extent_sums_add(&sums, value.data, value.size, err);
+  if (status == KL_OK) status = kl_extent_sums_finish(&sums, err);
+  *out_checksum = sums.extent.checksum;
+  return status;
+}
+
+static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+  drain_io *io = context;
+  kl_tree_extent extent = {.length = value.size, .birth = io->birth, .chunk = kl_extent_chunk(value.size)};
+  extent.stored = kl_extent_stored(extent.length, extent.chunk);
+  kl_status status = drain_place(io, extent.stored, &extent.address, err);
+  if (status != KL_OK) return status;
+  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, extent.address, value.data, value.size, err)
+                                               : drain_write_large(io, extent.address, value, err);
+  if (status == KL_OK) status = drain_write_sums(io, &extent, value, &extent.checksum, err);
+  if (status == KL_OK) *out_extent = extent;
+  return status;
+}
+
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err) {
+  kl_status status = kl_store_adopt(io->store, extent->address, extent->stored, err);
+  if (status == KL_OK) extent->birth = io->birth;
+  return status;
+}
+
+static kl_status drain_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(((drain_io *)context)->store, address, buffer, length, err);
+}
+
+/* Copies bytes through the write buffer, which is empty. Those of a value are checked (`check`), of others (NULL) *crc
+ * becomes the checksum. */
+static kl_status drain_copy_bytes(drain_io *io, uint64_t from, uint64_t to, uint64_t bytes, kl_extent_check *check,
+                                  uint32_t *crc, kl_error *err) {
   kl_status status = KL_OK;
-  for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
-    uint64_t left = extent->stored - at;
+  for (uint64_t at = 0; at < bytes && status == KL_OK;) {
+    uint64_t left = bytes - at;
     size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
-    status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
+    status = kl_store_read(io->store, from + at, io->buffer, n, err);
+    if (status == KL_OK && check != NULL) status = kl_extent_check_add(check, io->buffer, n, err);
     if (status != KL_OK) break;
-    crc = kl_crc32c(crc, io->buffer, n);
+    if (check == NULL) *crc = kl_crc32c(*crc, io->buffer, n);
     memset(io->buffer + n, 0, whole - n);
     kl_slice part = kl_slice_make(io->buffer, whole);
     status = kl_store_write(io->store, to + at, &part, 1, err);
@@ -16530,11 +17146,22 @@ static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, ui
     io->stats->writes++;
     at += n;
   }
+  return status;
+}
+
+/* A value that is damaged is not moved: at its new place it would be as damaged, and the old one would be lost. */
+static kl_status drain_copy_value(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
+  kl_extent_check check;
+  const char *path = kl_store_path(io->store);
+  uint64_t table = kl_extent_table_at(extent->length);
+  uint32_t crc = 0;
+  kl_status status = kl_extent_check_begin(&check, path, extent, drain_read_table, io, err);
+  if (status == KL_OK) status = drain_copy_bytes(io, extent->address, to, extent->length, &check, &crc, err);
+  if (status != KL_OK || extent->chunk == 0) return status;
+  crc = 0;
+  status = drain_copy_bytes(io, extent->address + table, to + table, extent->stored - table, NULL, &crc, err);
   if (status != KL_OK || crc == extent->checksum) return status;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "database '%s': the value of %" PRIu64 " bytes at %" PRIu64
-                 " is damaged, its checksum is another; it cannot be moved, copy out what is sound",
-                 kl_store_path(io->store), extent->length, extent->address);
+  return kl_extent_table_damaged(path, extent, err);
 }
 
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
@@ -16551,7 +17178,7 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   drain_placed(io, address, extent->stored);
   io->full = was_full; /* nearer to the front is better than nothing */
   status = kl_drain_io_flush(io, err);
-  if (status == KL_OK) status = drain_copy_bytes(io, extent, address, err);
+  if (status == KL_OK) status = drain_copy_value(io, extent, address, err);
   if (status != KL_OK) return status;
   *out = *extent;
   out->address = address;
@@ -16657,6 +17284,405 @@ kl_status kl_drain_drop(const kl_drain_input *input, drain_io *io, const kl_tree
   return KL_OK;
 }
 
+/* ---- core/drain/extent.c ---- */
+/* core/drain/extent.c: see extent.h. */
+
+enum { EXTENT_SUM = 4 /* bytes of a checksum in a table */ };
+#define EXTENT_ADDRESS_MOST ((uint64_t)1 << 62) /* nothing that is added to it overflows */
+
+uint64_t kl_extent_table_at(uint64_t length) {
+  return (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
+}
+
+uint64_t kl_extent_parts(uint64_t length, uint32_t chunk) {
+  return (length + (UINT64_C(1) << chunk) - 1) >> chunk;
+}
+
+uint64_t kl_extent_stored(uint64_t length, uint32_t chunk) {
+  return chunk == 0 ? length : kl_extent_table_at(length) + kl_extent_parts(length, chunk) * EXTENT_SUM;
+}
+
+/* -------- messages -------- */
+
+kl_status kl_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, extent->length, extent->address);
+}
+
+kl_status kl_extent_damaged(const char *path, const kl_tree_extent *extent, uint64_t at, uint64_t size, kl_error *err) {
+  if (extent->chunk == 0) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
+                   path, extent->length, extent->address / KL_BLOCK_SIZE);
+  }
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged at block %" PRIu64 ", in bytes %" PRIu64 " to %" PRIu64 " of the value of %" PRIu64
+                 " bytes; restore from a backup",
+                 path, (extent->address + at) / KL_BLOCK_SIZE, at, at + size - 1, extent->length);
+}
+
+kl_status kl_extent_table_damaged(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged at block %" PRIu64 ", in the checksums of the value of %" PRIu64
+                 " bytes; restore from a backup",
+                 path, (extent->address + kl_extent_table_at(extent->length)) / KL_BLOCK_SIZE, extent->length);
+}
+
+kl_status kl_extent_check_reference(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  bool plain = extent->chunk == 0;
+  if (extent->address % KL_BLOCK_SIZE != 0 || extent->address > EXTENT_ADDRESS_MOST || extent->length == 0 ||
+      extent->length > KL_EXTENT_LENGTH_MOST) {
+    return kl_extent_wrong(path, extent, err);
+  }
+  bool known = plain || (extent->chunk >= KL_EXTENT_CHUNK_LEAST && extent->chunk <= KL_EXTENT_CHUNK_MOST);
+  if (known && extent->stored == kl_extent_stored(extent->length, extent->chunk)) return KL_OK;
+  return kl_fail(err, KL_E_VERSION,
+                 "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
+                 path, extent->length, extent->stored);
+}
+
+/* -------- writing -------- */
+
+void kl_extent_sums_begin(kl_extent_sums *sums, const kl_tree_extent *extent, kl_extent_write write, void *context) {
+  memset(sums, 0, offsetof(kl_extent_sums, table));
+  sums->extent = *extent;
+  sums->table_at = extent->address + kl_extent_table_at(extent->length);
+  sums->write = write;
+  sums->context = context;
+}
+
+static kl_status extent_sums_flush(kl_extent_sums *sums, kl_error *err) {
+  if (sums->table_used == 0) return KL_OK;
+  sums->table_crc = kl_crc32c(sums->table_crc, sums->table, sums->table_used);
+  size_t whole = (size_t)kl_extent_table_at(sums->table_used);
+  memset(sums->table + sums->table_used, 0, whole - sums->table_used);
+  kl_status status = sums->write(sums->context, sums->table_at, kl_slice_make(sums->table, whole), err);
+  sums->table_at += whole;
+  sums->table_used = 0;
+  return status;
+}
+
+static kl_status extent_sums_part(kl_extent_sums *sums, kl_error *err) {
+  kl_status status = sums->table_used == KL_EXTENT_TABLE ? extent_sums_flush(sums, err) : KL_OK;
+  kl_store_u32_le(sums->table + sums->table_used, sums->crc);
+  sums->table_used += EXTENT_SUM;
+  sums->crc = 0;
+  return status;
+}
+
+/* Bytes up to the end of the part that byte `seen` is in. */
+static size_t extent_part_left(uint32_t chunk, uint64_t seen, size_t size) {
+  if (chunk == 0) return size;
+  uint64_t part = UINT64_C(1) << chunk, left = part - (seen & (part - 1));
+  return left < size ? (size_t)left : size;
+}
+
+static bool extent_part_ends(const kl_tree_extent *extent, uint64_t seen) {
+  return seen == extent->length || (extent->chunk != 0 && (seen & ((UINT64_C(1) << extent->chunk) - 1)) == 0);
+}
+
+kl_status kl_extent_sums_add(kl_extent_sums *sums, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_status status = KL_OK;
+  KL_ASSERT(size <= sums->extent.length - sums->seen);
+  while (size != 0 && status == KL_OK) {
+    size_t n = extent_part_left(sums->extent.chunk, sums->seen, size);
+    sums->crc = kl_crc32c(sums->crc, from, n);
+    sums->seen += n;
+    from += n;
+    size -= n;
+    if (sums->extent.chunk != 0 && extent_part_ends(&sums->extent, sums->seen)) status = extent_sums_part(sums, err);
+  }
+  return status;
+}
+
+kl_status kl_extent_sums_finish(kl_extent_sums *sums, kl_error *err) {
+  KL_ASSERT(sums->seen == sums->extent.length);
+  kl_status status = extent_sums_flush(sums, err);
+  sums->extent.checksum = sums->extent.chunk == 0 ? sums->crc : sums->table_crc;
+  return status;
+}
+
+/* -------- checking -------- */
+
+kl_status kl_extent_check_begin(kl_extent_check *check, const char *path, const kl_tree_extent *extent,
+                                kl_extent_read read, void *context, kl_error *err) {
+  memset(check, 0, offsetof(kl_extent_check, table));
+  check->extent = *extent;
+  check->path = path;
+  check->read = read;
+  check->context = context;
+  check->table_next = KL_EXTENT_TABLE;
+  if (extent->chunk != 0) check->table_left = extent->stored - kl_extent_table_at(extent->length);
+  return kl_extent_check_reference(path, extent, err);
+}
+
+/* The checksum of the part at hand, as the table has it. */
+static kl_status extent_check_next_sum(kl_extent_check *check, uint32_t *out, kl_error *err) {
+  if (check->table_next == KL_EXTENT_TABLE) {
+    size_t size = check->table_left < KL_EXTENT_TABLE ? (size_t)check->table_left : KL_EXTENT_TABLE;
+    uint64_t address = check->extent.address + check->extent.stored - check->table_left;
+    kl_status status = check->read(check->context, address, check->table, size, err);
+    if (status != KL_OK) return status;
+    check->table_crc = kl_crc32c(check->table_crc, check->table, size);
+    check->table_left -= size;
+    check->table_next = 0;
+  }
+  *out = kl_load_u32_le(check->table + check->table_next);
+  check->table_next += EXTENT_SUM;
+  return KL_OK;
+}
+
+/* A part is complete, or the value. That the table is the one that was written is known when all of it was read. */
+static kl_status extent_check_part(kl_extent_check *check, kl_error *err) {
+  const kl_tree_extent *extent = &check->extent;
+  uint32_t expected = extent->checksum;
+  uint64_t part = UINT64_C(1) << extent->chunk, at = extent->chunk == 0 ? 0 : (check->seen - 1) & ~(part - 1);
+  kl_status status = extent->chunk == 0 ? KL_OK : extent_check_next_sum(check, &expected, err);
+  if (status != KL_OK) return status;
+  bool is_last = check->seen == extent->length && extent->chunk != 0;
+  if (is_last && check->table_crc != extent->checksum) return kl_extent_table_damaged(check->path, extent, err);
+  if (check->crc != expected) return kl_extent_damaged(check->path, extent, at, check->seen - at, err);
+  check->crc = 0;
+  return KL_OK;
+}
+
+kl_status kl_extent_check_add(kl_extent_check *check, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_status status = KL_OK;
+  KL_ASSERT(size <= check->extent.length - check->seen);
+  while (size != 0 && status == KL_OK) {
+    size_t n = extent_part_left(check->extent.chunk, check->seen, size);
+    check->crc = kl_crc32c(check->crc, from, n);
+    check->seen += n;
+    from += n;
+    size -= n;
+    if (extent_part_ends(&check->extent, check->seen)) status = extent_check_part(check, err);
+  }
+  return status;
+}
+
+typedef struct extent_memory {
+  const uint8_t *bytes;
+  uint64_t address;
+} extent_memory;
+
+static kl_status extent_read_memory(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  const extent_memory *memory = context;
+  (void)err;
+  memcpy(buffer, memory->bytes + (address - memory->address), length);
+  return KL_OK;
+}
+
+kl_status kl_extent_check_whole(const char *path, const kl_tree_extent *extent, const void *bytes, kl_error *err) {
+  extent_memory memory = {bytes, extent->address};
+  kl_extent_check check;
+  kl_status status = kl_extent_check_begin(&check, path, extent, extent_read_memory, &memory, err);
+  return status == KL_OK ? kl_extent_check_add(&check, bytes, (size_t)extent->length, err) : status;
+}
+
+/* ---- core/drain/extent_writer.c ---- */
+/* core/drain/extent_writer.c: see extent_writer.h. */
+
+/* ---- core/drain/extent_writer.h ---- */
+/* core/drain/extent_writer.h: a value is written once, straight to where it stays, before any row names it.
+ *
+ *     kl_extent_writer_begin; kl_extent_writer_write ...; kl_extent_writer_finish; kl_extent_writer_free
+ *
+ * The blocks are reserved in the store (STORE-14), so a writer may live beside checkpoints and for as long as it takes.
+ * After finish the extent has birth 0: a load or a drain that is given it (KL_TREE_PUT_EXTENT) adopts it. It is on
+ * stable storage after kl_store_sync, or with the checkpoint that adopts it. Until then it is its owner's, who gives it
+ * back by kl_extent_release when nobody will adopt it; a crash does that by itself.
+ *
+ * Memory: KL_EXTENT_BUFFER bytes and about two KL_EXTENT_TABLE, whatever the size of the value.
+ *
+ * Thread rules: any thread, one at a time for a writer. */
+#ifndef KL_DRAIN_EXTENT_WRITER_H
+#define KL_DRAIN_EXTENT_WRITER_H
+
+enum { KL_EXTENT_BUFFER = 1 << 20 };
+
+typedef struct kl_extent_writer kl_extent_writer;
+
+/* Reserves blocks for a value of exactly `length` bytes, 1 to KL_EXTENT_LENGTH_MOST. The writer keeps a
+ * reference on `pages`.
+ * KL_E_LIMIT, KL_E_NO_MEMORY, and what kl_store_reserve answers: KL_E_DISK_FULL ... */
+kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_writer **out_writer, kl_error *err);
+/* The next bytes of the value. They may lie in the file before finish, or not. KL_E_INVALID, and nothing is taken: more
+ * than was said at begin, or it is finished. After KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED or KL_E_CLOSED nothing but
+ * kl_extent_writer_free makes sense: further calls answer the same. */
+kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err);
+/* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_extent_writer_write. The extent is the caller's from
+ * now on; with `out_extent` NULL it stays the writer's until kl_extent_writer_take. */
+kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_extent, kl_error *err);
+/* Of a finished writer, whose it still is. */
+const kl_tree_extent *kl_extent_writer_extent(const kl_extent_writer *writer);
+/* Of a finished writer, once: the extent is the caller's from now on. */
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent);
+/* Gives back the blocks, unless somebody has the extent. NULL is allowed. */
+void kl_extent_writer_free(kl_extent_writer *writer);
+
+/* Bytes that were taken so far, and in all. */
+uint64_t kl_extent_writer_written(const kl_extent_writer *writer);
+uint64_t kl_extent_writer_length(const kl_extent_writer *writer);
+
+/* An extent of birth 0 that nobody adopts: its blocks are free. Nothing when the database is closed. */
+void kl_extent_release(kl_pages *pages, const kl_tree_extent *extent);
+
+#endif
+
+struct kl_extent_writer {
+  kl_pages *pages;  /* a reference */
+  uint64_t flushed; /* bytes of the value in the file: whole blocks, until all are */
+  size_t used;      /* bytes in the buffer, which are the next */
+  bool finished, taken;
+  kl_error failed; /* code 0: nothing has */
+  kl_extent_sums sums;
+  uint8_t buffer[KL_EXTENT_BUFFER];
+};
+
+static kl_status extent_writer_put(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&((kl_extent_writer *)context)->pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; the value was not written");
+  return kl_store_write_reserved(store, address, &bytes, 1, err);
+}
+
+/* DRAIN-5: what the cache knows of these blocks was something else. */
+static void extent_writer_forget(kl_pages *pages, uint64_t address) {
+  uint64_t block = address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  if (pages->cache != NULL) kl_cache_drop(pages->cache, keys, 2);
+}
+
+kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_writer **out_writer, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  if (length == 0 || length > KL_EXTENT_LENGTH_MOST) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %" PRIu64 " bytes cannot be written in parts; 1 to %" PRIu64 " can",
+                   length, (uint64_t)KL_EXTENT_LENGTH_MOST);
+  }
+  kl_extent_writer *writer = kl_alloc(pages->allocator, sizeof *writer);
+  if (writer == NULL) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to write a value (%zu bytes); free some", sizeof *writer);
+  }
+  kl_tree_extent extent = {.length = length, .chunk = kl_extent_chunk(length)};
+  extent.stored = kl_extent_stored(length, extent.chunk);
+  kl_status status = kl_store_reserve(store, extent.stored, &extent.address, err);
+  if (status != KL_OK) {
+    kl_free(pages->allocator, writer, sizeof *writer);
+    return status;
+  }
+  extent_writer_forget(pages, extent.address);
+  writer->pages = pages;
+  kl_pages_ref(pages);
+  kl_extent_sums_begin(&writer->sums, &extent, extent_writer_put, writer);
+  *out_writer = writer;
+  return KL_OK;
+}
+
+/* Writes what the buffer has; zeros up to the end of the last block. */
+static kl_status extent_writer_flush(kl_extent_writer *writer, kl_error *err) {
+  size_t whole = (size_t)kl_extent_table_at(writer->used);
+  if (writer->used == 0) return KL_OK;
+  memset(writer->buffer + writer->used, 0, whole - writer->used);
+  kl_status status = extent_writer_put(writer, writer->sums.extent.address + writer->flushed,
+                                       kl_slice_make(writer->buffer, whole), err);
+  if (status == KL_OK) status = kl_extent_sums_add(&writer->sums, writer->buffer, writer->used, err);
+  writer->flushed += writer->used;
+  writer->used = 0;
+  return status;
+}
+
+static kl_status extent_writer_ready(const kl_extent_writer *writer, kl_error *err) {
+  if (writer->finished) return kl_fail(err, KL_E_INVALID, "the value is written already; begin another one");
+  if (writer->failed.code != KL_OK && err != NULL) *err = writer->failed;
+  return (kl_status)writer->failed.code;
+}
+
+/* What cannot be taken back is remembered: of the value some bytes are missing from now on. */
+static kl_status extent_writer_remember(kl_extent_writer *writer, kl_status status, const kl_error *cause,
+                                        kl_error *err) {
+  writer->failed = *cause;
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
+kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_error cause;
+  kl_status status = extent_writer_ready(writer, err);
+  if (status != KL_OK) return status;
+  uint64_t length = writer->sums.extent.length, written = kl_extent_writer_written(writer);
+  if (size > length - written) {
+    return kl_fail(err, KL_E_INVALID,
+                   "a value of %" PRIu64 " bytes was begun; %zu more than the %" PRIu64
+                   " that it has so far are too many",
+                   length, size, written);
+  }
+  while (size != 0) {
+    size_t n = size < KL_EXTENT_BUFFER - writer->used ? size : KL_EXTENT_BUFFER - writer->used;
+    memcpy(writer->buffer + writer->used, from, n);
+    writer->used += n;
+    from += n;
+    size -= n;
+    if (writer->used < KL_EXTENT_BUFFER) break;
+    status = extent_writer_flush(writer, &cause);
+    if (status != KL_OK) return extent_writer_remember(writer, status, &cause, err);
+  }
+  return KL_OK;
+}
+
+kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_extent, kl_error *err) {
+  kl_error cause;
+  kl_status status = extent_writer_ready(writer, err);
+  if (status != KL_OK) return status;
+  uint64_t length = writer->sums.extent.length, written = kl_extent_writer_written(writer);
+  if (written != length) {
+    return kl_fail(err, KL_E_INVALID, "a value of %" PRIu64 " bytes was begun, and %" PRIu64 " were written; %s",
+                   length, written, "write the others, or give it up");
+  }
+  status = extent_writer_flush(writer, &cause);
+  if (status == KL_OK) status = kl_extent_sums_finish(&writer->sums, &cause);
+  if (status != KL_OK) return extent_writer_remember(writer, status, &cause, err);
+  writer->finished = true;
+  if (out_extent != NULL) kl_extent_writer_take(writer, out_extent);
+  return KL_OK;
+}
+
+const kl_tree_extent *kl_extent_writer_extent(const kl_extent_writer *writer) {
+  KL_ASSERT(writer->finished && !writer->taken); /* DRAIN-18 */
+  return &writer->sums.extent;
+}
+
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent) {
+  KL_ASSERT(writer->finished && !writer->taken); /* DRAIN-18 */
+  writer->taken = true;
+  *out_extent = writer->sums.extent;
+}
+
+void kl_extent_writer_free(kl_extent_writer *writer) {
+  if (writer == NULL) return;
+  kl_pages *pages = writer->pages;
+  if (!writer->taken) kl_extent_release(pages, &writer->sums.extent);
+  kl_free(pages->allocator, writer, sizeof *writer);
+  kl_pages_unref(pages);
+}
+
+uint64_t kl_extent_writer_written(const kl_extent_writer *writer) {
+  return writer->flushed + writer->used;
+}
+
+uint64_t kl_extent_writer_length(const kl_extent_writer *writer) {
+  return writer->sums.extent.length;
+}
+
+void kl_extent_release(kl_pages *pages, const kl_tree_extent *extent) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store != NULL) kl_store_unreserve(store, extent->address, extent->stored);
+}
+
 /* ---- core/drain/load.c ---- */
 /* core/drain/load.c: the run of a load: rows for one tree. See drain.h. */
 
@@ -16668,6 +17694,14 @@ typedef struct drain_load_run {
   kl_drain_stats stats;
   drain_root_list roots;
 } drain_load_run;
+
+/* Rows whose value lies in reserved blocks (birth 0) bring it along. */
+static kl_status drain_load_next(void *context, kl_tree_change *out, kl_error *err) {
+  drain_load_run *run = context;
+  kl_status status = run->rows->next(run->rows->context, out, err);
+  if (status != KL_OK || out->kind != KL_TREE_PUT_EXTENT || out->extent.birth != 0) return status;
+  return kl_drain_io_adopt(&run->io, &out->extent, err);
+}
 
 static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
                                   kl_error *err) {
@@ -16681,7 +17715,8 @@ static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_t
   if (status != KL_OK) return status;
   root.record.root = old;
   run->stats.keyspaces = 1;
-  status = kl_drain_merge(run->input, &run->io, run->rows, &root.record.root, &root.record.rows, err);
+  const kl_tree_changes rows_in = {drain_load_next, run};
+  status = kl_drain_merge(run->input, &run->io, &rows_in, &root.record.root, &root.record.rows, err);
   if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
   root.gone = kl_tree_pointer_is_null(&root.record.root);
   status = kl_drain_add_root(&run->roots, run->input->allocator, &root, err);
@@ -17306,12 +18341,10 @@ static kl_status pages_cache_load(void *context, const kl_cache_ref *ref, void *
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   uint8_t *to = frame;
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) != 0) {
-    memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
-    memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
-    to += PAGES_EXTENT_HEAD;
-  }
-  return kl_store_read(store, pointer.address, to, pointer.length, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_store_read(store, pointer.address, to, pointer.length, err);
+  memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
+  memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
+  return kl_store_read(store, pointer.address, to + PAGES_EXTENT_HEAD, ref->length - PAGES_EXTENT_HEAD, err);
 }
 
 static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err) {
@@ -17320,11 +18353,13 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
   if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
-  uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
-  if (found == pointer.checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu32 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), pointer.length, pointer.address / KL_BLOCK_SIZE);
+  kl_tree_extent extent = {.address = pointer.address,
+                           .length = pointer.length,
+                           .stored = ref->length - PAGES_EXTENT_HEAD,
+                           .checksum = pointer.checksum};
+  /* A table takes at least four bytes. The cache is asked for no others than those of KL_EXTENT_CHUNK. */
+  if (extent.stored != extent.length) extent.chunk = KL_EXTENT_CHUNK;
+  return kl_extent_check_whole(kl_store_path(store), &extent, (const uint8_t *)frame + PAGES_EXTENT_HEAD, err);
 }
 
 /* -------- the source -------- */
@@ -18121,7 +19156,7 @@ kl_status kl_pages_cursor_load(kl_pages_cursor *face, kl_error *err) {
 }
 
 /* ---- core/drain/pages_fault.c ---- */
-/* core/drain/pages_fault.c: a message about a page that cannot be read says which keys are lost with it. */
+/* core/drain/pages_fault.c: a message about what cannot be read says which keys are lost with it. */
 
 enum { PAGES_KEY_SHOWN = 12 };
 
@@ -18138,11 +19173,22 @@ static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *fail
   return status;
 }
 
+static void pages_fault_name(kl_slice key, kl_error *err) {
+  char shown[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
+  kl_error cause = *err;
+  kl_show_bytes(key, PAGES_KEY_SHOWN, shown);
+  kl_fail_errno(err, cause.code, 0, "key %s: %s", shown, cause.message);
+  err->system_errno = cause.system_errno;
+}
+
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err) {
   char low[KL_SHOW_SIZE(PAGES_KEY_SHOWN)], high[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
   if (err == NULL || (status != KL_E_CORRUPT && status != KL_E_IO && status != KL_E_VERSION)) return status;
-  if (kl_tree_pointer_is_null(failed)) return status;
+  if (kl_tree_pointer_is_null(failed)) {
+    if (direction == 0) pages_fault_name(key, err);
+    return status;
+  }
   kl_tree_range *range = kl_alloc(pages->allocator, sizeof *range);
   if (range == NULL) return status;
   if (pages_fault_locate(pages, failed, root, key, direction, range) == KL_OK) {
@@ -18157,6 +19203,327 @@ kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl
   return status;
 }
 
+/* ---- core/drain/pages_look.c ---- */
+/* core/drain/pages_look.c: a value without loading it, where it is large. See pages.h. */
+
+kl_status kl_pages_look(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, kl_held *held, bool *out_is_extent,
+                        kl_tree_extent *out_extent, kl_error *err) {
+  pages_op op;
+  kl_status status;
+  kl_held_clear(held);
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  pages_op_begin(&op, pages, 0);
+  for (;;) {
+    kl_tree_value value;
+    status = kl_tree_get(&op.source, root, key, &value, err);
+    if (status == KL_OK) {
+      *out_is_extent = value.is_extent;
+      if (value.is_extent) {
+        kl_tree_value_extent(&value, out_extent);
+      } else {
+        status = pages_held_copy(held, pages, value.bytes, err);
+      }
+    }
+    if (status != KL_CACHE_RETRY) break;
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  if (status == KL_OK || status == KL_E_NOT_FOUND) return status;
+  return pages_explain(pages, &op.failed, root, key, 0, status, err);
+}
+
+/* ---- core/drain/pages_part.c ---- */
+/* core/drain/pages_part.c: parts of large values. See kl_pages_get_part in pages.h.
+ *
+ * The checksum in the row vouches for the table of an extent as a whole, and the table is too long to be kept: so it is
+ * read once when a value is first asked for, and of each of its blocks a checksum is remembered, which vouches for the
+ * block when it is read again (DRAIN-17). */
+
+enum {
+  PAGES_PART_SUMS = KL_EXTENT_TABLE / 4, /* parts that a block of the table is about */
+  PAGES_PART_READ = 1 << 20              /* bytes of whole parts that are read at once */
+};
+#define PAGES_PART_NONE UINT64_MAX
+
+struct kl_pages_part {
+  kl_allocator *allocator;
+  kl_tree_extent extent; /* all that follows is about it; length 0: nothing is known */
+  uint32_t *table_crc;   /* of each block of its table */
+  size_t table_blocks;   /* that there is room for */
+  uint64_t table_at;     /* the block that is in `table` */
+  uint64_t part;         /* the part that is in `bytes` */
+  size_t bytes_capacity;
+  uint8_t *bytes;
+  kl_held whole; /* an extent without a table that the cache does not take */
+  uint8_t table[KL_EXTENT_TABLE];
+};
+
+void kl_pages_part_free(kl_pages_part *part) {
+  if (part == NULL) return;
+  kl_held_destroy(&part->whole);
+  kl_free(part->allocator, part->table_crc, part->table_blocks * sizeof *part->table_crc);
+  kl_free(part->allocator, part->bytes, part->bytes_capacity);
+  kl_free(part->allocator, part, sizeof *part);
+}
+
+static void pages_part_forget(kl_pages_part *part) {
+  part->extent.length = 0;
+  part->table_at = part->part = PAGES_PART_NONE;
+  kl_held_clear(&part->whole);
+}
+
+static bool pages_part_same(const kl_tree_extent *a, const kl_tree_extent *b) {
+  return a->address == b->address && a->length == b->length && a->stored == b->stored && a->birth == b->birth &&
+         a->checksum == b->checksum && a->chunk == b->chunk;
+}
+
+static kl_status pages_part_no_memory(kl_error *err) {
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory to read a value in parts; free some");
+}
+
+static uint64_t pages_part_size(const kl_pages_part *part, uint64_t number) {
+  uint64_t size = UINT64_C(1) << part->extent.chunk, left = part->extent.length - (number << part->extent.chunk);
+  return left < size ? left : size;
+}
+
+/* -------- the table -------- */
+
+static kl_status pages_part_room(kl_pages_part *part, const kl_tree_extent *extent, size_t blocks, kl_error *err) {
+  size_t capacity = (size_t)1 << extent->chunk;
+  if (part->table_blocks < blocks) {
+    uint32_t *grown = kl_alloc(part->allocator, blocks * sizeof *grown);
+    if (grown == NULL) return pages_part_no_memory(err);
+    kl_free(part->allocator, part->table_crc, part->table_blocks * sizeof *part->table_crc);
+    part->table_crc = grown;
+    part->table_blocks = blocks;
+  }
+  if (part->bytes_capacity < capacity) {
+    uint8_t *grown = kl_alloc(part->allocator, capacity);
+    if (grown == NULL) return pages_part_no_memory(err);
+    kl_free(part->allocator, part->bytes, part->bytes_capacity);
+    part->bytes = grown;
+    part->bytes_capacity = capacity;
+  }
+  return KL_OK;
+}
+
+/* Reads all of the table through `bytes`. */
+static kl_status pages_part_open(kl_pages_part *part, kl_store *store, const kl_tree_extent *extent, kl_error *err) {
+  uint64_t size = kl_extent_parts(extent->length, extent->chunk) * 4, left = size;
+  uint32_t crc = 0;
+  pages_part_forget(part);
+  kl_status status = pages_part_room(part, extent, (size_t)((size + KL_EXTENT_TABLE - 1) / KL_EXTENT_TABLE), err);
+  for (uint64_t block = 0; status == KL_OK && left != 0;) {
+    size_t n = left < part->bytes_capacity ? (size_t)left : part->bytes_capacity;
+    status = kl_store_read(store, extent->address + extent->stored - left, part->bytes, n, err);
+    if (status != KL_OK) break;
+    crc = kl_crc32c(crc, part->bytes, n);
+    for (size_t at = 0; at < n; at += KL_EXTENT_TABLE) {
+      part->table_crc[block++] = kl_crc32c(0, part->bytes + at, n - at < KL_EXTENT_TABLE ? n - at : KL_EXTENT_TABLE);
+    }
+    left -= n;
+  }
+  if (status == KL_OK && crc != extent->checksum) {
+    status = kl_extent_table_damaged(kl_store_path(store), extent, err);
+  }
+  if (status == KL_OK) part->extent = *extent;
+  return status;
+}
+
+/* What the checksum of a part must be. */
+static kl_status pages_part_sum(kl_pages_part *part, kl_store *store, uint64_t number, uint32_t *out, kl_error *err) {
+  const kl_tree_extent *extent = &part->extent;
+  uint64_t block = number / PAGES_PART_SUMS;
+  if (part->table_at != block) {
+    uint64_t from = kl_extent_table_at(extent->length) + block * KL_EXTENT_TABLE, left = extent->stored - from;
+    size_t n = left < KL_EXTENT_TABLE ? (size_t)left : KL_EXTENT_TABLE;
+    part->table_at = PAGES_PART_NONE;
+    kl_status status = kl_store_read(store, extent->address + from, part->table, n, err);
+    if (status != KL_OK) return status;
+    if (kl_crc32c(0, part->table, n) != part->table_crc[block]) {
+      return kl_extent_table_damaged(kl_store_path(store), extent, err);
+    }
+    part->table_at = block;
+  }
+  *out = kl_load_u32_le(part->table + number % PAGES_PART_SUMS * 4);
+  return KL_OK;
+}
+
+/* -------- the bytes -------- */
+
+static kl_status pages_part_check(kl_pages_part *part, kl_store *store, uint64_t number, const uint8_t *bytes,
+                                  kl_error *err) {
+  uint64_t size = pages_part_size(part, number);
+  uint32_t expected = 0;
+  kl_status status = pages_part_sum(part, store, number, &expected, err);
+  if (status != KL_OK || kl_crc32c(0, bytes, (size_t)size) == expected) return status;
+  return kl_extent_damaged(kl_store_path(store), &part->extent, number << part->extent.chunk, size, err);
+}
+
+/* Whole parts, straight into the caller's buffer: as many as are read at once. *out_size: their bytes. */
+static kl_status pages_part_straight(kl_pages_part *part, kl_store *store, uint64_t number, uint8_t *to, size_t room,
+                                     size_t *out_size, kl_error *err) {
+  uint64_t chunk = part->extent.chunk, at = number << chunk, size = pages_part_size(part, number), next = number + 1;
+  while (at + size < part->extent.length) {
+    uint64_t more = pages_part_size(part, next);
+    if (size + more > room || size + more > PAGES_PART_READ) break;
+    size += more;
+    next++;
+  }
+  kl_status status = kl_store_read(store, part->extent.address + at, to, (size_t)size, err);
+  for (; number < next && status == KL_OK; number++) {
+    status = pages_part_check(part, store, number, to + ((number << chunk) - at), err);
+  }
+  *out_size = (size_t)size;
+  return status;
+}
+
+static kl_status pages_part_load(kl_pages_part *part, kl_store *store, uint64_t number, kl_error *err) {
+  if (part->part == number) return KL_OK;
+  part->part = PAGES_PART_NONE;
+  uint64_t address = part->extent.address + (number << part->extent.chunk);
+  kl_status status = kl_store_read(store, address, part->bytes, (size_t)pages_part_size(part, number), err);
+  if (status == KL_OK) status = pages_part_check(part, store, number, part->bytes, err);
+  if (status == KL_OK) part->part = number;
+  return status;
+}
+
+/* `size` bytes from `offset` on, all inside of the value. */
+static kl_status pages_part_copy(kl_pages_part *part, kl_store *store, uint64_t offset, uint8_t *to, size_t size,
+                                 kl_error *err) {
+  kl_status status = KL_OK;
+  while (size != 0 && status == KL_OK) {
+    uint64_t number = offset >> part->extent.chunk, within = offset - (number << part->extent.chunk);
+    uint64_t left = pages_part_size(part, number) - within;
+    size_t n = left < size ? (size_t)left : size;
+    if (within == 0 && n == left && part->part != number) {
+      status = pages_part_straight(part, store, number, to, size, &n, err);
+    } else {
+      status = pages_part_load(part, store, number, err);
+      if (status == KL_OK) memcpy(to, part->bytes + within, n);
+    }
+    offset += n;
+    to += n;
+    size -= n;
+  }
+  return status;
+}
+
+/* -------- one read -------- */
+
+typedef struct pages_part_want {
+  uint64_t offset;
+  uint8_t *buffer;
+  size_t capacity;
+  size_t got;
+  uint64_t size; /* of the value */
+} pages_part_want;
+
+/* Now that its size is known. */
+static void pages_part_clip(pages_part_want *want, uint64_t size) {
+  uint64_t left = want->offset < size ? size - want->offset : 0;
+  want->size = size;
+  want->got = left < want->capacity ? (size_t)left : want->capacity;
+}
+
+static void pages_part_take(pages_part_want *want, kl_slice value) {
+  pages_part_clip(want, value.size);
+  if (want->got != 0) memcpy(want->buffer, (const uint8_t *)value.data + want->offset, want->got);
+}
+
+/* Inside of the epoch: what is in a page, or in the cache. *out_later->waits: it is to be read outside. */
+static kl_status pages_part_inside(pages_op *op, const kl_tree_value *value, pages_part_want *want,
+                                   pages_extent *out_later, kl_error *err) {
+  kl_tree_extent *extent = &out_later->extent;
+  kl_slice bytes = value->bytes;
+  kl_status status = KL_OK;
+  bool is_frame;
+  if (value->is_extent) {
+    kl_tree_value_extent(value, extent);
+    status = pages_extent_check(op->pages, extent, err);
+    if (status != KL_OK) return status;
+    out_later->waits = op->pages->cache == NULL || extent->chunk != 0;
+    if (!out_later->waits) status = pages_extent_bytes(op, extent, &bytes, &is_frame, err);
+    out_later->waits |= status == KL_E_LIMIT;
+    if (out_later->waits) return KL_OK;
+  }
+  if (status == KL_OK) pages_part_take(want, bytes);
+  return status;
+}
+
+/* One without a table, which the cache does not take: all of it is read, and kept. */
+static kl_status pages_part_whole(kl_pages_part *part, kl_pages *pages, const kl_tree_extent *extent,
+                                  pages_part_want *want, kl_error *err) {
+  if (!pages_part_same(&part->extent, extent)) {
+    pages_part_forget(part);
+    kl_status status = extent->length > KL_PAGES_WHOLE
+                           ? kl_fail(err, KL_E_LIMIT, "a value of %llu bytes has one checksum, and does not fit memory",
+                                     (unsigned long long)extent->length)
+                           : pages_held_reserve(&part->whole, pages, (size_t)extent->length, err);
+    if (status == KL_OK) status = pages_extent_read(pages, extent, part->whole.buffer, err);
+    if (status != KL_OK) return status;
+    part->whole.value = kl_slice_make(part->whole.buffer, (size_t)extent->length);
+    part->extent = *extent;
+  }
+  pages_part_take(want, part->whole.value);
+  return KL_OK;
+}
+
+/* From `offset` on, whatever the size: nothing is checked in a memory store (DRAIN-4). */
+static kl_status pages_part_of_memory(const kl_store *store, const kl_tree_extent *extent, const pages_part_want *want,
+                                      kl_error *err) {
+  const uint8_t *bytes = kl_store_memory(store, extent->address, (size_t)extent->length);
+  if (bytes == NULL) {
+    return KL_BROKEN(err, "DRAIN-4: a value of %llu bytes at %llu is not in the memory store",
+                     (unsigned long long)extent->length, (unsigned long long)extent->address);
+  }
+  memcpy(want->buffer, bytes + want->offset, want->got);
+  return KL_OK;
+}
+
+static kl_status pages_part_outside(kl_pages_part **part, kl_pages *pages, const kl_tree_extent *extent,
+                                    pages_part_want *want, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  pages_part_clip(want, extent->length);
+  if (want->got == 0) return KL_OK;
+  if (pages->cache == NULL) return pages_part_of_memory(store, extent, want, err);
+  if (*part == NULL) {
+    *part = kl_alloc(pages->allocator, sizeof **part);
+    if (*part == NULL) return pages_part_no_memory(err);
+    (*part)->allocator = pages->allocator;
+    pages_part_forget(*part);
+  }
+  if (extent->chunk == 0) return pages_part_whole(*part, pages, extent, want, err);
+  kl_status status = pages_part_same(&(*part)->extent, extent) ? KL_OK : pages_part_open(*part, store, extent, err);
+  return status == KL_OK ? pages_part_copy(*part, store, want->offset, want->buffer, want->got, err) : status;
+}
+
+kl_status kl_pages_get_part(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t offset, void *buffer,
+                            size_t capacity, kl_pages_part **part, size_t *out_got, uint64_t *out_size, kl_error *err) {
+  pages_part_want want = {.offset = offset, .buffer = buffer, .capacity = capacity};
+  pages_extent later = {.waits = false};
+  pages_op op;
+  kl_status status;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  pages_op_begin(&op, pages, 0);
+  for (;;) {
+    kl_tree_value value;
+    status = kl_tree_get(&op.source, root, key, &value, err);
+    if (status == KL_OK) status = pages_part_inside(&op, &value, &want, &later, err);
+    if (status != KL_CACHE_RETRY) break;
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  if (later.waits && status == KL_OK) status = pages_part_outside(part, pages, &later.extent, &want, err);
+  if (status == KL_OK) {
+    *out_got = want.got;
+    *out_size = want.size;
+  }
+  if (status == KL_OK || status == KL_E_NOT_FOUND) return status;
+  return pages_explain(pages, &op.failed, root, key, 0, status, err);
+}
+
 /* ---- core/drain/pages_read.c ---- */
 /* core/drain/pages_read.c: single values, many values, counts. */
 
@@ -18164,8 +19531,8 @@ kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl
 
 /* Reads what was left for after the epoch. */
 static kl_status pages_get_later(kl_held *held, kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  if (extent->length > SIZE_MAX) {
-    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is larger than this process can hold",
+  if (extent->length > KL_PAGES_WHOLE) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is too large to be read as a whole; read it in parts",
                    (unsigned long long)extent->length);
   }
   kl_status status = pages_held_reserve(held, pages, (size_t)extent->length, err);
@@ -18378,9 +19745,9 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
 /* ---- core/drain/pages_value.c ---- */
 /* core/drain/pages_value.c: values that stay readable: copied, pinned, or in memory of their own.
  *
- * An extent in the cache lies behind 16 bytes that say how long it is and what its checksum is. Its address alone does
- * not: a forged tree could name the address of one extent with the length of another, and would be given bytes behind
- * its frame. */
+ * An extent in the cache lies, with its table of checksums if it has one, behind 16 bytes that say how long it is and
+ * what its checksum is. Its address alone does not: a forged tree could name the address of one extent with the length
+ * of another, and would be given bytes behind its frame. */
 
 /* -------- extents -------- */
 
@@ -18391,7 +19758,7 @@ static const char *pages_value_path(const kl_pages *pages) {
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  return kl_stored_check_extent(pages_value_path(pages), extent, err);
+  return kl_extent_check_reference(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -18415,14 +19782,16 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   *out_is_frame = false;
   kl_status status = pages_extent_check(pages, extent, err);
   if (status != KL_OK) return status;
+  if (extent->length > KL_PAGES_WHOLE) return KL_E_LIMIT;
   if (pages->cache == NULL) return pages_extent_of_memory(op, extent, out_bytes, err);
-  if (extent->length > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
+  if (extent->chunk != 0 && extent->chunk != KL_EXTENT_CHUNK) return KL_E_LIMIT; /* see pages_cache_verify */
+  if (extent->stored > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
   if (op->tries >= PAGES_TRIES) return KL_E_LIMIT;
   uint32_t length = (uint32_t)extent->length;
   kl_cache_ref ref = {.address = extent->address / KL_CACHE_BLOCK | PAGES_EXTENT_KEY,
                       .checksum = extent->birth << 32 | extent->checksum,
                       .stored_length = length,
-                      .length = length + PAGES_EXTENT_HEAD};
+                      .length = (uint32_t)extent->stored + PAGES_EXTENT_HEAD};
   status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_CACHE_RETRY) op->wanted = ref.length;
   if (status == KL_CACHE_RETRY || status == KL_E_LIMIT) return status;
@@ -18433,20 +19802,24 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
+    return kl_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
   return KL_OK;
 }
 
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(context, address, buffer, length, err);
+}
+
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err) {
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
-  kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
-  if (status != KL_OK) return status;
-  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
-  return kl_stored_check_value(kl_store_path(store), extent, found, err);
+  kl_extent_check check;
+  kl_status status = kl_extent_check_begin(&check, kl_store_path(store), extent, pages_read_store, store, err);
+  if (status == KL_OK) status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
+  return status == KL_OK ? kl_extent_check_add(&check, buffer, (size_t)extent->length, err) : status;
 }
 
 /* -------- held values -------- */
@@ -18550,12 +19923,27 @@ typedef struct kl_replay_stats {
   uint64_t batches, commits, ops, bytes; /* bytes: of payloads */
 } kl_replay_stats;
 
+/* A commit of a run (core/wal/commit_record.h) in the log. */
+typedef struct kl_replay_run {
+  uint64_t ts, before_ts; /* of the commit, and of the one before it */
+  kl_lsn begin, end;      /* of its batch */
+} kl_replay_run;
+
+/* Where commits go. */
+typedef struct kl_replay_target {
+  kl_delta *delta; /* what is replayed first goes in here */
+  void *context;
+  /* Each op of a commit of a run; then its end, which says where what comes behind it goes. What they answer ends the replay. */
+  kl_status (*run_op)(void *context, const kl_op *op, kl_error *err);
+  kl_status (*run_end)(void *context, const kl_replay_run *run, kl_delta **out_delta, kl_error *err);
+} kl_replay_target;
+
 /* `known_durable`: the checkpoint's, an end of the log before it is KL_E_CORRUPT. Errors: those of
  * kl_wal_reader_next; KL_E_CORRUPT also where an intact batch holds what no commit wrote (it names the LSN);
  * KL_E_VERSION for operations of a newer Keel; KL_E_NO_MEMORY. After an error the delta holds a part and is of no use.
  * `out_stats` is filled on success. */
-kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_durable, kl_replay_stats *out_stats,
-                    kl_error *err);
+kl_status kl_replay(kl_wal *wal, const kl_replay_target *target, kl_lsn from_lsn, kl_lsn known_durable,
+                    kl_replay_stats *out_stats, kl_error *err);
 
 #endif
 
@@ -18564,34 +19952,62 @@ static kl_status replay_fail(const kl_wal_batch *batch, const kl_error *cause, k
   return kl_fail(err, cause->code, "log batch at LSN %" PRIu64 ": %s", batch->lsn, cause->message);
 }
 
-static kl_status replay_ops(kl_commit_reader *reader, uint64_t ts, kl_delta *delta, kl_error *err) {
+typedef struct replay_run {
+  const kl_replay_target *target;
+  kl_delta *delta; /* commits go in here now */
+  kl_replay_stats stats;
+} replay_run;
+
+/* The ops of one commit. *out_runs: how many of them are runs. */
+static kl_status replay_ops(replay_run *run, kl_commit_reader *reader, uint64_t ts, uint64_t *out_runs, kl_error *err) {
   kl_op op;
   kl_status status;
+  *out_runs = 0;
   while ((status = kl_commit_reader_next_op(reader, &op, err)) == KL_OK) {
-    kl_version version = {.ts = ts, .kind = KL_VERSION_PUT, .value = op.value};
-    if (op.kind == KL_OP_DELETE) version.kind = KL_VERSION_DELETE;
-    status = kl_delta_insert(delta, op.keyspace, op.key, &version, err);
+    if (op.kind == KL_OP_RUN) {
+      ++*out_runs;
+      status = run->target->run_op(run->target->context, &op, err);
+    } else {
+      kl_version version = {.ts = ts, .kind = KL_VERSION_PUT, .value = op.value};
+      if (op.kind == KL_OP_DELETE) version.kind = KL_VERSION_DELETE;
+      status = kl_delta_insert(run->delta, op.keyspace, op.key, &version, err);
+    }
     if (status != KL_OK) return status;
   }
   return status == KL_E_NOT_FOUND ? KL_OK : status;
 }
 
-static kl_status replay_batch(const kl_wal_batch *batch, kl_delta *delta, kl_replay_stats *stats, kl_error *err) {
+/* The commit was one of runs. */
+static kl_status replay_end_run(replay_run *run, const kl_wal_batch *batch, kl_lsn end, uint64_t ts, bool alone,
+                                kl_error *err) {
+  if (!alone)
+    return kl_fail(err, KL_E_CORRUPT, "commit %" PRIu64 " is of runs, and is not all that its batch holds", ts);
+  kl_replay_run at = {.ts = ts, .before_ts = run->stats.highest_ts, .begin = batch->lsn, .end = end};
+  return run->target->run_end(run->target->context, &at, &run->delta, err);
+}
+
+static kl_status replay_batch(replay_run *run, const kl_wal_batch *batch, kl_lsn end, kl_error *err) {
   kl_commit_reader reader;
+  kl_replay_stats *stats = &run->stats;
   kl_error cause = {0};
   kl_status status;
-  uint64_t ts, ops;
+  uint64_t ts, ops, runs, commits = 0;
   kl_commit_reader_init(&reader, batch->payload);
   while ((status = kl_commit_reader_next_commit(&reader, &ts, &ops, &cause)) == KL_OK) {
     if (ts <= stats->highest_ts) {
       return kl_fail(err, KL_E_CORRUPT, "log batch at LSN %" PRIu64 ": commit %" PRIu64 " comes after commit %" PRIu64,
                      batch->lsn, ts, stats->highest_ts);
     }
-    status = replay_ops(&reader, ts, delta, &cause);
+    status = replay_ops(run, &reader, ts, &runs, &cause);
+    if (status == KL_OK && runs != 0) {
+      bool alone = runs == ops && commits == 0 && reader.rest.size == 0;
+      status = replay_end_run(run, batch, end, ts, alone, &cause);
+    }
     if (status != KL_OK) break;
     stats->highest_ts = ts;
     stats->commits++;
     stats->ops += ops;
+    commits++;
   }
   if (status != KL_E_NOT_FOUND) return replay_fail(batch, &cause, err);
   if (batch->ts != stats->highest_ts) {
@@ -18604,22 +20020,22 @@ static kl_status replay_batch(const kl_wal_batch *batch, kl_delta *delta, kl_rep
   return KL_OK;
 }
 
-kl_status kl_replay(kl_wal *wal, kl_delta *delta, kl_lsn from_lsn, kl_lsn known_durable, kl_replay_stats *out_stats,
-                    kl_error *err) {
+kl_status kl_replay(kl_wal *wal, const kl_replay_target *target, kl_lsn from_lsn, kl_lsn known_durable,
+                    kl_replay_stats *out_stats, kl_error *err) {
   kl_wal_reader *reader = NULL;
   kl_wal_batch batch;
-  kl_replay_stats stats = {0};
+  replay_run run = {.target = target, .delta = target->delta};
   kl_status status = kl_wal_reader_new(wal, from_lsn, &reader, err);
   if (status != KL_OK) return status;
   kl_wal_reader_expect(reader, known_durable);
   while ((status = kl_wal_reader_next(reader, &batch, err)) == KL_OK) {
-    status = replay_batch(&batch, delta, &stats, err);
+    status = replay_batch(&run, &batch, kl_wal_reader_position(reader), err);
     if (status != KL_OK) break;
   }
-  stats.end_lsn = kl_wal_reader_position(reader);
+  run.stats.end_lsn = kl_wal_reader_position(reader);
   kl_wal_reader_free(reader);
   if (status != KL_E_NOT_FOUND) return status;
-  *out_stats = stats;
+  *out_stats = run.stats;
   return KL_OK;
 }
 
@@ -18836,33 +20252,6 @@ kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer,
   return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", path, block, cause.message);
 }
 
-kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 path, extent->length, extent->address);
-}
-
-kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err) {
-  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
-    return kl_stored_extent_wrong(path, extent, err);
-  }
-  if (extent->length != extent->stored) {
-    return kl_fail(err, KL_E_VERSION,
-                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
-                   path, extent->length, extent->stored);
-  }
-  return KL_OK;
-}
-
-kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err) {
-  if (found == extent->checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup", path,
-                 extent->length, extent->address / KL_BLOCK_SIZE);
-}
-
 /* ---- core/drain/tree_record.c ---- */
 /* core/drain/tree_record.c: codec of the catalogue's rows that name trees. */
 
@@ -18993,7 +20382,9 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts);
 #define KL_TXN_TXN_H
 
 enum { KL_MAX_KEY = 1024 };
-#define KL_MAX_VALUE ((size_t)0x7fffffff)
+#define KL_MAX_VALUE ((size_t)0x7fffffff)      /* of a value that is read and written as a whole */
+#define KL_MAX_LARGE_VALUE (UINT64_C(1) << 48) /* of one that is written in parts */
+enum { KL_VALUE_DIRECT = 16 << 20 }; /* written in parts, up to this they are collected, and written as any other */
 
 typedef enum kl_durability {
   KL_DURABILITY_DEFAULT = 0, /* the database's */
@@ -19053,6 +20444,33 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
 kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err);
 kl_slice kl_view_value(const kl_view *view);
 void kl_view_release(kl_view *view); /* NULL is allowed */
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is. *out_got: how many, 0 at the end
+ * of the value and behind it. *out_size: of the whole value. Of a large value in a file only those parts are read, and
+ * verified, that the bytes lie in; it needs no memory for the rest. On failure the buffer may have been changed. */
+kl_status kl_txn_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer, size_t capacity,
+                          size_t *out_got, uint64_t *out_size, kl_error *err);
+
+/* A value that is written in parts:
+ *
+ *     kl_value_begin; kl_value_write ...; kl_value_finish; kl_value_free
+ *
+ * Above KL_VALUE_DIRECT bytes it is written straight to where it stays in the file, and passes neither through the log
+ * nor through memory. Nothing is seen of it before finish; then it is a write of the transaction like any other. A
+ * transaction may have several; each keeps the transaction alive, and is used as its cursors are.
+ *
+ * begin: `size` is what the value will have, exactly. KL_E_READ_ONLY, KL_E_KEY_SIZE, KL_E_VALUE_SIZE, KL_E_NO_MEMORY;
+ * of large ones KL_E_DISK_FULL, KL_E_IO, KL_E_LIMIT, KL_E_CORRUPT, KL_E_POISONED. */
+typedef struct kl_value_writer kl_value_writer;
+kl_status kl_value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                         kl_error *err);
+/* KL_E_INVALID, and nothing is taken: more bytes than were announced. KL_E_FINISHED: the value is, or the transaction.
+ * After KL_E_IO, KL_E_DISK_FULL, KL_E_CLOSED or KL_E_POISONED only kl_value_free makes sense. */
+kl_status kl_value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err);
+/* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_value_write and kl_txn_put. After a failure it may be
+ * called again. */
+kl_status kl_value_finish(kl_value_writer *writer, kl_error *err);
+void kl_value_free(kl_value_writer *writer); /* of one that is not finished nothing is left. NULL is allowed */
 
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
 kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err); /* absent is no error */
@@ -19156,8 +20574,8 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
 #endif
 
 /* ---- core/txn/layers.h ---- */
-/* core/txn/layers.h: what a snapshot reads, layer over layer: the delta that commits go to, the frozen one that is
- * being drained, the trees of the newest checkpoint. Private to core/txn.
+/* core/txn/layers.h: what a snapshot reads, layer over layer: the delta that commits go to, a run that was
+ * committed, the frozen delta that is being drained, the trees of the newest checkpoint. Private to core/txn.
  *
  * Layers are made once and never changed; a freeze and the end of a drain put others in their place. A snapshot reads
  * those that were current when it began, for as long as it lives (TXN-10): they are kept alive by its slot in the
@@ -19169,6 +20587,84 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
  * Thread rules: changing the current layers needs the commit turn. Everything else as it says. */
 #ifndef KL_TXN_LAYERS_H
 #define KL_TXN_LAYERS_H
+
+/* ---- core/txn/run.h ---- */
+/* core/txn/run.h: what a transaction larger than memory has written, in trees. For core/txn, and for core/db,
+ * which writes them.
+ *
+ * A *run* is a list of *parts*, each made when the write set had grown too large: rows in one tree, keys that are deleted in
+ * another, both of keyspaces without a name (core/keyspace, loads). A newer part hides what older ones say about a key. Which
+ * trees these are now is found through the roots of a checkpoint, so that they may move, be merged and become empty, as
+ * checkpoints do, without the run knowing.
+ *
+ * Before its commit a run belongs to its transaction and grows. From the commit on it never changes, has a timestamp, and is a layer
+ * for those who read (layers.h) until its rows are in the trees of their keyspaces.
+ *
+ * Thread rules: the transaction's before the commit; any thread afterwards. */
+#ifndef KL_TXN_RUN_H
+#define KL_TXN_RUN_H
+
+typedef struct kl_run_part {
+  uint32_t keyspace; /* that is written to */
+  kl_drain_part trees;
+  uint64_t bytes; /* of keys and values, as far as they were put here */
+  bool open;      /* rows behind `last` may be added */
+  uint16_t last_size;
+  uint8_t last[KL_MAX_KEY]; /* its greatest key */
+} kl_run_part;
+
+/* What lies between the least and the greatest key that are written to a keyspace. */
+typedef struct kl_run_range {
+  uint32_t keyspace;
+  uint16_t low_size, high_size;
+  uint8_t low[KL_MAX_KEY], high[KL_MAX_KEY];
+} kl_run_range;
+
+typedef struct kl_run {
+  _Atomic uint32_t references;
+  kl_allocator *allocator;
+  struct kl_run *next; /* in the manager's list of those that commits are compared with */
+  uint64_t ts;         /* 0 before the commit */
+  kl_lsn log_end;      /* the log below this holds its record */
+  kl_run_part *parts;  /* oldest first */
+  size_t part_count, part_capacity;
+  kl_run_range *ranges; /* ascending keyspaces */
+  size_t range_count, range_capacity;
+  uint32_t *ids; /* all keyspaces that were made for it, also those that are empty again */
+  size_t id_count, id_capacity;
+  uint32_t *free_ids; /* of them: empty, for the next part */
+  size_t free_count, free_capacity;
+} kl_run;
+
+/* One reference. KL_E_NO_MEMORY. */
+kl_status kl_run_new(kl_allocator *allocator, kl_run **out, kl_error *err);
+void kl_run_ref(kl_run *run);
+void kl_run_unref(kl_run *run); /* NULL is allowed */
+
+/* Before the commit; KL_E_NO_MEMORY leaves the run as it was. */
+kl_status kl_run_reserve_part(kl_run *run, kl_error *err);  /* room for one more part */
+void kl_run_add_part(kl_run *run, const kl_run_part *part); /* within that */
+void kl_run_remove_part(kl_run *run, size_t index);
+kl_status kl_run_add_id(kl_run *run, uint32_t id, kl_error *err);
+/* There is room for all ids: kl_run_add_id sees to it. */
+void kl_run_put_free(kl_run *run, uint32_t id);
+uint32_t kl_run_take_free(kl_run *run); /* 0: there is none */
+/* `low` and `high` are written to. */
+kl_status kl_run_widen(kl_run *run, uint32_t keyspace, kl_slice low, kl_slice high, kl_error *err);
+
+/* Is the keyspace written to? */
+bool kl_run_has(const kl_run *run, uint32_t keyspace);
+/* Could the key be: does it lie in the keyspace's range? */
+bool kl_run_covers(const kl_run *run, uint32_t keyspace, kl_slice key);
+/* Is the keyspace one of those that were made for it? */
+bool kl_run_owns(const kl_run *run, uint32_t id);
+
+/* Looks for the newest part that says something about the key, in the trees of `roots`. KL_OK: *out_deleted, or the tree whose
+ * row counts; KL_E_NOT_FOUND, without a message: none does. What reading trees may answer. */
+kl_status kl_run_find(const kl_run *run, kl_roots *roots, uint32_t keyspace, kl_slice key, bool *out_deleted,
+                      kl_tree_pointer *out_root, kl_error *err);
+
+#endif
 
 /* ---- core/txn/snapshot.h ---- */
 /* core/txn/snapshot.h: which snapshots are being read: the registry that reclamation and statistics ask.
@@ -19215,6 +20711,8 @@ void kl_snapshot_registry_destroy(kl_snapshot_registry *registry); /* no snapsho
 /* A snapshot of the newest visible timestamp. `now_ns` is its time of birth; `label` may be NULL. */
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err);
+/* Ends it and begins another one in its place, which cannot fail. */
+void kl_snapshot_renew(kl_snapshot_registry *registry, kl_snapshot *snapshot);
 void kl_snapshot_end(kl_snapshot *snapshot);
 /* From now on until its end, nothing is read from the trees of its layers: what only they need may go (TXN-13). */
 void kl_snapshot_leave_trees(kl_snapshot *snapshot);
@@ -19232,6 +20730,7 @@ void kl_snapshot_summarise(kl_snapshot_registry *registry, kl_snapshot_summary *
 struct kl_layers {
   kl_layers *next;  /* in the list of the retired */
   kl_delta *active; /* newest; a reference on each */
+  kl_run *run;      /* NULL: none. Newer than `frozen`, older than all that is in `active` */
   kl_delta *frozen; /* NULL: none. Nothing is inserted into it any more once its last commit is visible */
   kl_roots *roots;  /* NULL: there are no trees */
   uint64_t serial;
@@ -19275,6 +20774,19 @@ kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *e
 /* Under the turn: the active delta, whose newest timestamp is `last_ts`, becomes the frozen one (there is none), and
  * `fresh` the active one; the book takes over the caller's reference when it succeeds. */
 kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh, uint64_t last_ts, kl_error *err);
+/* What a run needs to become a layer, made before its commit is logged, as nothing may fail afterwards. */
+typedef struct kl_layers_push {
+  kl_layers *fresh;
+  bool freezes; /* the active delta has something in it, which is older than the run: it becomes the frozen one */
+} kl_layers_push;
+/* Under the turn: there is neither a run nor a frozen delta. A reference is taken on the run. KL_E_NO_MEMORY. */
+kl_status kl_layers_prepare_run(kl_layers_book *book, kl_run *run, kl_layers_push *out, kl_error *err);
+/* Under the turn still; `last_ts`: of what is in the delta that is frozen, if one is. Cannot fail. */
+void kl_layers_push_run(kl_layers_book *book, const kl_layers_push *push, uint64_t last_ts);
+void kl_layers_cancel_push(kl_layers_book *book, kl_layers_push *push); /* it was not pushed */
+/* Under the turn: all rows of the run are in `roots` (a reference is taken), and it goes. KL_E_NO_MEMORY. */
+kl_status kl_layers_pop_run(kl_layers_book *book, kl_roots *roots, kl_error *err);
+
 /* Under the turn: what was frozen is in `roots` (a reference is taken). Keeps the delta in the history if a live
  * snapshot is older than its end. */
 kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err);
@@ -19312,6 +20824,24 @@ bool kl_layers_newest_ts(kl_layers_book *book, const kl_layers *seen, uint32_t k
 
 #define KL_TS_EMPTY ((uint64_t)1)
 
+typedef struct kl_run kl_run;
+typedef struct kl_write_set kl_write_set;
+
+/* What the manager's owner does for transactions that are larger than memory. `context` is drain_context. */
+typedef struct kl_spill_ops {
+  /* Writes all of a write set into parts of the run. On failure the run says what it said before, or the same once more. */
+  kl_status (*write)(void *context, kl_run *run, const kl_write_set *writes, kl_error *err);
+  /* The same of one row whose value has been written already (core/drain/extent_writer.h). *out_taken, also after a failure: the extent is the
+   * trees' now; otherwise it is the caller's still. */
+  kl_status (*write_extent)(void *context, kl_run *run, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent,
+                            bool *out_taken, kl_error *err);
+  /* Commits a transaction whose writes are all in its run: calls kl_txn_run_check and kl_txn_run_commit when nothing else drains,
+   * freezes, or publishes. */
+  kl_status (*commit)(void *context, kl_txn *txn, uint64_t *out_ts, kl_error *err);
+  /* The trees of the run are not needed; what cannot be dropped now the next opening drops. */
+  void (*abandon)(void *context, kl_run *run);
+} kl_spill_ops;
+
 typedef struct kl_txn_manager_options {
   bool read_only;             /* transactions that write are refused with KL_E_READ_ONLY */
   kl_durability durability;   /* what KL_DURABILITY_DEFAULT of a transaction means; DEFAULT here means FULL */
@@ -19322,6 +20852,9 @@ typedef struct kl_txn_manager_options {
   uint64_t delta_size;
   void (*drain_wanted)(void *context);
   void *drain_context;
+  /* From so many bytes of memory on, the writes of a transaction go into trees. NULL: they never do. */
+  const kl_spill_ops *spill;
+  uint64_t spill_size;
 } kl_txn_manager_options;
 
 /* One reference. Nothing can be begun before kl_txn_manager_start; once it was started, close it before the last
@@ -19354,17 +20887,21 @@ kl_roots *kl_txn_roots(kl_txn *txn);
 /* ---- Draining: one thread at a time, any thread, also after close ---- */
 
 typedef struct kl_txn_frozen {
-  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is nothing to drain */
+  kl_delta *delta; /* not referenced: stays until kl_txn_manager_drained. NULL: there is none to drain */
+  kl_run *run;     /* not referenced, likewise until kl_txn_manager_merged; with it there is no delta */
   uint64_t ts;     /* of the newest commit in it */
   kl_lsn log_end;  /* the log below this is in it, or in the trees */
+  bool left;       /* it was frozen (or committed, a run) before: there may be more when it is drained */
 } kl_txn_frozen;
-/* Freezes the active delta unless it is empty, or gives the one that is frozen already; waits for the commits on their
- * way into it. KL_E_NO_MEMORY: nothing was frozen. KL_E_POISONED: one of them has failed, so that it cannot be
- * drained. */
+/* Gives what is to be drained first: the delta that is frozen already, or else the run that was committed, or else the active delta,
+ * which is frozen now unless it is empty. Waits for the commits on their way into it. KL_E_NO_MEMORY: nothing was frozen.
+ * KL_E_POISONED: one of them has failed, so that it cannot be drained. */
 kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_error *err);
 /* What was frozen is in the trees of `roots`; takes a reference. `took_ns`: how long it took, for the throttle. On
  * KL_E_NO_MEMORY all is as before; the roots are right all the same: try again. */
 kl_status kl_txn_manager_drained(kl_txn_manager *manager, kl_roots *roots, uint64_t took_ns, kl_error *err);
+/* All rows of the run are in the trees of `roots`; likewise. */
+kl_status kl_txn_manager_merged(kl_txn_manager *manager, kl_roots *roots, kl_error *err);
 /* The trees of the newest checkpoint that was installed; one reference for the caller. */
 kl_roots *kl_txn_manager_roots(kl_txn_manager *manager);
 /* Under the deltas that there are, `roots` show the same rows as those that kl_txn_manager_roots gives: these have only
@@ -19374,6 +20911,25 @@ kl_status kl_txn_manager_moved(kl_txn_manager *manager, kl_roots *roots, kl_erro
 /* The checkpoints whose trees are read or can be, for kl_drain_input.live: as many as `capacity` allows; returns how
  * many there are. */
 size_t kl_txn_manager_live_roots(kl_txn_manager *manager, uint64_t *out, size_t capacity);
+/* ---- Transactions larger than memory: whoever may drain, between two drains ---- */
+
+/* Bytes that the active delta takes. */
+uint64_t kl_txn_manager_active_bytes(kl_txn_manager *manager);
+/* May the transaction commit, as far as the trees tell? Everything that was committed is in them, but for what has been
+ * committed since this began. KL_E_CONFLICT; what reading may answer. */
+kl_status kl_txn_run_check(kl_txn *txn, kl_error *err);
+/* Likewise, as far as a frozen delta tells, which has nothing in it that was there when kl_txn_run_check began. */
+kl_status kl_txn_run_check_delta(kl_txn *txn, kl_delta *delta, kl_error *err);
+/* Commits it, if what is in the active delta allows. Neither a delta is frozen nor is there a run; what kl_txn_run_check has not seen is
+ * in the active delta, or was checked. Errors: as kl_txn_commit. */
+kl_status kl_txn_run_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err);
+/* Before start: the log has a run here. `last_ts`: of what was replayed before it, into kl_txn_manager_delta, which is another one
+ * afterwards. `log_begin`, `log_end`: before and behind its batch. KL_E_CORRUPT: there is one already. KL_E_NO_MEMORY. */
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin,
+                                    kl_lsn log_end, kl_error *err);
+/* The run that is a layer now, NULL: there is none. Not referenced; for the opening, and for whoever may drain. */
+const kl_run *kl_txn_manager_run(kl_txn_manager *manager);
+
 /* How much memory the trees take: what a database in memory counts against memory_limit, too. */
 void kl_txn_manager_set_tree_bytes(kl_txn_manager *manager, uint64_t bytes);
 /* The drain has failed; committers that wait for room stop waiting, until the next one succeeds. */
@@ -19398,6 +20954,7 @@ typedef struct kl_txn_manager_stats {
   uint64_t visible_ts;
   uint64_t memory_bytes;
   kl_delta_stats deltas; /* the active and the frozen one */
+  uint64_t spills, spilled_bytes; /* moves of writes into runs, and the keys and values that were moved */
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_txn_manager_stats;
@@ -19543,9 +21100,10 @@ static inline kl_slice kl_write_entry_value(const kl_write_entry *entry) {
 
 /* Two groups of counters, by how a transaction uses them. */
 enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
-enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
+enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS, TXN_SPILLS, TXN_SPILLED_BYTES };
 
 enum {
+  TXN_SPILL_LEEWAY = 4,        /* times spill_size: what a transaction may hold whose writes cannot be moved */
   TXN_SPARES = 16,             /* a power of two */
   TXN_SPARE_MEMORY = 64 * 1024 /* a write set larger than this is not kept for reuse */
 };
@@ -19576,6 +21134,7 @@ struct kl_txn_manager {
   kl_throttle throttle;
   uint64_t tree_bytes;   /* under the turn: that count against memory_limit, too */
   kl_lsn frozen_log_end; /* under the turn: the log below this is in the frozen delta or under it */
+  kl_run *runs;          /* under the turn: committed ones that live snapshots can be older than; a reference on each */
   kl_counters counters, operations;
   kl_txn_spare spares[TXN_SPARES];
   kl_txn_kept kept;
@@ -19594,8 +21153,13 @@ struct kl_txn {
   kl_durability durability;
   bool read_only, uncounted;
   kl_snapshot snapshot;
-  kl_held held; /* the value that the last read from a tree lent */
+  kl_held held;        /* the value that the last read from a tree lent */
+  kl_pages_part *part; /* of the value that was read in parts last; NULL: of none */
   kl_write_set writes;
+  kl_run *run;              /* NULL, or what it has written that is not in `writes` any more: that is newer */
+  kl_snapshot run_view;     /* keeps the trees of the run readable, as they were when it grew last */
+  _Atomic uint32_t listing; /* 1 while a thread is at the list: a cursor may be closed while another thread is inside */
+  kl_cursor *cursors;       /* that are open on it */
   uint64_t gets, puts, deletes, cursor_steps;
 };
 
@@ -19621,6 +21185,40 @@ static inline kl_status kl_txn_not_found(kl_error *err, const char *text) {
   return KL_E_NOT_FOUND;
 }
 
+/* -------- value.c -------- */
+
+/* Does a value of this size go straight to where it stays? What would take more memory than all other writes may. */
+static inline bool kl_txn_is_large(const kl_txn *txn, uint64_t size) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  return options->spill != NULL && (size > KL_VALUE_DIRECT || size > options->spill_size);
+}
+/* Inside of the transaction: puts a value that is. */
+kl_status kl_txn_put_large(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
+/* Inside of the transaction: may it write to this key? */
+kl_status kl_txn_check_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err);
+
+/* -------- spill.c -------- */
+
+/* After a write: have the writes become so many that they are to move? The engine's own transactions never do: moving is what some of them
+ * are for. */
+static inline bool kl_txn_wants_spill(const kl_txn *txn) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  return options->spill != NULL && !txn->uncounted && txn->writes.arena.bytes_reserved > options->spill_size;
+}
+/* Moves the writes into the run. Cursors keep their places. On failure they stay where they are. */
+kl_status kl_txn_spill(kl_txn *txn, kl_error *err);
+/* Inside of the transaction, whose key and keyspace have been checked: puts a value that lies in reserved blocks. What was written before it
+ * moves first. *out_taken, also after a failure: the extent is
+ * the transaction's; otherwise it is the caller's still. There is `spill` among the manager's options. */
+kl_status kl_txn_put_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent, bool *out_taken,
+                            kl_error *err);
+/* Moves what is left and commits. */
+kl_status kl_txn_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err);
+/* The transaction ends: its run is the database's, or goes. */
+void kl_txn_leave_run(kl_txn *txn, bool committed);
+/* Before its writes move: its cursors keep their places in memory of their own, and let go of what they read. */
+void kl_cursors_suspend(kl_txn *txn);
+
 /* The newest version of a key that the transaction sees in memory. */
 typedef struct kl_txn_recent {
   bool known;      /* there is one; otherwise the tree has the last word */
@@ -19629,6 +21227,15 @@ typedef struct kl_txn_recent {
   kl_slice value;
 } kl_txn_recent;
 void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out);
+/* The same where some of it may lie in runs: what is known without a tree, or the tree whose row, if it has one, is what the transaction
+ * sees; *out_pages NULL: there is none. `own` false: as if it had not written anything. */
+kl_status kl_txn_find(kl_txn *txn, uint32_t keyspace, kl_slice key, bool own, kl_txn_recent *out, kl_pages **out_pages,
+                      kl_tree_pointer *out_root, kl_error *err);
+/* Is there a run that the transaction sees something of? */
+static inline bool kl_txn_has_runs(const kl_txn *txn) {
+  const kl_layers *layers = txn->snapshot.layers;
+  return txn->run != NULL || (layers->run != NULL && layers->run->ts <= txn->snapshot.ts);
+}
 /* The tree under the deltas, *out_pages NULL when there is none. */
 kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err);
 /* KL_OK: the transaction sees a value of the key. KL_E_NOT_FOUND, without a message. */
@@ -20304,7 +21911,8 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
 /* ---- core/txn/sources.h ---- */
 /* core/txn/sources.h: everything that a transaction sees of one keyspace, as one merge. Private to core/txn.
  *
- * Newest first: its own writes, the active delta, the frozen one, the tree; the last two only where there are such.
+ * Newest first: its own writes, its own run, the active delta, a committed run, the frozen delta, the tree; but for the first and
+ * the third only where there are such.
  * Thread rules: those of the transaction. */
 #ifndef KL_TXN_SOURCES_H
 #define KL_TXN_SOURCES_H
@@ -20317,7 +21925,7 @@ kl_status kl_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
  * once, with the version of the first source that has it (newest first), and skips keys whose version is a delete.
  *
  * Keys and values that a source shows stay readable as long as what the source reads from is held, also after the
- * source has moved on; those of the last source, which may be a tree, only until it has moved twice. Thread rules: one thread at a time. */
+ * source has moved on; those of sources that read trees only until they have moved twice. Thread rules: one thread at a time. */
 #ifndef KL_TXN_MERGE_H
 #define KL_TXN_MERGE_H
 
@@ -20363,7 +21971,7 @@ typedef struct kl_delta_source {
 } kl_delta_source;
 void kl_delta_source_init(kl_delta_source *source, kl_delta *delta, uint32_t keyspace, uint64_t read_ts);
 
-enum { KL_MERGE_SOURCES = 4 };
+enum { KL_MERGE_SOURCES = 6 };
 
 typedef struct kl_merge {
   kl_source *sources[KL_MERGE_SOURCES]; /* newest first */
@@ -20398,6 +22006,35 @@ kl_status kl_merge_refresh(kl_merge *merge, kl_source *source, kl_slice key, kl_
 
 #endif
 
+/* ---- core/txn/run_source.h ---- */
+/* core/txn/run_source.h: a run as one source of a merge: for each key what its newest part says, deletes included. Private
+ * to core/txn. */
+#ifndef KL_TXN_RUN_SOURCE_H
+#define KL_TXN_RUN_SOURCE_H
+
+typedef struct kl_run_cursor {
+  kl_pages_cursor *cursor;
+  bool deletes; /* its keys are deleted */
+} kl_run_cursor;
+
+/* What it shows stays readable until it has moved twice. */
+typedef struct kl_run_source {
+  kl_source source;
+  kl_allocator *allocator;
+  kl_run_cursor *cursors; /* newest part first; NULL: there is no source */
+  size_t count, capacity;
+  kl_run_cursor *current; /* what it shows */
+  bool forward; /* each cursor stands on its first key at or behind the current one; else: its last at or before */
+} kl_run_source;
+
+/* Over the parts of `keyspace`, in the trees of `roots`, both held by the caller. KL_OK with `cursors` NULL: the run says nothing
+ * about the keyspace. KL_E_NO_MEMORY, and what finding roots may answer: then there is nothing to destroy. */
+kl_status kl_run_source_init(kl_run_source *source, kl_allocator *allocator, const kl_run *run, kl_roots *roots,
+                             uint32_t keyspace, kl_error *err);
+void kl_run_source_destroy(kl_run_source *source); /* also one that was zeroed only */
+
+#endif
+
 /* A tree. What it shows stays readable until it has moved twice. */
 typedef struct kl_tree_source_of_rows {
   kl_source source;
@@ -20408,6 +22045,7 @@ typedef struct kl_txn_sources {
   kl_merge merge;
   kl_write_source own;
   kl_delta_source active, frozen;
+  kl_run_source own_run, run;  /* cursors NULL: there is none */
   kl_tree_source_of_rows tree; /* cursor NULL: the keyspace has none */
 } kl_txn_sources;
 
@@ -20426,7 +22064,8 @@ typedef enum cursor_place {
 } cursor_place;
 
 struct kl_cursor {
-  kl_txn *txn; /* a reference */
+  kl_txn *txn;             /* a reference */
+  kl_cursor *next, **link; /* in the transaction's list */
   uint32_t keyspace;
   cursor_place place;
   kl_slice key; /* where it stands, when place is CURSOR_ON */
@@ -20436,10 +22075,17 @@ struct kl_cursor {
   /* The merge does not stand on `key`, which is in `batch_key` then: a batch has left it elsewhere (cursor_batch.c).
    * `detached_ahead`: the tree's cursor is one row further in the direction of the batch, or at the end. */
   bool detached, detached_forward, detached_ahead;
+  bool
+      suspended; /* the sources are gone, since the transaction's writes have moved: they are made anew at the next use */
   size_t size;
   uint8_t batch_key[KL_MAX_KEY];
   uint8_t bounds[];
 };
+
+/* Begins each use: enters the transaction and has the sources ready. */
+kl_status kl_cursor_enter(kl_cursor *cursor, kl_error *err);
+/* Puts the cursor on `key` (which is not read for other places), whatever the merge and the tree's cursor do. */
+void kl_cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward);
 
 /* Inside of the transaction: one row on, or back. As the public functions, without a message for KL_E_NOT_FOUND. */
 kl_status kl_cursor_step(kl_cursor *cursor, bool forward, kl_error *err);
@@ -20450,6 +22096,32 @@ static kl_slice cursor_copy_bound(uint8_t *to, kl_slice bound) {
   if (bound.data == NULL) return bound;
   if (bound.size != 0) memcpy(to, bound.data, bound.size);
   return kl_slice_make(to, bound.size);
+}
+
+/* A few instructions each, but for suspending, which is rare. */
+static void cursor_list_lock(kl_txn *txn) {
+  while (atomic_exchange_explicit(&txn->listing, 1, memory_order_acquire) != 0) kl_thread_yield();
+}
+
+static void cursor_list_unlock(kl_txn *txn) {
+  atomic_store_explicit(&txn->listing, 0, memory_order_release);
+}
+
+static void cursor_link(kl_cursor *cursor) {
+  kl_txn *txn = cursor->txn;
+  cursor_list_lock(txn);
+  cursor->next = txn->cursors;
+  cursor->link = &txn->cursors;
+  if (cursor->next != NULL) cursor->next->link = &cursor->next;
+  txn->cursors = cursor;
+  cursor_list_unlock(txn);
+}
+
+static void cursor_unlink(kl_cursor *cursor) {
+  cursor_list_lock(cursor->txn);
+  *cursor->link = cursor->next;
+  if (cursor->next != NULL) cursor->next->link = cursor->link;
+  cursor_list_unlock(cursor->txn);
 }
 
 kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slice upper, kl_cursor **out_cursor,
@@ -20474,6 +22146,7 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
       cursor->size = size;
       cursor->lower = cursor_copy_bound(cursor->bounds, lower);
       cursor->upper = cursor_copy_bound(cursor->bounds + lower.size, upper);
+      cursor_link(cursor);
       *out_cursor = cursor;
     }
   }
@@ -20484,9 +22157,44 @@ kl_status kl_cursor_open(kl_txn *txn, uint32_t keyspace, kl_slice lower, kl_slic
 void kl_cursor_close(kl_cursor *cursor) {
   if (cursor == NULL) return;
   kl_txn *txn = cursor->txn;
+  cursor_unlink(cursor); /* from here on nobody suspends it */
   kl_txn_sources_destroy(&cursor->sources);
   kl_free(&txn->manager->allocator, cursor, cursor->size);
   kl_txn_unref(txn);
+}
+
+void kl_cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
+  cursor->place = place;
+  cursor->detached = place == CURSOR_ON;
+  cursor->detached_forward = forward;
+  cursor->detached_ahead = false;
+  if (place != CURSOR_ON) return;
+  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
+  cursor->key = kl_slice_make(cursor->batch_key, key.size);
+}
+
+static void cursor_suspend(kl_cursor *cursor) {
+  if (cursor->suspended) return;
+  if (!cursor->detached) kl_cursor_detach(cursor, cursor->place, cursor->key, cursor->sources.merge.forward);
+  cursor->detached_ahead = false;
+  kl_txn_sources_destroy(&cursor->sources);
+  cursor->suspended = true;
+}
+
+void kl_cursors_suspend(kl_txn *txn) {
+  cursor_list_lock(txn);
+  for (kl_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) cursor_suspend(cursor);
+  cursor_list_unlock(txn);
+}
+
+kl_status kl_cursor_enter(kl_cursor *cursor, kl_error *err) {
+  kl_txn *txn = cursor->txn;
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK || !cursor->suspended) return status;
+  status = kl_txn_sources_init(&cursor->sources, txn, cursor->keyspace, err);
+  cursor->suspended = status != KL_OK; /* the place is kept: it may be tried again */
+  if (status != KL_OK) kl_txn_leave(txn);
+  return status;
 }
 
 static uint64_t cursor_changes(const kl_cursor *cursor) {
@@ -20610,21 +22318,21 @@ static kl_status cursor_leave(kl_cursor *cursor, kl_status status, kl_error *err
 }
 
 kl_status kl_cursor_first(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   return cursor_leave(cursor, cursor_first(cursor, err), err);
 }
 
 kl_status kl_cursor_last(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   return cursor_leave(cursor, cursor_last(cursor, err), err);
 }
 
 kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   status = kl_txn_check_key(key, err);
@@ -20632,7 +22340,7 @@ kl_status kl_cursor_seek_ge(kl_cursor *cursor, kl_slice key, kl_error *err) {
 }
 
 kl_status kl_cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   cursor->txn->cursor_steps++;
   status = kl_txn_check_key(key, err);
@@ -20640,19 +22348,19 @@ kl_status kl_cursor_seek_le(kl_cursor *cursor, kl_slice key, kl_error *err) {
 }
 
 kl_status kl_cursor_next(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   return cursor_leave(cursor, cursor_next(cursor, err), err);
 }
 
 kl_status kl_cursor_prev(kl_cursor *cursor, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   return cursor_leave(cursor, cursor_prev(cursor, err), err);
 }
 
 kl_status kl_cursor_get(kl_cursor *cursor, kl_slice *out_key, kl_slice *out_value, kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   if (cursor->place != CURSOR_ON) {
     status = kl_txn_not_found(err, "the cursor stands on no key");
@@ -20687,18 +22395,7 @@ static kl_slice cursor_last_row(const kl_batch *batch) {
   return size != 0 ? kl_slice_make(batch->keys + from, size) : kl_slice_make("", 0); /* the column may be NULL */
 }
 
-/* Puts the cursor on `key` (which is not read for other places), whatever the merge and the tree's cursor do. */
-static void cursor_detach(kl_cursor *cursor, cursor_place place, kl_slice key, bool forward) {
-  cursor->place = place;
-  cursor->detached = place == CURSOR_ON;
-  cursor->detached_forward = forward;
-  cursor->detached_ahead = false;
-  if (place != CURSOR_ON) return;
-  if (key.size != 0 && key.data != cursor->batch_key) memcpy(cursor->batch_key, key.data, key.size);
-  cursor->key = kl_slice_make(cursor->batch_key, key.size);
-}
-
-/* Keeps the cursor's key, which moves on with the source that shows it; it is where cursor_detach would have it. */
+/* Keeps the cursor's key, which moves on with the source that shows it; it is where kl_cursor_detach would have it. */
 static kl_slice cursor_keep_key(kl_cursor *cursor) {
   if (cursor->place != CURSOR_ON) return kl_slice_make(NULL, 0);
   if (!cursor->detached && cursor->key.size != 0) memcpy(cursor->batch_key, cursor->key.data, cursor->key.size);
@@ -20728,10 +22425,10 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
     bytes += size;
   }
   if (status == KL_E_NOT_FOUND) {
-    if (batch->count != 0) cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+    if (batch->count != 0) kl_cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
     return KL_OK;
   }
-  if (status != KL_OK) cursor_detach(cursor, start_place, start_key, forward);
+  if (status != KL_OK) kl_cursor_detach(cursor, start_place, start_key, forward);
   return status;
 }
 
@@ -20739,7 +22436,8 @@ static kl_status cursor_collect_merge(kl_cursor *cursor, bool forward, size_t ma
  * keyspace that it does not have now counts as absent. */
 static bool cursor_is_tree_only(const kl_cursor *cursor) {
   const kl_layers *layers = cursor->txn->snapshot.layers;
-  return cursor->sources.tree.cursor != NULL && kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
+  return cursor->sources.tree.cursor != NULL && !kl_txn_has_runs(cursor->txn) &&
+         kl_write_set_tree(&cursor->txn->writes, cursor->keyspace) == NULL &&
          !kl_delta_has(layers->active, cursor->keyspace) &&
          (layers->frozen == NULL || !kl_delta_has(layers->frozen, cursor->keyspace));
 }
@@ -20823,21 +22521,21 @@ static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max
   if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
-    cursor_detach(cursor, start_place, start_key, forward);
+    kl_cursor_detach(cursor, start_place, start_key, forward);
     return status;
   }
   if (batch->count == 0) { /* off the end */
-    cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
+    kl_cursor_detach(cursor, forward ? CURSOR_BEHIND : CURSOR_BEFORE, start_key, forward);
     return KL_OK;
   }
-  cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
+  kl_cursor_detach(cursor, CURSOR_ON, cursor_last_row(batch), forward);
   cursor->detached_ahead = true;
   return KL_OK;
 }
 
 static kl_status cursor_batch(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes, kl_batch *batch,
                               kl_error *err) {
-  kl_status status = kl_txn_enter(cursor->txn, err);
+  kl_status status = kl_cursor_enter(cursor, err);
   if (status != KL_OK) return status;
   if (max_bytes == 0) max_bytes = CURSOR_BATCH_BYTES;
   status = kl_batch_start(batch, err);
@@ -20966,20 +22664,23 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts) {
 
 static void layers_free(kl_layers_book *book, kl_layers *layers) {
   kl_delta_unref(layers->active);
+  kl_run_unref(layers->run);
   kl_delta_unref(layers->frozen);
   kl_roots_unref(layers->roots);
   kl_free(book->allocator, layers, sizeof *layers);
 }
 
 /* Takes a reference on each. */
-static kl_layers *layers_new(kl_layers_book *book, kl_delta *active, kl_delta *frozen, kl_roots *roots,
+static kl_layers *layers_new(kl_layers_book *book, kl_delta *active, kl_run *run, kl_delta *frozen, kl_roots *roots,
                              uint64_t serial) {
   kl_layers *layers = kl_alloc(book->allocator, sizeof *layers);
   if (layers == NULL) return NULL;
   kl_delta_ref(active);
+  if (run != NULL) kl_run_ref(run);
   if (frozen != NULL) kl_delta_ref(frozen);
   if (roots != NULL) kl_roots_ref(roots);
   layers->active = active;
+  layers->run = run;
   layers->frozen = frozen;
   layers->roots = roots;
   layers->serial = serial;
@@ -21000,7 +22701,7 @@ kl_status kl_layers_init(kl_layers_book *book, kl_allocator *allocator, kl_snaps
   kl_layers *layers = NULL;
   status = kl_delta_new(allocator, &delta, err);
   if (status == KL_OK) {
-    layers = layers_new(book, delta, NULL, NULL, 1);
+    layers = layers_new(book, delta, NULL, NULL, NULL, 1);
     if (layers == NULL) status = layers_no_memory(err);
     kl_delta_unref(delta); /* the layers have their own */
   }
@@ -21060,7 +22761,7 @@ static void layers_install(kl_layers_book *book, kl_layers *fresh) {
 
 kl_status kl_layers_set_roots(kl_layers_book *book, kl_roots *roots, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
-  kl_layers *fresh = layers_new(book, old->active, old->frozen, roots, old->serial);
+  kl_layers *fresh = layers_new(book, old->active, old->run, old->frozen, roots, old->serial);
   if (fresh == NULL) return layers_no_memory(err);
   layers_install(book, fresh);
   kl_layers_collect(book);
@@ -21080,8 +22781,8 @@ static void layers_trim_history(kl_layers_book *book, bool room) {
 
 kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh_delta, uint64_t last_ts, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
-  KL_ASSERT(old->frozen == NULL);
-  kl_layers *fresh = layers_new(book, fresh_delta, old->active, old->roots, old->serial + 1);
+  KL_ASSERT(old->frozen == NULL && old->run == NULL);
+  kl_layers *fresh = layers_new(book, fresh_delta, NULL, old->active, old->roots, old->serial + 1);
   if (fresh == NULL) return layers_no_memory(err);
   kl_delta_unref(fresh_delta); /* the caller's reference; the layers have their own */
   book->frozen_last_ts = last_ts;
@@ -21090,10 +22791,47 @@ kl_status kl_layers_freeze(kl_layers_book *book, kl_delta *fresh_delta, uint64_t
   return KL_OK;
 }
 
+kl_status kl_layers_prepare_run(kl_layers_book *book, kl_run *run, kl_layers_push *out, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  kl_delta_stats stats;
+  kl_delta *active = old->active;
+  KL_ASSERT(old->frozen == NULL && old->run == NULL);
+  kl_delta_get_stats(active, &stats);
+  out->freezes = stats.versions != 0;
+  if (out->freezes) {
+    kl_status status = kl_delta_new(book->allocator, &active, err);
+    if (status != KL_OK) return status;
+  }
+  out->fresh = layers_new(book, active, run, out->freezes ? old->active : NULL, old->roots,
+                          old->serial + (out->freezes ? 1 : 0));
+  if (out->freezes) kl_delta_unref(active); /* the layers have their own */
+  return out->fresh != NULL ? KL_OK : layers_no_memory(err);
+}
+
+void kl_layers_push_run(kl_layers_book *book, const kl_layers_push *push, uint64_t last_ts) {
+  if (push->freezes) book->frozen_last_ts = last_ts;
+  layers_trim_history(book, false);
+  layers_install(book, push->fresh);
+}
+
+void kl_layers_cancel_push(kl_layers_book *book, kl_layers_push *push) {
+  if (push->fresh != NULL) layers_free(book, push->fresh);
+  push->fresh = NULL;
+}
+
+kl_status kl_layers_pop_run(kl_layers_book *book, kl_roots *roots, kl_error *err) {
+  kl_layers *old = kl_layers_current(book);
+  KL_ASSERT(old->frozen == NULL && old->run != NULL);
+  kl_layers *fresh = layers_new(book, old->active, NULL, NULL, roots, old->serial);
+  if (fresh == NULL) return layers_no_memory(err);
+  layers_install(book, fresh);
+  return KL_OK;
+}
+
 kl_status kl_layers_drained(kl_layers_book *book, kl_roots *roots, kl_error *err) {
   kl_layers *old = kl_layers_current(book);
   KL_ASSERT(old->frozen != NULL);
-  kl_layers *fresh = layers_new(book, old->active, NULL, roots, old->serial);
+  kl_layers *fresh = layers_new(book, old->active, old->run, NULL, roots, old->serial);
   if (fresh == NULL) return layers_no_memory(err);
   layers_trim_history(book, true);
   if (kl_snapshot_oldest_ts(book->snapshots) < book->frozen_last_ts) {
@@ -21294,6 +23032,11 @@ void kl_txn_manager_unref(kl_txn_manager *manager) {
   kl_commit_pipeline_destroy(&manager->pipeline);
   kl_throttle_destroy(&manager->throttle);
   kl_layers_destroy(&manager->layers);
+  while (manager->runs != NULL) {
+    kl_run *run = manager->runs;
+    manager->runs = run->next;
+    kl_run_unref(run);
+  }
   kl_snapshot_registry_destroy(&manager->snapshots);
   manager_kept_destroy(manager);
   kl_os *os = manager->os;
@@ -21329,10 +23072,25 @@ static kl_status manager_wait_published(kl_txn_manager *manager, uint64_t last_t
   return kl_fail(err, KL_E_POISONED, "a commit failed halfway; nothing is drained until the database is opened again");
 }
 
-/* Under the turn: what is frozen already, or the active delta, frozen now. */
+/* Under the turn. */
+static kl_lsn manager_log_tail(kl_txn_manager *manager) {
+  kl_wal_stats wal;
+  if (manager->wal == NULL) return 0;
+  kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
+  return wal.tail_lsn;
+}
+
+/* Under the turn: what is frozen already, a run, or the active delta, frozen now. */
 static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_txn_frozen *out, kl_error *err) {
   kl_layers_book *book = &manager->layers;
   const kl_layers *current = kl_layers_current(book);
+  out->left = current->frozen != NULL || current->run != NULL;
+  if (current->frozen == NULL && current->run != NULL) {
+    out->run = current->run;
+    out->ts = current->run->ts;
+    out->log_end = current->run->log_end;
+    return KL_OK;
+  }
   if (current->frozen == NULL) {
     kl_delta_stats stats;
     kl_delta_get_stats(current->active, &stats);
@@ -21342,12 +23100,7 @@ static kl_status manager_freeze(kl_txn_manager *manager, kl_delta **fresh, kl_tx
     if (status != KL_OK) return status;
     *fresh = NULL;
     manager->pipeline.memory_bound = 0;
-    manager->frozen_log_end = 0;
-    if (manager->wal != NULL) {
-      kl_wal_stats wal;
-      kl_wal_get_stats(manager->wal, &wal); /* nobody appends without the turn */
-      manager->frozen_log_end = wal.tail_lsn;
-    }
+    manager->frozen_log_end = manager_log_tail(manager);
     kl_throttle_freeze(&manager->throttle);
     current = kl_layers_current(book);
   }
@@ -21368,7 +23121,55 @@ kl_status kl_txn_manager_freeze(kl_txn_manager *manager, kl_txn_frozen *out, kl_
   kl_delta_unref(fresh); /* not needed */
   if (status != KL_OK) return status;
   if (out->delta != NULL) return manager_wait_published(manager, out->ts, err);
-  kl_throttle_idle(&manager->throttle);
+  if (out->run == NULL) kl_throttle_idle(&manager->throttle);
+  return KL_OK;
+}
+
+kl_status kl_txn_manager_merged(kl_txn_manager *manager, kl_roots *roots, kl_error *err) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_status status = kl_layers_pop_run(&manager->layers, roots, err);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  if (status == KL_OK) kl_layers_collect(&manager->layers);
+  return status;
+}
+
+const kl_run *kl_txn_manager_run(kl_txn_manager *manager) {
+  kl_mutex_lock(&manager->pipeline.turn);
+  const kl_run *run = kl_layers_current(&manager->layers)->run;
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return run;
+}
+
+uint64_t kl_txn_manager_active_bytes(kl_txn_manager *manager) {
+  kl_delta_stats stats;
+  kl_mutex_lock(&manager->pipeline.turn);
+  kl_delta_get_stats(kl_layers_current(&manager->layers)->active, &stats);
+  kl_mutex_unlock(&manager->pipeline.turn);
+  return stats.bytes;
+}
+
+kl_status kl_txn_manager_replay_run(kl_txn_manager *manager, kl_run *run, uint64_t last_ts, kl_lsn log_begin,
+                                    kl_lsn log_end, kl_error *err) {
+  kl_layers_push push = {0};
+  kl_delta_stats stats;
+  const kl_layers *current = kl_layers_current(&manager->layers);
+  if (current->run != NULL) { /* TXN-15 */
+    return kl_fail(err, KL_E_CORRUPT,
+                   "the log holds the transaction of timestamp %llu behind that of %llu, both larger than memory, "
+                   "and no checkpoint between them",
+                   (unsigned long long)run->ts, (unsigned long long)current->run->ts);
+  }
+  kl_delta_get_stats(current->active, &stats);
+  kl_status status = kl_layers_prepare_run(&manager->layers, run, &push, err);
+  if (status != KL_OK) return status;
+  run->log_end = log_end;
+  if (push.freezes) {
+    manager->frozen_log_end = log_begin;
+    kl_throttle_add(&manager->throttle, stats.bytes);
+    kl_throttle_freeze(&manager->throttle);
+  }
+  kl_layers_push_run(&manager->layers, &push, last_ts);
+  kl_layers_collect(&manager->layers);
   return KL_OK;
 }
 
@@ -21480,6 +23281,8 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->puts = kl_counters_sum(&manager->operations, TXN_PUTS);
   out->deletes = kl_counters_sum(&manager->operations, TXN_DELETES);
   out->cursor_steps = kl_counters_sum(&manager->operations, TXN_CURSOR_STEPS);
+  out->spills = kl_counters_sum(&manager->operations, TXN_SPILLS);
+  out->spilled_bytes = kl_counters_sum(&manager->operations, TXN_SPILLED_BYTES);
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
   out->snapshots_live = summary.live;
@@ -21781,6 +23584,55 @@ void kl_txn_find_recent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_rec
   out->value = version.value;
 }
 
+/* KL_OK: the run says what the transaction sees. */
+static kl_status read_find_run(const kl_run *run, kl_roots *roots, uint32_t keyspace, kl_slice key, kl_txn_recent *out,
+                               kl_pages **out_pages, kl_tree_pointer *out_root, kl_error *err) {
+  kl_status status = kl_run_find(run, roots, keyspace, key, &out->deleted, out_root, err);
+  if (status == KL_OK) out->known = out->deleted;
+  if (status == KL_OK && !out->deleted) *out_pages = kl_roots_pages(roots);
+  return status;
+}
+
+static bool read_find_delta(kl_txn *txn, kl_delta *delta, uint32_t keyspace, kl_slice key, kl_txn_recent *out) {
+  kl_version version;
+  if (delta == NULL || !kl_delta_get(delta, keyspace, key, txn->snapshot.ts, &version)) return false;
+  *out = (kl_txn_recent){true, version.kind == KL_VERSION_DELETE, delta, version.value};
+  return true;
+}
+
+kl_status kl_txn_find(kl_txn *txn, uint32_t keyspace, kl_slice key, bool own, kl_txn_recent *out, kl_pages **out_pages,
+                      kl_tree_pointer *out_root, kl_error *err) {
+  const kl_layers *layers = txn->snapshot.layers;
+  const kl_write_tree *writes = own ? kl_write_set_tree(&txn->writes, keyspace) : NULL;
+  const kl_write_entry *entry = writes != NULL ? kl_write_tree_find(writes, key) : NULL;
+  kl_status status = KL_E_NOT_FOUND;
+  *out_pages = NULL;
+  *out = (kl_txn_recent){0};
+  if (entry != NULL) {
+    *out = (kl_txn_recent){true, entry->kind == KL_VERSION_DELETE, NULL, kl_write_entry_value(entry)};
+    return KL_OK;
+  }
+  if (own && txn->run != NULL) {
+    status = read_find_run(txn->run, txn->run_view.layers->roots, keyspace, key, out, out_pages, out_root, err);
+  }
+  if (status != KL_E_NOT_FOUND) return status;
+  if (read_find_delta(txn, layers->active, keyspace, key, out)) return KL_OK;
+  if (layers->run != NULL && layers->run->ts <= txn->snapshot.ts) {
+    status = read_find_run(layers->run, layers->roots, keyspace, key, out, out_pages, out_root, err);
+  }
+  if (status != KL_E_NOT_FOUND) return status;
+  if (read_find_delta(txn, layers->frozen, keyspace, key, out)) return KL_OK;
+  return kl_txn_tree(txn, keyspace, out_pages, out_root, err);
+}
+
+/* kl_txn_find, by the short way where there are no runs. */
+static kl_status read_find(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_txn_recent *out, kl_pages **out_pages,
+                           kl_tree_pointer *out_root, kl_error *err) {
+  if (kl_txn_has_runs(txn)) return kl_txn_find(txn, keyspace, key, true, out, out_pages, out_root, err);
+  kl_txn_find_recent(txn, keyspace, key, out);
+  return out->known ? KL_OK : kl_txn_tree(txn, keyspace, out_pages, out_root, err);
+}
+
 kl_roots *kl_txn_roots(kl_txn *txn) {
   return txn->snapshot.layers->roots;
 }
@@ -21796,12 +23648,11 @@ kl_status kl_txn_tree(kl_txn *txn, uint32_t keyspace, kl_pages **out_pages, kl_t
 
 kl_status kl_txn_exists(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
   kl_txn_recent recent;
-  kl_txn_find_recent(txn, keyspace, key, &recent);
-  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
   kl_pages *pages;
   kl_tree_pointer root;
-  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  kl_status status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
   if (status != KL_OK) return status;
+  if (recent.known) return recent.deleted ? KL_E_NOT_FOUND : KL_OK;
   return pages != NULL ? kl_pages_contains(pages, &root, key, err) : KL_E_NOT_FOUND;
 }
 
@@ -21811,16 +23662,16 @@ static kl_status read_value(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_sli
   if (status != KL_OK) return status;
   txn->gets++;
   kl_txn_recent recent;
-  kl_txn_find_recent(txn, keyspace, key, &recent);
+  kl_pages *pages;
+  kl_tree_pointer root;
+  status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
+  if (status != KL_OK) return status;
   *out_value = recent.value;
-  status = KL_E_NOT_FOUND;
   if (recent.known) {
     if (!recent.deleted) return KL_OK;
+    status = KL_E_NOT_FOUND;
   } else {
-    kl_pages *pages;
-    kl_tree_pointer root;
-    status = kl_txn_tree(txn, keyspace, &pages, &root, err);
-    if (status == KL_OK) status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
+    status = pages != NULL ? kl_pages_get(pages, &root, key, &txn->held, err) : KL_E_NOT_FOUND;
     if (status == KL_OK) *out_value = txn->held.value;
   }
   return status == KL_E_NOT_FOUND ? kl_txn_not_found(err, "the key has no value") : status;
@@ -21895,15 +23746,12 @@ static kl_status read_view_recent(kl_txn *txn, const kl_txn_recent *recent, kl_v
   return KL_OK;
 }
 
-static kl_status read_view_tree(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err) {
-  kl_pages *pages;
-  kl_tree_pointer root;
-  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
-  if (status != KL_OK) return status;
+static kl_status read_view_tree(kl_txn *txn, kl_pages *pages, const kl_tree_pointer *root, kl_slice key,
+                                kl_view **out_view, kl_error *err) {
   if (pages == NULL) return KL_E_NOT_FOUND;
   kl_view *view = read_view_new(txn, 0, err);
   if (view == NULL) return KL_E_NO_MEMORY;
-  status = kl_pages_hold(pages, &root, key, &view->held, err);
+  kl_status status = kl_pages_hold(pages, root, key, &view->held, err);
   if (status != KL_OK) {
     kl_view_release(view);
     return status;
@@ -21920,9 +23768,13 @@ kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view 
   if (status == KL_OK) {
     txn->gets++;
     kl_txn_recent recent;
-    kl_txn_find_recent(txn, keyspace, key, &recent);
-    status = recent.known ? read_view_recent(txn, &recent, out_view, err)
-                          : read_view_tree(txn, keyspace, key, out_view, err);
+    kl_pages *pages;
+    kl_tree_pointer root;
+    status = read_find(txn, keyspace, key, &recent, &pages, &root, err);
+    if (status == KL_OK) {
+      status = recent.known ? read_view_recent(txn, &recent, out_view, err)
+                            : read_view_tree(txn, pages, &root, key, out_view, err);
+    }
     if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
   }
   kl_txn_leave(txn);
@@ -22045,6 +23897,23 @@ static kl_status read_rows(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, 
   return status == KL_OK ? read_many_append(&many, count, err) : status;
 }
 
+/* The same one by one, where runs have a say. */
+static kl_status read_rows_singly(kl_txn *txn, uint32_t keyspace, const uint8_t *keys, const uint64_t *offsets,
+                                  size_t count, kl_batch *batch, kl_error *err) {
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    size_t size = (size_t)(offsets[i + 1] - offsets[i]);
+    kl_slice key = kl_slice_make(size != 0 ? keys + offsets[i] : NULL, size), value = kl_slice_make(NULL, 0);
+    status = read_value(txn, keyspace, key, &value, err);
+    bool found = status == KL_OK;
+    txn->gets--; /* the caller counts */
+    if (status == KL_OK || status == KL_E_NOT_FOUND) {
+      status = kl_batch_append(batch, key, found ? value : kl_slice_make(NULL, 0), found, err);
+    }
+  }
+  return status;
+}
+
 kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, const uint64_t *key_offsets, size_t count,
                           kl_batch *batch, kl_error *err) {
   kl_status status = kl_txn_enter(txn, err);
@@ -22053,12 +23922,614 @@ kl_status kl_txn_get_many(kl_txn *txn, uint32_t keyspace, const void *keys, cons
   if (status == KL_OK) status = read_check_offsets(key_offsets, count, err);
   for (size_t done = 0; done < count && status == KL_OK; done += READ_MANY) {
     size_t some = count - done < READ_MANY ? count - done : READ_MANY;
-    status = read_rows(txn, keyspace, keys, key_offsets + done, some, batch, err);
+    status = kl_txn_has_runs(txn) ? read_rows_singly(txn, keyspace, keys, key_offsets + done, some, batch, err)
+                                  : read_rows(txn, keyspace, keys, key_offsets + done, some, batch, err);
     if (status == KL_OK) txn->gets += some;
   }
   if (status != KL_OK) batch->count = 0;
   kl_txn_leave(txn);
   return status;
+}
+
+/* ---- core/txn/run.c ---- */
+/* core/txn/run.c: see run.h. */
+
+kl_status kl_run_new(kl_allocator *allocator, kl_run **out, kl_error *err) {
+  kl_run *run = kl_alloc(allocator, sizeof *run);
+  if (run == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to move a transaction's writes to the file");
+  run->allocator = allocator;
+  atomic_init(&run->references, 1);
+  *out = run;
+  return KL_OK;
+}
+
+void kl_run_ref(kl_run *run) {
+  atomic_fetch_add_explicit(&run->references, 1, memory_order_relaxed);
+}
+
+void kl_run_unref(kl_run *run) {
+  /* Release: our use ends before; acquire: the one that frees has seen all others end. */
+  if (run == NULL || atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel) != 1) return;
+  kl_free(run->allocator, run->parts, run->part_capacity * sizeof *run->parts);
+  kl_free(run->allocator, run->ranges, run->range_capacity * sizeof *run->ranges);
+  kl_free(run->allocator, run->ids, run->id_capacity * sizeof *run->ids);
+  kl_free(run->allocator, run->free_ids, run->free_capacity * sizeof *run->free_ids);
+  kl_free(run->allocator, run, sizeof *run);
+}
+
+/* Room for one more. */
+static kl_status run_grow(kl_run *run, void **list, size_t count, size_t *capacity, size_t unit, kl_error *err) {
+  if (count < *capacity) return KL_OK;
+  size_t larger = *capacity == 0 ? 4 : 2 * *capacity;
+  void *grown = kl_realloc(run->allocator, *list, *capacity * unit, larger * unit);
+  if (grown == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to list what a transaction has in the file");
+  *list = grown;
+  *capacity = larger;
+  return KL_OK;
+}
+
+kl_status kl_run_reserve_part(kl_run *run, kl_error *err) {
+  void *list = run->parts;
+  kl_status status = run_grow(run, &list, run->part_count, &run->part_capacity, sizeof *run->parts, err);
+  run->parts = list;
+  return status;
+}
+
+void kl_run_add_part(kl_run *run, const kl_run_part *part) {
+  KL_ASSERT(run->part_count < run->part_capacity);
+  run->parts[run->part_count++] = *part;
+}
+
+void kl_run_remove_part(kl_run *run, size_t index) {
+  KL_ASSERT(index < run->part_count);
+  memmove(&run->parts[index], &run->parts[index + 1], (run->part_count - index - 1) * sizeof *run->parts);
+  run->part_count--;
+}
+
+kl_status kl_run_add_id(kl_run *run, uint32_t id, kl_error *err) {
+  void *list = run->ids, *free_list = run->free_ids;
+  kl_status status = run_grow(run, &list, run->id_count, &run->id_capacity, sizeof id, err);
+  run->ids = list;
+  if (status == KL_OK) status = run_grow(run, &free_list, run->id_count, &run->free_capacity, sizeof id, err);
+  run->free_ids = free_list;
+  if (status == KL_OK) run->ids[run->id_count++] = id;
+  return status;
+}
+
+void kl_run_put_free(kl_run *run, uint32_t id) {
+  if (id == 0) return;
+  KL_ASSERT(run->free_count < run->id_count);
+  run->free_ids[run->free_count++] = id;
+}
+
+uint32_t kl_run_take_free(kl_run *run) {
+  return run->free_count != 0 ? run->free_ids[--run->free_count] : 0;
+}
+
+static kl_run_range *run_range(const kl_run *run, uint32_t keyspace) {
+  for (size_t i = 0; i < run->range_count; i++) {
+    if (run->ranges[i].keyspace == keyspace) return &run->ranges[i];
+  }
+  return NULL;
+}
+
+static void run_set_bound(uint8_t *to, uint16_t *to_size, kl_slice key) {
+  if (key.size != 0) memcpy(to, key.data, key.size);
+  *to_size = (uint16_t)key.size;
+}
+
+kl_status kl_run_widen(kl_run *run, uint32_t keyspace, kl_slice low, kl_slice high, kl_error *err) {
+  kl_run_range *range = run_range(run, keyspace);
+  if (range == NULL) {
+    void *list = run->ranges;
+    kl_status status = run_grow(run, &list, run->range_count, &run->range_capacity, sizeof *range, err);
+    run->ranges = list;
+    if (status != KL_OK) return status;
+    size_t at = run->range_count;
+    while (at > 0 && run->ranges[at - 1].keyspace > keyspace) at--;
+    range = &run->ranges[at];
+    memmove(range + 1, range, (run->range_count++ - at) * sizeof *range);
+    range->keyspace = keyspace;
+    run_set_bound(range->low, &range->low_size, low);
+    run_set_bound(range->high, &range->high_size, high);
+    return KL_OK;
+  }
+  if (kl_slice_compare(low, kl_slice_make(range->low, range->low_size)) < 0) {
+    run_set_bound(range->low, &range->low_size, low);
+  }
+  if (kl_slice_compare(high, kl_slice_make(range->high, range->high_size)) > 0) {
+    run_set_bound(range->high, &range->high_size, high);
+  }
+  return KL_OK;
+}
+
+bool kl_run_has(const kl_run *run, uint32_t keyspace) {
+  return run_range(run, keyspace) != NULL;
+}
+
+bool kl_run_covers(const kl_run *run, uint32_t keyspace, kl_slice key) {
+  const kl_run_range *range = run_range(run, keyspace);
+  return range != NULL && kl_slice_compare(key, kl_slice_make(range->low, range->low_size)) >= 0 &&
+         kl_slice_compare(key, kl_slice_make(range->high, range->high_size)) <= 0;
+}
+
+bool kl_run_owns(const kl_run *run, uint32_t id) {
+  for (size_t i = 0; i < run->id_count; i++) {
+    if (run->ids[i] == id) return true;
+  }
+  return false;
+}
+
+/* KL_OK: the keyspace's tree has the key. */
+static kl_status run_contains(kl_roots *roots, uint32_t id, kl_slice key, kl_tree_pointer *out_root, kl_error *err) {
+  if (id == 0) return KL_E_NOT_FOUND;
+  kl_status status = kl_roots_find(roots, id, out_root, err);
+  if (status != KL_OK) return status;
+  return kl_pages_contains(kl_roots_pages(roots), out_root, key, err);
+}
+
+kl_status kl_run_find(const kl_run *run, kl_roots *roots, uint32_t keyspace, kl_slice key, bool *out_deleted,
+                      kl_tree_pointer *out_root, kl_error *err) {
+  if (!kl_run_covers(run, keyspace, key)) return KL_E_NOT_FOUND;
+  for (size_t i = run->part_count; i-- > 0;) {
+    const kl_run_part *part = &run->parts[i];
+    if (part->keyspace != keyspace) continue;
+    kl_status status = run_contains(roots, part->trees.puts, key, out_root, err);
+    *out_deleted = false;
+    if (status != KL_E_NOT_FOUND) return status;
+    kl_tree_pointer deletes;
+    status = run_contains(roots, part->trees.deletes, key, &deletes, err);
+    *out_deleted = true;
+    if (status != KL_E_NOT_FOUND) return status;
+  }
+  return KL_E_NOT_FOUND;
+}
+
+/* ---- core/txn/run_commit.c ---- */
+/* core/txn/run_commit.c: committing a transaction that is larger than memory. The argument is in README.md, "Larger than memory".
+ *
+ * First committer wins here as well (TXN-2), and is found out differently: the keys are too many for a table, and the
+ * transaction has run too long for what deltas remember. When all that was committed is in the trees, a key of which the newest trees say what
+ * the snapshot says has not been written since (or has been given the value again that it had). What is committed after that is
+ * in a delta, whose keys are looked for in the run. */
+
+enum { RUN_COMMIT_KEY_SHOWN = 32 };
+
+static kl_status run_commit_conflict(uint32_t keyspace, kl_slice key, kl_error *err) {
+  char shown[KL_SHOW_SIZE(RUN_COMMIT_KEY_SHOWN)];
+  kl_show_bytes(key, RUN_COMMIT_KEY_SHOWN, shown);
+  return kl_fail(err, KL_E_CONFLICT,
+                 "key %s of keyspace %" PRIu32 " was written while the transaction ran; run it again", shown, keyspace);
+}
+
+static kl_status run_commit_dropped(uint32_t keyspace, kl_error *err) {
+  return kl_fail(err, KL_E_CONFLICT, "keyspace %" PRIu32 " was dropped while the transaction ran", keyspace);
+}
+
+/* -------- against the trees -------- */
+
+/* Two moments of one key. */
+typedef struct run_check {
+  kl_txn *txn;
+  uint32_t keyspace;
+  kl_pages *pages;
+  kl_tree_pointer now; /* the keyspace's newest tree */
+  kl_held held_now, held_then;
+} run_check;
+
+/* `value` NULL: absent. */
+static kl_status run_check_value(run_check *check, kl_slice key, const kl_slice *value, bool *out_same, kl_error *err) {
+  kl_tree_extent extent;
+  bool is_extent;
+  kl_status status = kl_pages_look(check->pages, &check->now, key, &check->held_now, &is_extent, &extent, err);
+  *out_same = value == NULL && status == KL_E_NOT_FOUND;
+  if (status == KL_E_NOT_FOUND) return KL_OK;
+  if (status != KL_OK || value == NULL) return status;
+  if (is_extent && extent.length == value->size) {
+    status = kl_pages_get(check->pages, &check->now, key, &check->held_now, err);
+    if (status != KL_OK) return status;
+    is_extent = false;
+  }
+  *out_same = !is_extent && kl_slice_equal(check->held_now.value, *value);
+  return KL_OK;
+}
+
+static kl_status run_check_trees(run_check *check, kl_slice key, const kl_tree_pointer *then, bool *out_same,
+                                 kl_error *err) {
+  kl_tree_extent now_extent, then_extent;
+  bool now_is_extent = false, then_is_extent = false;
+  kl_status now = kl_pages_look(check->pages, &check->now, key, &check->held_now, &now_is_extent, &now_extent, err);
+  if (now != KL_OK && now != KL_E_NOT_FOUND) return now;
+  kl_status was = kl_pages_look(check->pages, then, key, &check->held_then, &then_is_extent, &then_extent, err);
+  if (was != KL_OK && was != KL_E_NOT_FOUND) return was;
+  *out_same = now == was && now_is_extent == then_is_extent;
+  if (!*out_same || now == KL_E_NOT_FOUND) return KL_OK;
+  /* A large value that a compaction has moved counts as another one: better a transaction too many that runs again than loading it. */
+  *out_same = now_is_extent ? now_extent.address == then_extent.address && now_extent.birth == then_extent.birth
+                            : kl_slice_equal(check->held_now.value, check->held_then.value);
+  return KL_OK;
+}
+
+static kl_status run_check_key(run_check *check, kl_slice key, kl_error *err) {
+  kl_txn_recent recent;
+  kl_pages *pages;
+  kl_tree_pointer then = {0};
+  bool same = false;
+  kl_status status = kl_txn_find(check->txn, check->keyspace, key, false, &recent, &pages, &then, err);
+  if (status != KL_OK) return status;
+  status = recent.known ? run_check_value(check, key, recent.deleted ? NULL : &recent.value, &same, err)
+                        : run_check_trees(check, key, &then, &same, err);
+  if (status != KL_OK || same) return status;
+  return run_commit_conflict(check->keyspace, key, err);
+}
+
+static kl_status run_check_keys(run_check *check, kl_error *err) {
+  kl_txn *txn = check->txn;
+  kl_run_source source;
+  kl_status status = kl_run_source_init(&source, &txn->manager->allocator, txn->run, txn->run_view.layers->roots,
+                                        check->keyspace, err);
+  if (status != KL_OK || source.cursors == NULL) return status;
+  status = source.source.ops->first(&source.source, err);
+  while (status == KL_OK && source.source.valid) {
+    status = run_check_key(check, source.source.key, err);
+    if (status == KL_OK) status = source.source.ops->next(&source.source, err);
+  }
+  kl_run_source_destroy(&source);
+  return status;
+}
+
+/* TXN-9, and the keys. */
+static kl_status run_check_keyspace(run_check *check, kl_roots *roots, kl_error *err) {
+  uint8_t marker[KL_DROP_MARKER_SIZE];
+  kl_tree_pointer catalogue, then = {0};
+  kl_roots *old = check->txn->snapshot.layers->roots;
+  kl_drop_marker_encode(check->keyspace, marker);
+  kl_status status = kl_roots_find(roots, 0, &catalogue, err);
+  if (status == KL_OK) {
+    status = kl_pages_contains(check->pages, &catalogue, kl_slice_make(marker, sizeof marker), err);
+    if (status == KL_OK) return run_commit_dropped(check->keyspace, err);
+    if (status == KL_E_NOT_FOUND) status = KL_OK;
+  }
+  if (status == KL_OK) status = kl_roots_find(roots, check->keyspace, &check->now, err);
+  if (status == KL_OK && old != NULL) status = kl_roots_find(old, check->keyspace, &then, err);
+  if (status != KL_OK || memcmp(&then, &check->now, sizeof then) == 0) return status; /* nobody has written to it */
+  return run_check_keys(check, err);
+}
+
+kl_status kl_txn_run_check(kl_txn *txn, kl_error *err) {
+  kl_roots *roots = kl_txn_manager_roots(txn->manager);
+  run_check check = {.txn = txn, .pages = kl_roots_pages(roots)};
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < txn->run->range_count && status == KL_OK; i++) {
+    check.keyspace = txn->run->ranges[i].keyspace;
+    status = run_check_keyspace(&check, roots, err);
+  }
+  kl_held_destroy(&check.held_now);
+  kl_held_destroy(&check.held_then);
+  kl_roots_unref(roots);
+  return status;
+}
+
+/* -------- against a delta -------- */
+
+static kl_status run_check_delta_keys(const kl_txn *txn, kl_delta *delta, uint32_t keyspace, kl_error *err) {
+  kl_delta_cursor cursor;
+  kl_delta_cursor_init(&cursor, delta, keyspace, UINT64_MAX);
+  for (kl_delta_cursor_first(&cursor); cursor.valid; kl_delta_cursor_next(&cursor)) {
+    bool deleted;
+    kl_tree_pointer root;
+    kl_status status = kl_run_find(txn->run, txn->run_view.layers->roots, keyspace, cursor.key, &deleted, &root, err);
+    if (status == KL_OK) return run_commit_conflict(keyspace, cursor.key, err);
+    if (status != KL_E_NOT_FOUND) return status;
+  }
+  return KL_OK;
+}
+
+kl_status kl_txn_run_check_delta(kl_txn *txn, kl_delta *delta, kl_error *err) {
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < txn->run->range_count && status == KL_OK; i++) {
+    uint32_t keyspace = txn->run->ranges[i].keyspace;
+    uint8_t marker[KL_DROP_MARKER_SIZE];
+    kl_drop_marker_encode(keyspace, marker);
+    if (kl_delta_newest_ts(delta, 0, kl_slice_make(marker, sizeof marker)) != 0)
+      return run_commit_dropped(keyspace, err);
+    if (kl_delta_has(delta, keyspace)) status = run_check_delta_keys(txn, delta, keyspace, err);
+  }
+  return status;
+}
+
+/* -------- the commit -------- */
+
+typedef struct run_record {
+  uint8_t *bytes;
+  size_t size, count; /* count: of ops */
+  size_t allocated;
+} run_record;
+
+/* One op for each keyspace: its parts, newest first. */
+static kl_status run_record_new(const kl_run *run, run_record *out, kl_error *err) {
+  out->size = KL_COMMIT_HEADER_SIZE + run->range_count * KL_OP_HEADER_SIZE + run->part_count * KL_OP_RUN_PART;
+  out->count = run->range_count;
+  out->allocated = out->size + run->part_count * KL_OP_RUN_PART; /* and room to put an op's value together */
+  out->bytes = kl_alloc(run->allocator, out->allocated);
+  if (out->bytes == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to commit a transaction; nothing was written");
+  uint8_t *to = out->bytes + KL_COMMIT_HEADER_SIZE;
+  for (size_t i = 0; i < run->range_count; i++) {
+    uint32_t keyspace = run->ranges[i].keyspace;
+    uint8_t *value = out->bytes + out->size, *part = value;
+    for (size_t j = run->part_count; j-- > 0;) {
+      if (run->parts[j].keyspace != keyspace) continue;
+      kl_op_run_part trees = {run->parts[j].trees.puts, run->parts[j].trees.deletes};
+      kl_op_run_part_encode(&trees, part);
+      part += KL_OP_RUN_PART;
+    }
+    kl_op op = {keyspace, KL_OP_RUN, kl_slice_make(NULL, 0), kl_slice_make(value, (size_t)(part - value))};
+    to += kl_op_encode(&op, to);
+  }
+  KL_ASSERT((size_t)(to - out->bytes) == out->size);
+  return KL_OK;
+}
+
+/* Under the turn: no commit is on its way any more. KL_E_POISONED: one has failed. */
+static kl_status run_wait_published(kl_commit_pipeline *pipeline, kl_error *err) {
+  kl_mutex_lock(&pipeline->publishing);
+  while (pipeline->first != NULL) kl_cond_wait(&pipeline->drained, &pipeline->publishing);
+  bool stopped = pipeline->stopped;
+  kl_mutex_unlock(&pipeline->publishing);
+  return stopped ? kl_fail(err, KL_E_POISONED,
+                           "a commit failed halfway; nothing is written until the database is opened again")
+                 : KL_OK;
+}
+
+/* An append or a sync of the record has failed: may it be on the log? */
+static kl_status run_commit_failed(kl_txn_manager *manager, kl_status status, kl_error *cause, bool appended,
+                                   kl_error *err) {
+  kl_wal_stats stats;
+  kl_wal_get_stats(manager->wal, &stats);
+  if (stats.poisoned || appended) kl_txn_manager_poison(manager, cause);
+  if (!appended && (!stats.poisoned || status == KL_E_POISONED)) {
+    if (err != NULL) *err = *cause;
+    return status;
+  }
+  status = kl_fail(err, KL_E_COMMIT_UNKNOWN,
+                   "the outcome of the commit is unknown; close the database and open it again to learn it (%s)",
+                   cause->message);
+  if (err != NULL) err->system_errno = cause->system_errno;
+  return status;
+}
+
+/* Under the turn: the record, and what durability asks for. */
+static kl_status run_append(kl_txn *txn, const run_record *record, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_slice part = kl_slice_make(record->bytes, record->size);
+  kl_error cause = {0};
+  kl_lsn end = 0;
+  kl_status status = kl_wal_append(manager->wal, &part, 1, txn->run->ts, NULL, &end, &cause);
+  if (status != KL_OK) return run_commit_failed(manager, status, &cause, false, err);
+  txn->run->log_end = end;
+  bool sync = txn->durability == KL_DURABILITY_FULL;
+  if (txn->durability == KL_DURABILITY_GROUP) {
+    sync = kl_wal_sync_soon(manager->wal, manager->options.group_interval_ns, &cause) != KL_OK;
+  }
+  if (sync) status = kl_wal_sync(manager->wal, end, &cause);
+  return status == KL_OK ? KL_OK : run_commit_failed(manager, status, &cause, true, err);
+}
+
+/* Forgets the runs that no live snapshot is older than. */
+static void run_trim(kl_txn_manager *manager) {
+  uint64_t oldest = kl_snapshot_oldest_ts(&manager->snapshots);
+  for (kl_run **link = &manager->runs; *link != NULL;) {
+    kl_run *run = *link;
+    if (run->ts > oldest) {
+      link = &run->next;
+      continue;
+    }
+    *link = run->next;
+    kl_run_unref(run);
+  }
+}
+
+/* Under the turn, with nothing on its way: everything that can fail, and then what cannot. */
+static kl_status run_commit_admitted(kl_txn *txn, const run_record *record, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  kl_layers_push push = {0};
+  uint64_t before = pipeline->last_ts;
+  kl_status status = kl_layers_prepare_run(&manager->layers, txn->run, &push, err);
+  if (status != KL_OK) return status;
+  kl_wal_stats wal;
+  kl_wal_get_stats(manager->wal, &wal);
+  txn->run->ts = ++pipeline->last_ts;
+  kl_commit_header_encode(record->bytes, txn->run->ts, record->count, record->size - KL_COMMIT_HEADER_SIZE);
+  status = run_append(txn, record, err);
+  if (status != KL_OK) {
+    kl_layers_cancel_push(&manager->layers, &push);
+    txn->run->ts = 0;
+    return status;
+  }
+  if (push.freezes) {
+    manager->frozen_log_end = wal.tail_lsn; /* in front of the record: what is frozen is older than the run */
+    kl_throttle_freeze(&manager->throttle);
+  }
+  pipeline->memory_bound = 0;
+  kl_layers_push_run(&manager->layers, &push, before);
+  run_trim(manager);
+  kl_run_ref(txn->run);
+  txn->run->next = manager->runs;
+  manager->runs = txn->run;
+  /* Sequentially consistent, for TXN-6 and TXN-10: whoever sees it finds the layers that have the run. */
+  atomic_store_explicit(&manager->visible_ts, txn->run->ts, memory_order_seq_cst);
+  kl_counters_add(&manager->counters, TXN_GROUPS, 1);
+  return KL_OK;
+}
+
+kl_status kl_txn_run_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_commit_pipeline *pipeline = &manager->pipeline;
+  run_record record;
+  kl_status status = run_record_new(txn->run, &record, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&pipeline->turn);
+  if (pipeline->closed) status = kl_fail(err, KL_E_CLOSED, "the database was closed; nothing was written");
+  if (status == KL_OK) status = kl_txn_manager_check(manager, err);
+  if (status == KL_OK) status = run_wait_published(pipeline, err);
+  if (status == KL_OK) status = kl_txn_run_check_delta(txn, kl_layers_current(&manager->layers)->active, err);
+  if (status == KL_OK) status = run_commit_admitted(txn, &record, err);
+  kl_mutex_unlock(&pipeline->turn);
+  kl_free(txn->run->allocator, record.bytes, record.allocated);
+  if (status != KL_OK) return status;
+  kl_layers_collect(&manager->layers);
+  *out_ts = txn->run->ts;
+  return KL_OK;
+}
+
+/* ---- core/txn/run_source.c ---- */
+/* core/txn/run_source.c: see run_source.h. */
+
+/* The newest cursor with the nearest key is shown. */
+static void run_source_settle(kl_run_source *run) {
+  kl_run_cursor *best = NULL;
+  for (size_t i = 0; i < run->count; i++) {
+    kl_run_cursor *at = &run->cursors[i];
+    if (!at->cursor->valid) continue;
+    int order = best == NULL ? 0 : kl_slice_compare(at->cursor->key, best->cursor->key);
+    if (best == NULL || (run->forward ? order < 0 : order > 0)) best = at;
+  }
+  run->current = best;
+  run->source.valid = best != NULL;
+  if (best == NULL) return;
+  run->source.key = best->cursor->key;
+  run->source.kind = best->deletes ? KL_VERSION_DELETE : KL_VERSION_PUT;
+  run->source.value = best->deletes ? kl_slice_make(NULL, 0) : best->cursor->value;
+}
+
+typedef enum run_source_move { RUN_FIRST, RUN_LAST, RUN_SEEK_GE, RUN_SEEK_LE } run_source_move;
+
+static kl_status run_source_move_one(kl_pages_cursor *cursor, run_source_move move, kl_slice key, kl_error *err) {
+  kl_status status = KL_OK;
+  switch (move) {
+    case RUN_FIRST:
+      status = kl_pages_cursor_first(cursor, err);
+      break;
+    case RUN_LAST:
+      status = kl_pages_cursor_last(cursor, err);
+      break;
+    case RUN_SEEK_GE:
+      status = kl_pages_cursor_seek_ge(cursor, key, err);
+      break;
+    case RUN_SEEK_LE:
+      status = kl_pages_cursor_seek_le(cursor, key, err);
+      break;
+  }
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status run_source_move_all(kl_run_source *run, run_source_move move, kl_slice key, kl_error *err) {
+  run->forward = move == RUN_FIRST || move == RUN_SEEK_GE;
+  run->source.valid = false;
+  for (size_t i = 0; i < run->count; i++) {
+    kl_status status = run_source_move_one(run->cursors[i].cursor, move, key, err);
+    if (status != KL_OK) return status;
+  }
+  run_source_settle(run);
+  return KL_OK;
+}
+
+static kl_status run_source_first(kl_source *source, kl_error *err) {
+  return run_source_move_all((kl_run_source *)source, RUN_FIRST, kl_slice_make(NULL, 0), err);
+}
+static kl_status run_source_last(kl_source *source, kl_error *err) {
+  return run_source_move_all((kl_run_source *)source, RUN_LAST, kl_slice_make(NULL, 0), err);
+}
+static kl_status run_source_seek_ge(kl_source *source, kl_slice key, kl_error *err) {
+  return run_source_move_all((kl_run_source *)source, RUN_SEEK_GE, key, err);
+}
+static kl_status run_source_seek_le(kl_source *source, kl_slice key, kl_error *err) {
+  return run_source_move_all((kl_run_source *)source, RUN_SEEK_LE, key, err);
+}
+
+/* All cursors that stand on the current key move on; the others stand behind it in that direction already, unless it has
+ * turned round. */
+static kl_status run_source_step(kl_run_source *run, bool forward, kl_error *err) {
+  uint8_t bytes[KL_MAX_KEY];
+  kl_slice shown = run->source.key;
+  if (shown.size != 0) memcpy(bytes, shown.data, shown.size);
+  kl_slice key = kl_slice_make(bytes, shown.size);
+  if (run->forward != forward) {
+    kl_status status = run_source_move_all(run, forward ? RUN_SEEK_GE : RUN_SEEK_LE, key, err);
+    if (status != KL_OK) return status;
+  }
+  run->source.valid = false;
+  for (size_t i = 0; i < run->count; i++) {
+    kl_pages_cursor *cursor = run->cursors[i].cursor;
+    if (!cursor->valid || !kl_slice_equal(cursor->key, key)) continue;
+    kl_status status = forward ? kl_pages_cursor_next(cursor, err) : kl_pages_cursor_prev(cursor, err);
+    if (status != KL_OK && status != KL_E_NOT_FOUND) return status;
+  }
+  run_source_settle(run);
+  return KL_OK;
+}
+
+static kl_status run_source_next(kl_source *source, kl_error *err) {
+  return run_source_step((kl_run_source *)source, true, err);
+}
+static kl_status run_source_prev(kl_source *source, kl_error *err) {
+  return run_source_step((kl_run_source *)source, false, err);
+}
+
+static kl_status run_source_value(kl_source *source, kl_slice *out_value, kl_error *err) {
+  kl_run_source *run = (kl_run_source *)source;
+  *out_value = kl_slice_make(NULL, 0);
+  return run->current->deletes ? KL_OK : kl_pages_cursor_value(run->current->cursor, out_value, err);
+}
+
+static const kl_source_ops run_source_ops = {
+    .first = run_source_first,
+    .last = run_source_last,
+    .seek_ge = run_source_seek_ge,
+    .seek_le = run_source_seek_le,
+    .next = run_source_next,
+    .prev = run_source_prev,
+    .value = run_source_value,
+};
+
+static kl_status run_source_add(kl_run_source *source, kl_roots *roots, uint32_t id, bool deletes, kl_error *err) {
+  kl_tree_pointer root;
+  if (id == 0) return KL_OK;
+  kl_status status = kl_roots_find(roots, id, &root, err);
+  if (status != KL_OK || kl_tree_pointer_is_null(&root)) return status;
+  kl_pages_cursor *cursor;
+  status = kl_pages_cursor_new(kl_roots_pages(roots), &root, &cursor, err);
+  if (status == KL_OK) source->cursors[source->count++] = (kl_run_cursor){cursor, deletes};
+  return status;
+}
+
+kl_status kl_run_source_init(kl_run_source *source, kl_allocator *allocator, const kl_run *run, kl_roots *roots,
+                             uint32_t keyspace, kl_error *err) {
+  memset(source, 0, sizeof *source);
+  for (size_t i = 0; i < run->part_count; i++) source->capacity += run->parts[i].keyspace == keyspace ? 2 : 0;
+  if (source->capacity == 0) return KL_OK;
+  source->allocator = allocator;
+  source->source.ops = &run_source_ops;
+  source->cursors = kl_alloc(allocator, source->capacity * sizeof *source->cursors);
+  if (source->cursors == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a cursor");
+  kl_status status = KL_OK;
+  for (size_t i = run->part_count; i-- > 0 && status == KL_OK;) {
+    const kl_run_part *part = &run->parts[i];
+    if (part->keyspace != keyspace) continue;
+    status = run_source_add(source, roots, part->trees.puts, false, err);
+    if (status == KL_OK) status = run_source_add(source, roots, part->trees.deletes, true, err);
+  }
+  if (status != KL_OK) kl_run_source_destroy(source);
+  return status;
+}
+
+void kl_run_source_destroy(kl_run_source *source) {
+  for (size_t i = 0; i < source->count; i++) kl_pages_cursor_free(source->cursors[i].cursor);
+  if (source->cursors != NULL) {
+    kl_free(source->allocator, source->cursors, source->capacity * sizeof *source->cursors);
+  }
+  memset(source, 0, sizeof *source);
 }
 
 /* ---- core/txn/snapshot.c ---- */
@@ -22199,6 +24670,25 @@ static void snapshot_set_label(kl_snapshot_slot *slot, const char *label) {
   }
 }
 
+/* The slot is PENDING, and ours: begins on what is the newest now. */
+static void snapshot_enter(kl_snapshot_registry *registry, kl_snapshot_slot *slot, kl_snapshot *out) {
+  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+  uint64_t ts;
+  for (;;) { /* see the top of this file */
+    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
+    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
+    if (now == layers) break;
+    layers = now;
+  }
+  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
+  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
+  /* Release: who sees it live sees layers, label and time of birth. */
+  atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
+  out->ts = ts;
+  out->layers = layers;
+  out->slot = slot;
+}
+
 kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, const char *label, kl_snapshot *out,
                             kl_error *err) {
   uint64_t start = kl_thread_hint();
@@ -22222,22 +24712,14 @@ kl_status kl_snapshot_begin(kl_snapshot_registry *registry, uint64_t now_ns, con
   atomic_fetch_add_explicit(&slot->serial, 1, memory_order_relaxed);
   atomic_store_explicit(&slot->begin_ns, now_ns, memory_order_relaxed);
   snapshot_set_label(slot, label);
-  kl_layers *layers = atomic_load_explicit(registry->layers, memory_order_seq_cst);
-  uint64_t ts;
-  for (;;) { /* see the top of this file */
-    ts = atomic_load_explicit(registry->visible, memory_order_seq_cst);
-    kl_layers *now = atomic_load_explicit(registry->layers, memory_order_seq_cst);
-    if (now == layers) break;
-    layers = now;
-  }
-  atomic_store_explicit(&slot->layers, layers, memory_order_relaxed);
-  atomic_store_explicit(&slot->off_trees, false, memory_order_relaxed);
-  /* Release: who sees it live sees layers, label and time of birth. */
-  atomic_store_explicit(&slot->state, ts + SNAPSHOT_LIVE, memory_order_seq_cst);
-  out->ts = ts;
-  out->layers = layers;
-  out->slot = slot;
+  snapshot_enter(registry, slot, out);
   return KL_OK;
+}
+
+void kl_snapshot_renew(kl_snapshot_registry *registry, kl_snapshot *snapshot) {
+  /* As an end and a claim in one: see the top of this file for the order, kl_snapshot_end for the release. */
+  (void)atomic_exchange_explicit(&snapshot->slot->state, SNAPSHOT_PENDING, memory_order_seq_cst);
+  snapshot_enter(registry, snapshot->slot, snapshot);
 }
 
 void kl_snapshot_end(kl_snapshot *snapshot) {
@@ -22385,9 +24867,26 @@ static const kl_source_ops sources_tree_ops = {
     .value = sources_tree_value,
 };
 
+/* The runs that the transaction sees. On failure there is nothing to destroy. */
+static kl_status sources_init_runs(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err) {
+  const kl_layers *layers = txn->snapshot.layers;
+  kl_allocator *allocator = &txn->manager->allocator;
+  kl_status status = KL_OK;
+  if (txn->run != NULL) {
+    status = kl_run_source_init(&sources->own_run, allocator, txn->run, txn->run_view.layers->roots, keyspace, err);
+  }
+  if (status == KL_OK && layers->run != NULL && layers->run->ts <= txn->snapshot.ts) {
+    status = kl_run_source_init(&sources->run, allocator, layers->run, layers->roots, keyspace, err);
+    if (status != KL_OK) kl_run_source_destroy(&sources->own_run);
+  }
+  return status;
+}
+
 kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t keyspace, kl_error *err) {
   const kl_snapshot *snapshot = &txn->snapshot;
   memset(&sources->tree, 0, sizeof sources->tree);
+  memset(&sources->own_run, 0, sizeof sources->own_run);
+  memset(&sources->run, 0, sizeof sources->run);
   kl_pages *pages;
   kl_tree_pointer root;
   kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
@@ -22396,11 +24895,18 @@ kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t key
     sources->tree.cursor = NULL;
     return status;
   }
+  if (kl_txn_has_runs(txn)) status = sources_init_runs(sources, txn, keyspace, err);
+  if (status != KL_OK) {
+    kl_txn_sources_destroy(sources);
+    return status;
+  }
   kl_merge_init(&sources->merge);
   kl_write_source_init(&sources->own, &txn->writes, keyspace);
   kl_merge_add(&sources->merge, &sources->own.source);
+  if (sources->own_run.cursors != NULL) kl_merge_add(&sources->merge, &sources->own_run.source);
   kl_delta_source_init(&sources->active, snapshot->layers->active, keyspace, snapshot->ts);
   kl_merge_add(&sources->merge, &sources->active.source);
+  if (sources->run.cursors != NULL) kl_merge_add(&sources->merge, &sources->run.source);
   if (snapshot->layers->frozen != NULL) {
     kl_delta_source_init(&sources->frozen, snapshot->layers->frozen, keyspace, snapshot->ts);
     kl_merge_add(&sources->merge, &sources->frozen.source);
@@ -22415,6 +24921,93 @@ kl_status kl_txn_sources_init(kl_txn_sources *sources, kl_txn *txn, uint32_t key
 void kl_txn_sources_destroy(kl_txn_sources *sources) {
   kl_pages_cursor_free(sources->tree.cursor);
   sources->tree.cursor = NULL;
+  kl_run_source_destroy(&sources->own_run);
+  kl_run_source_destroy(&sources->run);
+}
+
+/* ---- core/txn/spill.c ---- */
+/* core/txn/spill.c: the writes of a transaction move into trees, when they have become many. See run.h; who writes the trees is
+ * core/db. */
+
+/* The first time: a run without parts, and a snapshot that keeps the trees of the newest checkpoint readable. */
+static kl_status spill_begin(kl_txn *txn, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_run *run;
+  kl_status status = kl_run_new(&manager->allocator, &run, err);
+  if (status != KL_OK) return status;
+  status =
+      kl_snapshot_begin(&manager->snapshots, kl_os_monotonic_coarse_ns(manager->os), "keel spill", &txn->run_view, err);
+  if (status != KL_OK) {
+    kl_run_unref(run);
+    return status;
+  }
+  txn->run = run;
+  return KL_OK;
+}
+
+/* Before the run grows. */
+static kl_status spill_enter(kl_txn *txn, kl_error *err) {
+  kl_cursors_suspend(txn);
+  kl_held_clear(&txn->held); /* what it lent is over with this call */
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
+  return txn->run == NULL ? spill_begin(txn, err) : KL_OK;
+}
+
+/* Afterwards, also when it failed: parts may have been merged, and the list of parts fits the newest trees only (TXN-14). */
+static void spill_leave(kl_txn *txn) {
+  kl_snapshot_renew(&txn->manager->snapshots, &txn->run_view);
+  kl_layers_collect(&txn->manager->layers);
+}
+
+static void spill_count(kl_txn *txn, uint64_t bytes) {
+  kl_counters_add(&txn->manager->operations, TXN_SPILLS, 1);
+  kl_counters_add(&txn->manager->operations, TXN_SPILLED_BYTES, bytes);
+}
+
+kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = spill_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = manager->options.spill->write(manager->options.drain_context, txn->run, &txn->writes, err);
+  spill_leave(txn);
+  if (status != KL_OK) return status;
+  spill_count(txn, txn->writes.payload_bytes);
+  kl_write_set_destroy(&txn->writes);
+  kl_write_set_init(&txn->writes, &manager->allocator);
+  return KL_OK;
+}
+
+kl_status kl_txn_put_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, const kl_tree_extent *extent, bool *out_taken,
+                            kl_error *err) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  *out_taken = false;
+  kl_status status = txn->writes.count != 0 ? kl_txn_spill(txn, err) : KL_OK; /* it would hide the new value */
+  if (status == KL_OK) status = spill_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = options->spill->write_extent(options->drain_context, txn->run, keyspace, key, extent, out_taken, err);
+  spill_leave(txn);
+  if (status == KL_OK) spill_count(txn, key.size + extent->length);
+  return status;
+}
+
+void kl_txn_leave_run(kl_txn *txn, bool committed) {
+  kl_txn_manager *manager = txn->manager;
+  kl_snapshot_end(&txn->run_view);
+  /* Once the manager is closed nothing can be dropped any more, and its owner may be gone. */
+  if (!committed && atomic_load_explicit(&manager->open, memory_order_acquire)) {
+    manager->options.spill->abandon(manager->options.drain_context, txn->run);
+  }
+  kl_run_unref(txn->run);
+  txn->run = NULL;
+  kl_layers_collect(&manager->layers);
+}
+
+kl_status kl_txn_commit_run(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_txn_manager *manager = txn->manager;
+  kl_status status = txn->writes.count != 0 ? kl_txn_spill(txn, err) : KL_OK;
+  if (status != KL_OK) return status;
+  return manager->options.spill->commit(manager->options.drain_context, txn, out_ts, err);
 }
 
 /* ---- core/txn/throttle.c ---- */
@@ -22648,6 +25241,7 @@ kl_status kl_txn_begin(kl_txn_manager *manager, const kl_txn_options *options, k
   txn->uncounted = options->uncounted;
   txn->durability = options->durability == KL_DURABILITY_DEFAULT ? manager->options.durability : options->durability;
   txn->gets = txn->puts = txn->deletes = txn->cursor_steps = 0;
+  txn->cursors = NULL;
   *out_txn = txn;
   return KL_OK;
 }
@@ -22668,12 +25262,19 @@ kl_status kl_txn_enter(kl_txn *txn, kl_error *err) {
 /* Gives back everything but the object itself. */
 static void txn_end(kl_txn *txn, kl_txn_state state) {
   kl_txn_manager *manager = txn->manager;
-  if (txn->writes.arena.bytes_reserved > TXN_SPARE_MEMORY) {
+  size_t reserved = txn->writes.arena.bytes_reserved;
+  bool is_much =
+      reserved > TXN_SPARE_MEMORY ||
+      (manager->options.spill != NULL && reserved > manager->options.spill_size / 2); /* the next would move at once */
+  if (is_much) {
     kl_write_set_destroy(&txn->writes);
     kl_write_set_init(&txn->writes, &manager->allocator);
-  } else if (txn->writes.arena.bytes_reserved != 0) {
+  } else if (reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  if (txn->run != NULL) kl_txn_leave_run(txn, state == KL_TXN_COMMITTED);
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
   kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
   const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
@@ -22695,7 +25296,9 @@ kl_status kl_txn_commit(kl_txn *txn, uint64_t *out_ts, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   uint64_t ts = 0;
   unsigned counter = TXN_COMMITS_READ_ONLY;
-  if (txn->writes.count != 0) {
+  if (txn->run != NULL) {
+    status = kl_txn_commit_run(txn, &ts, err);
+  } else if (txn->writes.count != 0) {
     status = kl_commit_run(txn, &ts, err);
     counter = status == KL_OK ? TXN_COMMITS : status == KL_E_CONFLICT ? TXN_CONFLICTS : TXN_ROLLBACKS;
   }
@@ -22759,12 +25362,29 @@ kl_status kl_txn_check_value(kl_slice value, kl_error *err) {
   return kl_fail(err, KL_E_VALUE_SIZE, "the value has %zu bytes; at most %zu are possible", value.size, KL_MAX_VALUE);
 }
 
-/* Inside of the transaction. */
-static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
-                           kl_error *err) {
+/* Its writes could not be moved to the file, several times over. */
+static kl_status txn_check_room(const kl_txn *txn, kl_error *err) {
+  const kl_txn_manager_options *options = &txn->manager->options;
+  uint64_t bytes = txn->writes.arena.bytes_reserved;
+  if (options->spill == NULL || bytes / TXN_SPILL_LEEWAY <= options->spill_size) return KL_OK;
+  return kl_fail(
+      err, KL_E_LIMIT,
+      "the transaction has %llu bytes of writes in memory, and they could not be moved to the file; make room "
+      "there, or roll back",
+      (unsigned long long)bytes);
+}
+
+kl_status kl_txn_check_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err) {
   if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
   kl_status status = kl_txn_check_key(key, err);
   if (status == KL_OK) status = txn_check_keyspace(txn, keyspace, err);
+  return status == KL_OK ? txn_check_room(txn, err) : status;
+}
+
+/* Inside of the transaction. */
+static kl_status txn_write(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_version_kind kind, kl_slice value,
+                           kl_error *err) {
+  kl_status status = kl_txn_check_write(txn, keyspace, key, err);
   if (status == KL_OK) status = kl_write_set_write(&txn->writes, keyspace, key, kind, value, err);
   return status;
 }
@@ -22773,8 +25393,14 @@ kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice valu
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
   status = kl_txn_check_value(value, err);
+  if (status == KL_OK && kl_txn_is_large(txn, value.size)) {
+    status = kl_txn_put_large(txn, keyspace, key, value, err);
+    kl_txn_leave(txn);
+    return status;
+  }
   if (status == KL_OK) status = txn_write(txn, keyspace, key, KL_VERSION_PUT, value, err);
   if (status == KL_OK) txn->puts++;
+  if (status == KL_OK && kl_txn_wants_spill(txn)) status = kl_txn_spill(txn, err);
   kl_txn_leave(txn);
   return status;
 }
@@ -22784,13 +25410,15 @@ kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *
   if (status != KL_OK) return status;
   status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
   if (status == KL_OK) txn->deletes++;
+  if (status == KL_OK && kl_txn_wants_spill(txn)) status = kl_txn_spill(txn, err);
   kl_txn_leave(txn);
   return status;
 }
 
-/* Walks what the transaction sees and deletes it: the sources hold on to the keys while the write set grows. */
-static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
-                                 kl_error *err) {
+/* From `from` on, until all is deleted or the writes are to be moved: then *out_left is the key that was deleted last, in `left`. The
+ * sources hold on to the keys while the write set grows. */
+static kl_status txn_delete_some(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
+                                 uint8_t left[KL_MAX_KEY], kl_slice *out_left, kl_error *err) {
   kl_txn_sources sources;
   kl_status status = kl_txn_sources_init(&sources, txn, keyspace, err);
   if (status != KL_OK) return status;
@@ -22802,11 +25430,29 @@ static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, 
     status = txn_write(txn, keyspace, key, KL_VERSION_DELETE, kl_slice_make(NULL, 0), err);
     if (status != KL_OK) break;
     ++*count;
+    if (kl_txn_wants_spill(txn)) {
+      if (key.size != 0) memcpy(left, key.data, key.size);
+      *out_left = kl_slice_make(left, key.size);
+      break;
+    }
     status = kl_merge_refresh(merge, &sources.own.source, key, err);
     if (status == KL_OK) status = kl_merge_next(merge, key, err);
   }
   kl_txn_sources_destroy(&sources);
   return status;
+}
+
+static kl_status txn_delete_rows(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *count,
+                                 kl_error *err) {
+  uint8_t left[KL_MAX_KEY];
+  for (;;) {
+    kl_slice at = kl_slice_make(NULL, 0);
+    kl_status status = txn_delete_some(txn, keyspace, from, to, count, left, &at, err);
+    if (status != KL_OK || at.data == NULL) return status;
+    status = kl_txn_spill(txn, err);
+    if (status != KL_OK) return status;
+    from = at; /* it is deleted: the first row that is seen lies behind it */
+  }
 }
 
 kl_status kl_txn_delete_range(kl_txn *txn, uint32_t keyspace, kl_slice from, kl_slice to, uint64_t *out_count,
@@ -22940,6 +25586,25 @@ static kl_status validate_writes(kl_txn_manager *manager, int where, const kl_co
   return status;
 }
 
+/* Under the turn. A run that was committed since the snapshot may have written any key of its ranges: looking for it would be reading
+ * trees under the turn, and such a commit is rare. */
+static kl_status validate_runs(const kl_txn_manager *manager, const kl_commit_request *request, kl_error *err) {
+  uint64_t snapshot_ts = request->txn->snapshot.ts;
+  const kl_write_set *writes = &request->txn->writes;
+  for (const kl_run *run = manager->runs; run != NULL && run->ts > snapshot_ts; run = run->next) { /* newest first */
+    for (uint32_t i = 0; i < writes->tree_count; i++) {
+      const kl_write_tree *tree = writes->trees[i];
+      kl_write_position at;
+      if (!kl_run_has(run, tree->keyspace)) continue;
+      for (kl_write_tree_first(tree, &at); at.entry != NULL; kl_write_position_next(&at)) {
+        if (!kl_run_covers(run, tree->keyspace, kl_write_entry_key(at.entry))) continue;
+        return validate_key(run->ts, snapshot_ts, tree->keyspace, kl_write_entry_key(at.entry), err);
+      }
+    }
+  }
+  return KL_OK;
+}
+
 kl_status kl_commit_precheck(kl_txn_manager *manager, kl_commit_request *request, kl_error *err) {
   /* Acquire: the inserts of everything up to this timestamp. */
   request->checked_ts = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
@@ -23000,6 +25665,7 @@ kl_status kl_commit_admit(kl_txn_manager *manager, kl_commit_request *request) {
   int where = VALIDATE_INFLIGHT;
   if (request->checked_ts < pipeline->inflight.forgotten) where |= VALIDATE_DELTAS;
   status = validate_writes(manager, where, request, err);
+  if (status == KL_OK && manager->runs != NULL) status = validate_runs(manager, request, err);
   if (status != KL_OK) return status;
   uint64_t visible = atomic_load_explicit(&manager->visible_ts, memory_order_acquire);
   if (!kl_inflight_reserve(&pipeline->inflight, (size_t)writes->count, visible)) {
@@ -23021,6 +25687,216 @@ void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request) {
     kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
+}
+
+/* ---- core/txn/value.c ---- */
+/* core/txn/value.c: values that are read and written in parts. See txn.h. */
+
+_Static_assert(KL_MAX_VALUE == KL_PAGES_WHOLE, "what is written as a whole can be read as a whole");
+_Static_assert(KL_MAX_LARGE_VALUE == KL_EXTENT_LENGTH_MOST, "longest value");
+
+/* -------- reading -------- */
+
+/* Inside of the transaction. */
+static kl_status value_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer,
+                                size_t capacity, size_t *out_got, uint64_t *out_size, kl_error *err) {
+  kl_txn_recent recent;
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_status status = kl_txn_find(txn, keyspace, key, true, &recent, &pages, &root, err);
+  if (status != KL_OK) return status;
+  if (recent.known) {
+    if (recent.deleted) return KL_E_NOT_FOUND;
+    uint64_t left = offset < recent.value.size ? recent.value.size - offset : 0;
+    *out_size = recent.value.size;
+    *out_got = left < capacity ? (size_t)left : capacity;
+    if (*out_got != 0) memcpy(buffer, (const uint8_t *)recent.value.data + offset, *out_got);
+    return KL_OK;
+  }
+  if (pages == NULL) return KL_E_NOT_FOUND;
+  return kl_pages_get_part(pages, &root, key, offset, buffer, capacity, &txn->part, out_got, out_size, err);
+}
+
+kl_status kl_txn_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer, size_t capacity,
+                          size_t *out_got, uint64_t *out_size, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_check_key(key, err);
+  if (status == KL_OK) {
+    txn->gets++;
+    status = value_get_part(txn, keyspace, key, offset, buffer, capacity, out_got, out_size, err);
+    if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
+  }
+  kl_txn_leave(txn);
+  return status;
+}
+
+/* -------- writing -------- */
+
+struct kl_value_writer {
+  kl_txn *txn; /* a reference */
+  uint32_t keyspace;
+  uint64_t size;
+  bool finished; /* the value is the transaction's */
+  /* One of the two: small values are collected, large ones go to where they stay. */
+  size_t used;
+  uint8_t *buffer;
+  kl_extent_writer *extent;
+  bool complete; /* all of it is in the file */
+  size_t key_size;
+  uint8_t key[KL_MAX_KEY];
+};
+
+/* Inside of the transaction: what is in the file, whole, becomes a row of its run. */
+static kl_status value_settle_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_extent_writer *extent,
+                                     kl_error *err) {
+  kl_tree_extent taken_extent;
+  bool taken = false;
+  kl_status status = kl_txn_check_write(txn, keyspace, key, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_put_extent(txn, keyspace, key, kl_extent_writer_extent(extent), &taken, err);
+  if (taken) kl_extent_writer_take(extent, &taken_extent);
+  txn->puts += status == KL_OK;
+  return status;
+}
+
+kl_status kl_txn_put_large(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err) {
+  kl_extent_writer *extent;
+  kl_status status = kl_txn_check_write(txn, keyspace, key, err); /* before a long write */
+  if (status != KL_OK) return status;
+  status = kl_extent_writer_begin(kl_roots_pages(txn->snapshot.layers->roots), value.size, &extent, err);
+  if (status != KL_OK) return status;
+  status = kl_extent_writer_write(extent, value.data, value.size, err);
+  if (status == KL_OK) status = kl_extent_writer_finish(extent, NULL, err);
+  if (status == KL_OK) status = value_settle_extent(txn, keyspace, key, extent, err);
+  kl_extent_writer_free(extent);
+  return status;
+}
+
+/* What was written becomes a write of the transaction, in place of any that it has of the key. */
+static kl_status value_settle(kl_value_writer *writer, kl_error *err) {
+  kl_txn *txn = writer->txn;
+  kl_slice key = kl_slice_make(writer->key, writer->key_size);
+  if (writer->extent == NULL) {
+    return kl_txn_put(txn, writer->keyspace, key, kl_slice_make(writer->buffer, writer->used), err);
+  }
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = value_settle_extent(txn, writer->keyspace, key, writer->extent, err);
+  kl_txn_leave(txn);
+  return status;
+}
+
+/* Inside of the transaction, whose snapshot has the pages. */
+static kl_status value_writer_open(kl_value_writer *writer, kl_error *err) {
+  kl_txn *txn = writer->txn;
+  if (!kl_txn_is_large(txn, writer->size)) {
+    if (writer->size == 0) return KL_OK;
+    if (writer->size > KL_MAX_VALUE) {
+      return kl_fail(err, KL_E_LIMIT, "a database in memory holds values of up to %zu bytes; this one has %llu",
+                     KL_MAX_VALUE, (unsigned long long)writer->size);
+    }
+    writer->buffer = kl_alloc(&txn->manager->allocator, (size_t)writer->size);
+    if (writer->buffer != NULL) return KL_OK;
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for a value of %llu bytes; free some",
+                   (unsigned long long)writer->size);
+  }
+  return kl_extent_writer_begin(kl_roots_pages(txn->snapshot.layers->roots), writer->size, &writer->extent, err);
+}
+
+static kl_status value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                             kl_error *err) {
+  kl_status status = kl_txn_check_key(key, err);
+  if (status != KL_OK) return status;
+  if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
+  if (size > KL_MAX_LARGE_VALUE) {
+    return kl_fail(err, KL_E_VALUE_SIZE, "the value is to have %llu bytes; at most %llu are possible",
+                   (unsigned long long)size, (unsigned long long)KL_MAX_LARGE_VALUE);
+  }
+  kl_value_writer *writer = kl_alloc(&txn->manager->allocator, sizeof *writer);
+  if (writer == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to write a value; free some");
+  writer->txn = txn;
+  writer->keyspace = keyspace;
+  writer->size = size;
+  writer->key_size = key.size;
+  if (key.size != 0) memcpy(writer->key, key.data, key.size);
+  status = value_writer_open(writer, err);
+  if (status != KL_OK) {
+    kl_free(&txn->manager->allocator, writer, sizeof *writer);
+    return status;
+  }
+  atomic_fetch_add_explicit(&txn->references, 1, memory_order_relaxed);
+  *out_writer = writer;
+  return KL_OK;
+}
+
+kl_status kl_value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                         kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = value_begin(txn, keyspace, key, size, out_writer, err);
+  kl_txn_leave(txn);
+  return status;
+}
+
+static kl_status value_check_open(const kl_value_writer *writer, kl_error *err) {
+  if (!writer->finished) return KL_OK;
+  return kl_fail(err, KL_E_FINISHED, "the value is finished; begin another one");
+}
+
+/* Inside of the transaction. */
+static kl_status value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  kl_status status = value_check_open(writer, err);
+  if (status != KL_OK) return status;
+  if (writer->extent != NULL) return kl_extent_writer_write(writer->extent, bytes, size, err);
+  if (size > writer->size - writer->used) {
+    return kl_fail(err, KL_E_INVALID, "a value of %llu bytes was begun; %zu more than the %zu that it has are too many",
+                   (unsigned long long)writer->size, size, writer->used);
+  }
+  if (size != 0) memcpy(writer->buffer + writer->used, bytes, size);
+  writer->used += size;
+  return KL_OK;
+}
+
+kl_status kl_value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  kl_status status = kl_txn_enter(writer->txn, err);
+  if (status != KL_OK) return status;
+  status = value_write(writer, bytes, size, err);
+  kl_txn_leave(writer->txn);
+  return status;
+}
+
+/* Inside of the transaction: all bytes are there, and in the file if it is to go there. */
+static kl_status value_complete(kl_value_writer *writer, kl_error *err) {
+  kl_status status = value_check_open(writer, err);
+  if (status != KL_OK || writer->complete) return status;
+  if (writer->extent != NULL) {
+    status = kl_extent_writer_finish(writer->extent, NULL, err);
+    writer->complete = status == KL_OK;
+    return status;
+  }
+  if (writer->used == writer->size) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "a value of %llu bytes was begun, and %zu were written; write the others",
+                 (unsigned long long)writer->size, writer->used);
+}
+
+kl_status kl_value_finish(kl_value_writer *writer, kl_error *err) {
+  kl_status status = kl_txn_enter(writer->txn, err);
+  if (status != KL_OK) return status;
+  status = value_complete(writer, err);
+  kl_txn_leave(writer->txn);
+  if (status == KL_OK) status = value_settle(writer, err);
+  writer->finished |= status == KL_OK;
+  return status;
+}
+
+void kl_value_free(kl_value_writer *writer) {
+  if (writer == NULL) return;
+  kl_txn *txn = writer->txn;
+  kl_extent_writer_free(writer->extent);
+  if (writer->buffer != NULL) kl_free(&txn->manager->allocator, writer->buffer, (size_t)writer->size);
+  kl_free(&txn->manager->allocator, writer, sizeof *writer);
+  kl_txn_unref(txn);
 }
 
 /* ---- core/txn/write_set.c ---- */
@@ -23495,8 +26371,10 @@ kl_status kl_keyspace_load_finish(kl_catalogue *catalogue, uint32_t id, kl_slice
                                   const uint32_t *others, size_t other_count, kl_error *err);
 /* They are dropped. */
 kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids, size_t count, kl_error *err);
-/* Drops what loads have left that a crash has ended. *out_count: how many keyspaces that were. */
-kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err);
+/* Drops what loads have left that a crash has ended, but for those that `keep` says true of. *out_count: how many keyspaces that
+ * were. */
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, bool (*keep)(void *context, uint32_t id), void *context,
+                                 uint64_t *out_count, kl_error *err);
 /* KL_E_EXISTS when there is a keyspace of that name; KL_E_INVALID: it cannot be a name. */
 kl_status kl_keyspace_load_check(kl_catalogue *catalogue, kl_slice name, kl_error *err);
 
@@ -23994,19 +26872,22 @@ kl_status kl_keyspace_load_abandon(kl_catalogue *catalogue, const uint32_t *ids,
 typedef struct catalogue_ids {
   uint32_t list[64];
   size_t count;
+  bool (*keep)(void *context, uint32_t id);
+  void *context;
 } catalogue_ids;
 
 static kl_status catalogue_visit_load(void *context, kl_slice key, kl_error *err) {
   catalogue_ids *ids = context;
   if (ids->count == sizeof ids->list / sizeof ids->list[0]) return KL_OK; /* the next round's */
   kl_status status = catalogue_load_key_decode(key, &ids->list[ids->count], err);
-  ids->count += status == KL_OK;
+  ids->count += status == KL_OK && !ids->keep(ids->context, ids->list[ids->count]);
   return status;
 }
 
-kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, uint64_t *out_count, kl_error *err) {
+kl_status kl_keyspace_load_sweep(kl_catalogue *catalogue, bool (*keep)(void *context, uint32_t id), void *context,
+                                 uint64_t *out_count, kl_error *err) {
   kl_status status;
-  catalogue_ids ids;
+  catalogue_ids ids = {.keep = keep, .context = context};
   *out_count = 0;
   do {
     ids.count = 0;
@@ -24261,13 +27142,12 @@ kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_
 
 /* A value that is read in parts: begin, then parts until `left` is 0. */
 typedef struct check_value {
-  kl_tree_extent extent;
+  kl_extent_check check;
   uint64_t left;
-  uint32_t crc;
 } check_value;
 /* Checks the reference. */
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err);
-/* The next at most CHECK_PART bytes, into reader->part or `to`; the last part compares the checksum. */
+/* The next at most CHECK_PART bytes, into reader->part or `to`; only with the last part all is known to be right. */
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err);
 
 /* KL_E_CORRUPT, KL_E_IO, KL_E_VERSION: something is wrong with what was read. */
@@ -24373,21 +27253,24 @@ void check_reader_destroy(check_reader *reader) {
   reader->page = reader->part = NULL;
 }
 
+static kl_status check_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return check_read(context, address, buffer, length, err);
+}
+
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err) {
-  *out = (check_value){.extent = *extent, .left = extent->length};
-  kl_status status = kl_stored_check_extent(reader->path, extent, err);
+  out->left = extent->length;
+  kl_status status = kl_extent_check_begin(&out->check, reader->path, extent, check_read_table, reader, err);
   return status == KL_OK ? check_birth(reader, extent->address, extent->birth, err) : status;
 }
 
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err) {
   size_t size = value->left < CHECK_PART ? (size_t)value->left : CHECK_PART;
-  uint64_t address = value->extent.address + (value->extent.length - value->left);
+  uint64_t address = value->check.extent.address + (value->check.extent.length - value->left);
   if (to == NULL) to = reader->part;
   kl_status status = check_read(reader, address, to, size, err);
   if (status != KL_OK) return status;
-  value->crc = kl_crc32c(value->crc, to, size);
   value->left -= size;
-  return value->left != 0 ? KL_OK : kl_stored_check_value(reader->path, &value->extent, value->crc, err);
+  return kl_extent_check_add(&value->check, to, size, err);
 }
 
 /* -------- problems -------- */
@@ -24633,9 +27516,11 @@ typedef struct kl_db_options {
   uint64_t log_segment_size;  /* 0: default */
   uint64_t memory_limit;      /* bytes of deltas, 0: half of physical memory; beyond it commits wait for the drain */
   uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
-  uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
-  uint32_t page_size;         /* format parameter at creation, 0: default */
-  uint32_t file_mode;         /* 0: 0600 */
+  uint64_t
+      spill_size; /* bytes of a transaction's writes from which on they go into the file; 0: an eighth of memory_limit */
+  uint64_t delta_size; /* bytes of commits from which on they are drained, 0: by memory_limit */
+  uint32_t page_size;  /* format parameter at creation, 0: default */
+  uint32_t file_mode;  /* 0: 0600 */
 } kl_db_options;
 
 /* ":memory:" is a private database without files. */
@@ -24692,6 +27577,7 @@ typedef struct kl_db_stats {
   kl_store_space space;
   uint64_t checkpoints, drain_failures;
   kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
+  uint64_t spills, spilled_bytes;
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;
@@ -24717,10 +27603,17 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err);
 
 typedef struct kl_db kl_db;
 
+/* What a checkpoint that was published is to those who read. */
+typedef enum db_made {
+  DB_MADE_UNDER,   /* of a compaction, a load, or a slice that is not the last: all layers stay over it */
+  DB_MADE_DRAINED, /* the frozen delta is in it */
+  DB_MADE_MERGED   /* the run is in it */
+} db_made;
+
 typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
-  bool made_under;   /* ... by a compaction or by a slice that is not the last: the deltas stay over it */
+  db_made made_as;   /* what it is */
   _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
@@ -24743,7 +27636,17 @@ void kl_db_drainer_stop(kl_db *db);
  * drain. */
 kl_status kl_db_drain(kl_db *db, bool last, kl_error *err);
 
-/* -------- for compact.c and load.c, under `draining` -------- */
+/* Takes `draining` as whoever wants a drain does: what can make way does. */
+void kl_db_drainer_lock(kl_db *db);
+/* A drain has failed: counts it, and tells those who wait for it. Without `draining`. */
+void kl_db_drain_failed(kl_db *db, const kl_error *reason);
+
+/* -------- for compact.c, unnamed.c and spill.c, under `draining` -------- */
+
+/* Everything that was committed before the call goes into the trees; `last` as above. */
+kl_status kl_db_drain_held(kl_db *db, bool last, kl_error *err);
+/* What kl_txn_manager_freeze gave goes into the trees. */
+kl_status kl_db_drain_frozen(kl_db *db, const kl_txn_frozen *frozen, kl_error *err);
 
 /* Gives what a drain or compaction made to the transactions, and the log's old segments back. KL_E_NO_MEMORY: it stays
  * in `made`. */
@@ -24760,6 +27663,10 @@ void kl_db_drainer_base_free(kl_db *db, db_drain_base *base);
 bool kl_db_drainer_idle(kl_db *db, uint64_t ns);
 
 /* -------- compact.c -------- */
+
+/* Under `draining`: one more checkpoint with other roots and the same rows. What was in the trees before is then also in the checkpoint that
+ * a recovery could fall back to. */
+kl_status kl_db_settle(kl_db *db, kl_error *err);
 
 /* On the drainer's thread, after a drain: while nobody wants anything, moves some of what lies at the end of a file that
  * is mostly free, a bounded amount at a time. */
@@ -24852,10 +27759,17 @@ static kl_status db_compact_publish(kl_db *db, const kl_compact_limits *limits, 
   kl_status status = kl_db_drainer_base(db, &base, err);
   if (status != KL_OK) return status;
   status = kl_drain_compact(&base.input, limits, &db->drainer.made, out, err);
-  db->drainer.made_under = status == KL_OK;
+  db->drainer.made_as = DB_MADE_UNDER;
   if (status != KL_OK) db->drainer.made = NULL;
   kl_db_drainer_base_free(db, &base);
   return status;
+}
+
+kl_status kl_db_settle(kl_db *db, kl_error *err) {
+  kl_compact_limits limits = {.max_bytes = 1};
+  kl_compact_stats stats = {0};
+  kl_status status = db_compact_publish(db, &limits, &stats, err);
+  return status == KL_OK ? kl_db_drainer_install(db, 0, err) : status;
 }
 
 static kl_status db_compact_round(kl_db *db, const kl_compact_limits *limits, db_compact_progress *progress,
@@ -24967,6 +27881,33 @@ void kl_db_registry_opened(kl_db *db, const db_identity *identity);
 void kl_db_registry_remove(kl_db *db);
 /* Drops one reference; true when it was the last: `db` is DB_CLOSING then, and the caller holds `busy`. */
 bool kl_db_registry_release(kl_db *db);
+
+#endif
+
+/* ---- core/db/spill.h ---- */
+/* core/db/spill.h: where the writes of a transaction go that is larger than memory, and how it commits. Private to core/db.
+ *
+ * Parts of a run (core/txn/run.h) are trees of keyspaces without a name (unnamed.h). A write set becomes a part; rows behind those of
+ * the newest part are added to it, so that a transaction which writes in order makes one; and four parts of about the same size become
+ * one, so that there are few: a row is written as often as the logarithm, to base four, of how many times the memory the
+ * transaction is. It is the scheme of O'Neil, Cheng, Gawlick, O'Neil (The Log-Structured Merge-Tree, 1996) with tiers. */
+#ifndef KL_DB_SPILL_H
+#define KL_DB_SPILL_H
+
+typedef struct kl_db kl_db;
+
+/* For kl_txn_manager_options; the context is the database. */
+extern const kl_spill_ops kl_db_spill_ops;
+/* Bytes of memory from which on a transaction's writes move. */
+uint64_t kl_db_spill_size(const kl_db *db);
+
+/* For the replay of a log that has a run in it. */
+typedef struct kl_db_spill_replay {
+  kl_db *db;
+  kl_run *run; /* whose ops are being read; NULL: none is */
+} kl_db_spill_replay;
+kl_status kl_db_spill_replay_op(void *context, const kl_op *op, kl_error *err);
+kl_status kl_db_spill_replay_end(void *context, const kl_replay_run *at, kl_delta **out_delta, kl_error *err);
 
 #endif
 
@@ -25121,7 +28062,11 @@ kl_status kl_db_engine_new(kl_db *db, kl_error *err) {
                                     .memory_limit = db->options.memory_limit,
                                     .delta_size = db->options.read_only ? 0 : db->options.delta_size,
                                     .drain_wanted = kl_db_drain_wanted,
-                                    .drain_context = db};
+                                    .drain_context = db,
+                                    .spill_size = kl_db_spill_size(db)};
+  if (!db->options.read_only && db->path != NULL && strcmp(db->path, db_memory_path) != 0) {
+    options.spill = &kl_db_spill_ops; /* a database in memory has no other place for them */
+  }
   return kl_txn_manager_new(db->os, &options, &db->manager, err);
 }
 
@@ -25318,10 +28263,20 @@ void kl_db_drainer_destroy(kl_db *db) {
 }
 
 kl_status kl_db_drainer_install(kl_db *db, uint64_t took_ns, kl_error *err) {
-  kl_status status = db->drainer.made_under ? kl_txn_manager_moved(db->manager, db->drainer.made, err)
-                                            : kl_txn_manager_drained(db->manager, db->drainer.made, took_ns, err);
+  kl_roots *made = db->drainer.made;
+  kl_status status = KL_OK;
+  switch (db->drainer.made_as) {
+    case DB_MADE_UNDER:
+      status = kl_txn_manager_moved(db->manager, made, err);
+      break;
+    case DB_MADE_DRAINED:
+      status = kl_txn_manager_drained(db->manager, made, took_ns, err);
+      break;
+    case DB_MADE_MERGED:
+      status = kl_txn_manager_merged(db->manager, made, err);
+      break;
+  }
   if (status != KL_OK) return status;
-  db->drainer.made_under = false;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
   if (kl_store_is_memory(db->store)) {
@@ -25412,21 +28367,74 @@ static kl_status drainer_slice(kl_db *db, const kl_txn_frozen *frozen, kl_drain_
     db->drainer.made = NULL;
     return status;
   }
-  db->drainer.made_under = !place->complete;
+  db->drainer.made_as = place->complete ? DB_MADE_DRAINED : DB_MADE_UNDER;
   drainer_count(db, &stats);
   return kl_db_drainer_install(db, kl_os_monotonic_ns(db->os) - begin, err);
 }
 
-/* Under `draining`. The frozen delta goes into the trees. */
-static kl_status drainer_run(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
-  kl_status status = KL_OK;
+/* What a checkpoint holds may not be ahead of the log (DB-16): replay begins at log_end, which has to be there. */
+static kl_status drainer_sync_log(kl_db *db, kl_lsn log_end, kl_error *err) {
+  if (db->wal == NULL) return KL_OK;
+  kl_status status = kl_wal_sync(db->wal, log_end, err);
+  if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
+  return status;
+}
+
+/* Under `draining`. One slice of the rows of a run goes into the tree of a keyspace. */
+static kl_status drainer_move_slice(kl_db *db, const kl_txn_frozen *frozen, const kl_drain_move *move,
+                                    bool *out_complete, kl_error *err) {
+  db_drain_base base;
+  kl_drain_stats stats = {0};
+  kl_status status = kl_db_drainer_base(db, &base, err);
+  if (status != KL_OK) return status;
+  base.input.known_durable = frozen->log_end;
+  if (move->final) {
+    base.input.ts = frozen->ts;
+    base.input.log_lsn = frozen->log_end;
+  }
+  base.input.slice_bytes = drainer_slice_bytes(db);
+  status = kl_drain_move_run(&base.input, move, out_complete, &db->drainer.made, &stats, err);
+  kl_db_drainer_base_free(db, &base);
+  if (status != KL_OK) {
+    db->drainer.made = NULL;
+    return status;
+  }
+  db->drainer.made_as = move->final && *out_complete ? DB_MADE_MERGED : DB_MADE_UNDER;
+  drainer_count(db, &stats);
+  return kl_db_drainer_install(db, 0, err);
+}
+
+/* Under `draining`. The rows of a run go into the trees of its keyspaces, one after the other. What was moved stays moved, whatever
+ * happens: so this goes on where it ended, also after a crash. */
+static kl_status drainer_move(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  kl_run *run = frozen->run;
+  kl_drain_part *parts = kl_alloc(run->allocator, run->part_count * sizeof *parts);
+  if (parts == NULL)
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to list %zu parts of a transaction", run->part_count);
+  kl_run_ref(run); /* installing the last slice lets it go */
+  kl_status status = drainer_sync_log(db, frozen->log_end, err);
+  for (size_t i = 0; i < run->range_count && status == KL_OK; i++) {
+    kl_drain_move move = {.target = run->ranges[i].keyspace, .parts = parts, .final = i + 1 == run->range_count};
+    bool complete = false;
+    for (size_t j = run->part_count; j-- > 0;) {
+      if (run->parts[j].keyspace == move.target) parts[move.part_count++] = run->parts[j].trees;
+    }
+    if (move.final) {
+      move.ended = run->ids;
+      move.ended_count = run->id_count;
+    }
+    while (status == KL_OK && !complete) status = drainer_move_slice(db, frozen, &move, &complete, err);
+  }
+  kl_free(run->allocator, parts, run->part_count * sizeof *parts);
+  kl_run_unref(run);
+  return status;
+}
+
+kl_status kl_db_drain_frozen(kl_db *db, const kl_txn_frozen *frozen, kl_error *err) {
+  if (frozen->run != NULL) return drainer_move(db, frozen, err);
   uint64_t begin = kl_os_monotonic_ns(db->os);
   kl_drain_place place = {0};
-  if (db->wal != NULL) {
-    /* What a checkpoint holds may not be ahead of the log: replay begins at log_end, which has to be there. */
-    status = kl_wal_sync(db->wal, frozen->log_end, err);
-    if (status != KL_OK) kl_txn_manager_poison(db->manager, err);
-  }
+  kl_status status = drainer_sync_log(db, frozen->log_end, err);
   while (status == KL_OK && !place.complete) status = drainer_slice(db, frozen, &place, begin, err);
   return status;
 }
@@ -25443,30 +28451,40 @@ static kl_status drainer_let_log_go(kl_db *db, kl_error *err) {
   return kl_store_publish(db->store, &checkpoint, err);
 }
 
-kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
-  kl_error error = {0};
-  kl_txn_frozen frozen;
+kl_status kl_db_drain_held(kl_db *db, bool last, kl_error *err) {
+  kl_txn_frozen frozen = {.left = true};
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  /* What was left, by a drain that failed or by a commit of a run, lies under what the call is about. */
+  while (status == KL_OK && (frozen.left || last)) {
+    status = kl_txn_manager_freeze(db->manager, &frozen, err);
+    if (status != KL_OK || (frozen.delta == NULL && frozen.run == NULL)) break;
+    status = kl_db_drain_frozen(db, &frozen, err);
+  }
+  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, err);
+  return status;
+}
+
+void kl_db_drain_failed(kl_db *db, const kl_error *reason) {
+  kl_mutex_lock(&db->drainer.mutex);
+  db->drainer.failures++;
+  kl_mutex_unlock(&db->drainer.mutex);
+  kl_txn_manager_drain_failed(db->manager, reason);
+}
+
+void kl_db_drainer_lock(kl_db *db) {
   /* Relaxed: a hint, so that a compaction lets the lock go that we wait for. */
   atomic_store_explicit(&db->drainer.hurry, true, memory_order_relaxed);
   kl_mutex_lock(&db->drainer.draining);
   atomic_store_explicit(&db->drainer.hurry, false, memory_order_relaxed);
-  kl_status status = KL_OK;
-  if (db->drainer.made != NULL) status = kl_db_drainer_install(db, 0, &error);
-  if (status == KL_OK) status = kl_txn_manager_freeze(db->manager, &frozen, &error);
-  if (status == KL_OK && frozen.delta != NULL) {
-    /* A frozen delta may have been left by a drain that failed, with a newer one on top of it. */
-    kl_txn_frozen rest = {0};
-    status = drainer_run(db, &frozen, &error);
-    if (status == KL_OK && last) status = kl_txn_manager_freeze(db->manager, &rest, &error);
-    if (status == KL_OK && rest.delta != NULL) status = drainer_run(db, &rest, &error);
-  }
-  if (status == KL_OK && last && db->wal != NULL) status = drainer_let_log_go(db, &error);
+}
+
+kl_status kl_db_drain(kl_db *db, bool last, kl_error *err) {
+  kl_error error = {0};
+  kl_db_drainer_lock(db);
+  kl_status status = kl_db_drain_held(db, last, &error);
   kl_mutex_unlock(&db->drainer.draining);
   if (status != KL_OK) {
-    kl_mutex_lock(&db->drainer.mutex);
-    db->drainer.failures++;
-    kl_mutex_unlock(&db->drainer.mutex);
-    kl_txn_manager_drain_failed(db->manager, &error);
+    kl_db_drain_failed(db, &error);
     if (err != NULL) *err = error;
   }
   return status;
@@ -25617,8 +28635,13 @@ static kl_status db_files_recover(kl_db *db, const char *wal_path, const kl_chec
   if (status != KL_OK) return status;
   uint64_t start = kl_os_monotonic_ns(db->os);
   kl_replay_stats stats;
-  status = kl_replay(db->wal, kl_txn_manager_delta(db->manager), checkpoint->log_lsn, checkpoint->known_durable, &stats,
-                     err);
+  kl_db_spill_replay runs = {.db = db};
+  const kl_replay_target target = {.delta = kl_txn_manager_delta(db->manager),
+                                   .context = &runs,
+                                   .run_op = kl_db_spill_replay_op,
+                                   .run_end = kl_db_spill_replay_end};
+  status = kl_replay(db->wal, &target, checkpoint->log_lsn, checkpoint->known_durable, &stats, err);
+  kl_run_unref(runs.run); /* of a record that could not be read to its end */
   /* All that can be refused has been read; from here on it is written (DB-2). */
   if (status == KL_OK) status = kl_store_confirm(db->store, err);
   if (status == KL_OK) status = kl_wal_recover_end(db->wal, stats.end_lsn, err);
@@ -25638,6 +28661,13 @@ static void db_files_uncreate(kl_db *db, const char *wal_path) {
   if (kl_os_stat(db->os, wal_path, &info, NULL) != KL_OK || info.kind != KL_FILE_ABSENT) return;
   if (kl_os_sync_directory(db->os, wal_path, NULL) != KL_OK) return;
   (void)kl_os_remove(db->os, db->path, NULL); /* if that fails, there is an empty database */
+}
+
+/* Of a transaction that committed: its run is being merged, or will be. */
+static bool db_files_keep(void *context, uint32_t keyspace) {
+  kl_db *db = context;
+  const kl_run *run = kl_txn_manager_run(db->manager);
+  return run != NULL && kl_run_owns(run, keyspace);
 }
 
 /* The store is open: makes or reads the log and starts the engine. `created`: just now. */
@@ -25674,7 +28704,9 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
   }
   /* What a crashed load has left takes space and nothing else: if it cannot be dropped now, the next opening does. */
   uint64_t swept;
-  if (status == KL_OK && !db->options.read_only) (void)kl_keyspace_load_sweep(db->catalogue, &swept, NULL);
+  if (status == KL_OK && !db->options.read_only) {
+    (void)kl_keyspace_load_sweep(db->catalogue, db_files_keep, db, &swept, NULL);
+  }
   /* Advisory: a database whose holder cannot be named is as good. */
   if (status == KL_OK && !db->options.read_only) (void)kl_wal_write_owner(db->wal, NULL);
   if (status != KL_OK) {
@@ -25686,6 +28718,7 @@ static kl_status db_files_start(kl_db *db, bool created, const char *wal_path, k
     kl_txn_manager_unref(db->manager);
     db->manager = NULL;
   }
+  if (status == KL_OK && !db->options.read_only && kl_txn_manager_run(db->manager) != NULL) kl_db_drain_wanted(db);
   return status;
 }
 
@@ -25798,6 +28831,36 @@ kl_status kl_db_files_close(kl_db *db, kl_error *err) {
  * other. Who may touch what: the part that is *handed over*, the runs and the catalogue are the thread's until it has
  * given the part back (under `mutex`); all else, and everything at other times, is the caller's. What the thread could
  * not write stays in the part; the caller is told at its next flush, and the flush after that tries again. */
+
+/* ---- core/db/unnamed.h ---- */
+/* core/db/unnamed.h: keyspaces without a name, whose trees are written past log and delta: for bulk loads, and for transactions
+ * larger than memory. Private to core/db.
+ *
+ * What is to be there when its keyspace appears is written first, and the commit that makes it appear comes after (DB-19 to DB-22). A
+ * keyspace without a name belongs to its maker, who drops it by kl_keyspace_load_abandon; what a crash leaves the next opening drops.
+ *
+ * Thread rules: any thread, without `draining`. */
+#ifndef KL_DB_UNNAMED_H
+#define KL_DB_UNNAMED_H
+
+typedef struct kl_db kl_db;
+
+/* One more. Its record is in the trees before a tree of it is. A commit and a drain: what those answer. */
+kl_status kl_db_unnamed_new(kl_db *db, uint32_t *out_keyspace, kl_error *err);
+/* Merges rows into its tree, as kl_drain_load: one checkpoint. `prepare`, if not NULL, is called first, with the roots that the rows may be read
+ * from meanwhile. After a failure nothing has changed, but that rows may be in the file which no transaction sees: they are put once more
+ * when it is tried again. */
+kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows,
+                              kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                              kl_error *err);
+/* The same, without `prepare`, and says in *out_published whether the rows are in the file: also after a failure. */
+kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
+                            kl_error *err);
+/* What is in the trees now is also in the checkpoint that a recovery could fall back to, when it returns: so that a commit may refer to it
+ * (DB-22). */
+kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err);
+
+#endif
 
 #define LOAD_BUFFER_LEAST (UINT64_C(64) << 10)
 #define LOAD_BUFFER_MOST (UINT64_C(1) << 30)
@@ -26032,15 +29095,6 @@ static void load_sort(load_part *part) {
 
 /* -------- runs -------- */
 
-/* One more keyspace without a name; its record is in the trees before a tree of it is (DRAIN-13 likewise). */
-static kl_status load_new_keyspace(kl_load *load, uint32_t *out, kl_error *err) {
-  kl_status status = kl_keyspace_load_begin(load->db->catalogue, out, err);
-  if (status != KL_OK) return status;
-  status = kl_db_drain(load->db, false, err);
-  if (status != KL_OK) (void)kl_keyspace_load_abandon(load->db->catalogue, out, 1, NULL);
-  return status;
-}
-
 static kl_status load_new_run(kl_load *load, kl_error *err) {
   if (load->run_count == load->run_capacity) {
     size_t capacity = load->run_capacity == 0 ? 16 : 2 * load->run_capacity, unit = sizeof *load->runs;
@@ -26051,7 +29105,7 @@ static kl_status load_new_run(kl_load *load, kl_error *err) {
   }
   load_run *run = kl_alloc(load->allocator, sizeof *run);
   if (run == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a run of a load");
-  kl_status status = load_new_keyspace(load, &run->keyspace, err);
+  kl_status status = kl_db_unnamed_new(load->db, &run->keyspace, err);
   if (status != KL_OK) {
     kl_free(load->allocator, run, sizeof *run);
     return status;
@@ -26073,38 +29127,6 @@ static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, 
   return status;
 }
 
-/* Merges rows into a keyspace of the load: one checkpoint. */
-static kl_status load_merge(kl_load *load, uint32_t keyspace, const kl_tree_changes *rows,
-                            kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
-                            kl_error *err) {
-  kl_db *db = load->db;
-  db_drain_base base;
-  kl_drain_stats stats;
-  /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two runs. */
-  if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) {
-    kl_status status = kl_db_drain(db, false, err);
-    if (status != KL_OK) return status;
-  }
-  kl_mutex_lock(&db->drainer.draining);
-  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
-  if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
-  if (status == KL_OK) {
-    base.input.cold = true;
-    if (prepare != NULL) status = prepare(context, base.input.base, err);
-    if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
-    if (status != KL_OK) db->drainer.made = NULL;
-    kl_db_drainer_base_free(db, &base);
-  }
-  if (status == KL_OK) {
-    db->drainer.made_under = true;
-    /* When it fails, the rows are in the file and not in what transactions read: the load may not end yet (DB-20). They are
-     * put once more when it is tried again. */
-    status = kl_db_drainer_install(db, 0, err);
-  }
-  kl_mutex_unlock(&db->drainer.draining);
-  return status;
-}
-
 typedef struct load_rows {
   const load_entry *entries;
   size_t count, next;
@@ -26123,7 +29145,7 @@ static kl_status load_next_row(void *context, kl_tree_change *out, kl_error *err
 static kl_status load_write(kl_load *load, const kl_tree_changes *rows, kl_slice first, kl_slice last, kl_error *err) {
   load_run *run;
   kl_status status = load_choose_run(load, first, &run, err);
-  if (status == KL_OK) status = load_merge(load, run->keyspace, rows, NULL, NULL, err);
+  if (status == KL_OK) status = kl_db_unnamed_merge(load->db, run->keyspace, rows, NULL, NULL, err);
   if (status != KL_OK) return status;
   run->last_size = (uint16_t)last.size;
   if (last.size != 0) memcpy(run->last, last.data, last.size);
@@ -26387,7 +29409,7 @@ static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
   const kl_tree_changes rows = {load_next_merged, m};
   kl_status status;
   do {
-    status = load_merge(m->load, m->load->result, &rows, load_position, m, err);
+    status = kl_db_unnamed_merge(m->load->db, m->load->result, &rows, load_position, m, err);
     if (status != KL_OK || !m->stopped) break;
     kl_slice next = m->cursors[m->heap[0]]->key;
     m->begun = true;
@@ -26400,7 +29422,7 @@ static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
 static kl_status load_merge_runs(kl_load *load, kl_error *err) {
   kl_allocator *allocator = load->allocator;
   size_t count = load->run_count;
-  kl_status status = load->result == 0 ? load_new_keyspace(load, &load->result, err) : KL_OK;
+  kl_status status = load->result == 0 ? kl_db_unnamed_new(load->db, &load->result, err) : KL_OK;
   if (status != KL_OK) {
     load->result = 0;
     return status;
@@ -26437,9 +29459,10 @@ kl_status kl_load_finish(kl_load *load, kl_error *err) {
   kl_status status = load_check(load, err);
   if (status == KL_OK) status = load_flush_all(load, err);
   if (status == KL_OK && load->run_count == 0 && load->result == 0) { /* an empty keyspace */
-    status = load_new_keyspace(load, &load->result, err);
+    status = kl_db_unnamed_new(load->db, &load->result, err);
   }
   if (status == KL_OK && load->run_count > 1) status = load_merge_runs(load, err);
+  if (status == KL_OK) status = kl_db_unnamed_settle(load->db, err);
   if (status == KL_OK) status = load_name(load, err);
   if (status == KL_OK) {
     load->report.finished = true;
@@ -26644,6 +29667,9 @@ static inline kl_status salvage_pass(kl_status status, const kl_error *cause, kl
 kl_status salvage_target(kl_salvage *salvage, check_space *space, kl_error *err);
 kl_status salvage_put(kl_salvage *salvage, const check_space *space, kl_slice key, kl_slice value, kl_error *err);
 kl_status salvage_delete(kl_salvage *salvage, const check_space *space, kl_slice key, kl_error *err);
+/* For the log: all rows of a tree go into the keyspace with the id `into`, which has a target; or all its keys are deleted there. What is
+ * damaged is a problem. */
+kl_status salvage_take(kl_salvage *salvage, const kl_tree_record *tree, uint32_t into, bool deletes, kl_error *err);
 kl_status salvage_commit(kl_salvage *salvage, kl_error *err); /* KL_OK when there is nothing */
 
 /* -------- salvage_log.c -------- */
@@ -27050,14 +30076,18 @@ static kl_status salvage_next_tree(kl_salvage *salvage, kl_error *err) {
     for (int named = 1; named >= 0; named--) {
       for (size_t i = 0; i < spaces->count && status == KL_OK; i++) {
         bool has_name = spaces->list[i].name != NULL;
+        /* What an unfinished load has is nobody's; one that the log finishes gets its rows from there. */
+        if (spaces->list[i].is_load) continue;
         if (named == 0 || has_name) status = salvage_target(salvage, &spaces->list[i], err);
       }
     }
-    salvage->report.keyspaces = spaces->count;
+    for (size_t i = 0; i < spaces->count; i++) salvage->report.keyspaces += !spaces->list[i].is_load;
   } else {
     salvage->at++;
   }
-  while (salvage->at < spaces->count && !spaces->list[salvage->at].has_tree) salvage->at++;
+  while (salvage->at < spaces->count && (!spaces->list[salvage->at].has_tree || spaces->list[salvage->at].is_load)) {
+    salvage->at++;
+  }
   salvage->begun = false;
   if (salvage->at < spaces->count) {
     kl_tree_walker_start(salvage->walker, &spaces->list[salvage->at].tree.root, true);
@@ -27079,6 +30109,27 @@ static kl_status salvage_copy(kl_salvage *salvage, kl_error *err) {
     salvage->report.pages++;
   }
   return KL_OK;
+}
+
+kl_status salvage_take(kl_salvage *salvage, const kl_tree_record *tree, uint32_t into, bool deletes, kl_error *err) {
+  salvage->at = (size_t)(check_spaces_find(&salvage->spaces, into) - salvage->spaces.list);
+  salvage->begun = true;
+  kl_tree_walker_start(salvage->walker, &tree->root, true);
+  for (;;) {
+    kl_status status = kl_tree_walker_next(salvage->walker, &salvage->item, err);
+    if (status == KL_E_NOT_FOUND) return KL_OK;
+    if (status != KL_OK) return status;
+    if (salvage->item.kind == KL_TREE_ITEM_ROW) {
+      status =
+          deletes ? salvage_delete(salvage, salvage_space(salvage), salvage->item.key, err) : salvage_row(salvage, err);
+    } else if (salvage->item.kind == KL_TREE_ITEM_DAMAGE) {
+      if (salvage->item.level == KL_TREE_LEVELS) salvage->item.rows = tree->rows;
+      salvage_damage(salvage);
+    } else {
+      salvage->report.pages++;
+    }
+    if (status != KL_OK) return status;
+  }
 }
 
 static kl_status salvage_advance(kl_salvage *salvage, kl_error *err) {
@@ -27228,7 +30279,28 @@ static kl_status salvage_log_catalogue(kl_salvage *salvage, const kl_op *op, kl_
   if (space->target != NULL) return KL_OK; /* its name was lost, and it has an invented one */
   status = check_space_rename(&salvage->spaces, space, name, err);
   if (status == KL_OK) status = salvage_target(salvage, space, err);
-  if (status == KL_OK) salvage->report.keyspaces++;
+  if (status != KL_OK) return status;
+  salvage->report.keyspaces++;
+  if (!space->is_load) return KL_OK;
+  space->is_load = false; /* the load has ended: its rows are there, whole */
+  return space->has_tree ? salvage_take(salvage, &space->tree, space->id, false, err) : KL_OK;
+}
+
+/* One tree of a run, where it has any rows left. */
+static kl_status salvage_log_part(kl_salvage *salvage, uint32_t tree, uint32_t into, bool deletes, kl_error *err) {
+  const check_space *from = tree != 0 ? check_spaces_find(&salvage->spaces, tree) : NULL;
+  return from != NULL && from->has_tree ? salvage_take(salvage, &from->tree, into, deletes, err) : KL_OK;
+}
+
+/* Oldest part first. */
+static kl_status salvage_log_run(kl_salvage *salvage, const kl_op *op, kl_error *err) {
+  kl_status status = KL_OK;
+  for (size_t i = op->value.size / KL_OP_RUN_PART; i-- > 0 && status == KL_OK;) {
+    kl_op_run_part part;
+    kl_op_run_part_decode(op->value, i, &part);
+    status = salvage_log_part(salvage, part.deletes, op->keyspace, true, err);
+    if (status == KL_OK) status = salvage_log_part(salvage, part.puts, op->keyspace, false, err);
+  }
   return status;
 }
 
@@ -27240,6 +30312,7 @@ static kl_status salvage_log_op(kl_salvage *salvage, const kl_op *op, kl_error *
   kl_status status = salvage_target(salvage, space, err);
   if (status != KL_OK) return status;
   salvage->report.keyspaces += is_new;
+  if (op->kind == KL_OP_RUN) return salvage_log_run(salvage, op, err);
   return op->kind == KL_OP_PUT ? salvage_put(salvage, space, op->key, op->value, err)
                                : salvage_delete(salvage, space, op->key, err);
 }
@@ -27295,6 +30368,341 @@ kl_status salvage_log_step(kl_salvage *salvage, bool *out_end, kl_error *err) {
   return salvage_log_apply(salvage, &batch, err);
 }
 
+/* ---- core/db/spill.c ---- */
+/* core/db/spill.c: see spill.h; the argument why a commit of a run is right: core/txn/README.md, "Larger than memory". */
+
+#define SPILL_LEAST (UINT64_C(1) << 20)
+#define SPILL_SLICE (UINT64_C(32) << 20)       /* of a merge of parts: how long others wait */
+#define SPILL_COMMIT_DELTA (UINT64_C(1) << 20) /* bytes of deltas that are looked through while all commits wait */
+
+enum {
+  SPILL_SHARE = 8,       /* of memory_limit */
+  SPILL_TIER = 4,        /* parts that are merged into one */
+  SPILL_COMMIT_TRIES = 8 /* drains to get the active delta small, while others fill it */
+};
+
+uint64_t kl_db_spill_size(const kl_db *db) {
+  uint64_t size = db->options.spill_size != 0 ? db->options.spill_size : db->options.memory_limit / SPILL_SHARE;
+  return db->options.spill_size == 0 && size < SPILL_LEAST ? SPILL_LEAST : size;
+}
+
+/* -------- parts -------- */
+
+/* The puts, or the deletes, of one keyspace. */
+typedef struct spill_rows {
+  kl_write_position at;
+  bool deletes;
+} spill_rows;
+
+static kl_status spill_next(void *context, kl_tree_change *out, kl_error *err) {
+  spill_rows *rows = context;
+  (void)err;
+  while (rows->at.entry != NULL && (rows->at.entry->kind == KL_VERSION_DELETE) != rows->deletes) {
+    kl_write_position_next(&rows->at);
+  }
+  if (rows->at.entry == NULL) return KL_E_NOT_FOUND;
+  *out = (kl_tree_change){
+      .kind = KL_TREE_PUT, .key = kl_write_entry_key(rows->at.entry), .value = kl_write_entry_value(rows->at.entry)};
+  kl_write_position_next(&rows->at);
+  return KL_OK;
+}
+
+/* What is to be put into a part: one tree of a write set, or one row whose value has been written. */
+typedef struct spill_content {
+  uint32_t keyspace;
+  const kl_write_tree *tree; /* NULL: one row */
+  const kl_tree_extent *extent;
+  bool *extent_taken; /* it is in a tree */
+  uint64_t puts, deletes, bytes;
+  kl_slice first, last; /* keys */
+} spill_content;
+
+static void spill_measure(const kl_write_tree *tree, spill_content *out) {
+  kl_write_position at;
+  *out = (spill_content){.keyspace = tree->keyspace, .tree = tree};
+  for (kl_write_tree_first(tree, &at); at.entry != NULL; kl_write_position_next(&at)) {
+    *(at.entry->kind == KL_VERSION_DELETE ? &out->deletes : &out->puts) += 1;
+    out->bytes += at.entry->key_size + (uint64_t)at.entry->value_size;
+  }
+  kl_write_tree_first(tree, &at);
+  out->first = kl_write_entry_key(at.entry);
+  kl_write_tree_last(tree, &at);
+  out->last = kl_write_entry_key(at.entry);
+}
+
+typedef struct spill_one {
+  const spill_content *content;
+  bool given;
+} spill_one;
+
+static kl_status spill_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  spill_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = (kl_tree_change){.kind = KL_TREE_PUT_EXTENT, .key = one->content->first, .extent = *one->content->extent};
+  return KL_OK;
+}
+
+static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const spill_content *content, bool deletes,
+                                  kl_error *err) {
+  spill_rows rows = {.deletes = deletes};
+  spill_one one = {content, false};
+  const kl_tree_changes row = {spill_next_one, &one}, changes = {spill_next, &rows};
+  if (content->tree == NULL) return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  kl_write_tree_first(content->tree, &rows.at);
+  return kl_db_unnamed_merge(db, keyspace, &changes, NULL, NULL, err);
+}
+
+/* A keyspace without rows. The run knows it from here on, so that it goes with the run, whatever happens. */
+static kl_status spill_new_id(kl_db *db, kl_run *run, uint32_t *out, kl_error *err) {
+  *out = kl_run_take_free(run);
+  if (*out != 0) return KL_OK;
+  kl_status status = kl_db_unnamed_new(db, out, err);
+  if (status == KL_OK) {
+    status = kl_run_add_id(run, *out, err);
+    if (status != KL_OK) (void)kl_keyspace_load_abandon(db->catalogue, out, 1, NULL);
+  }
+  if (status != KL_OK) *out = 0;
+  return status;
+}
+
+/* The newest part of the keyspace, NULL: there is none. */
+static kl_run_part *spill_newest(const kl_run *run, uint32_t keyspace) {
+  for (size_t i = run->part_count; i-- > 0;) {
+    if (run->parts[i].keyspace == keyspace) return &run->parts[i];
+  }
+  return NULL;
+}
+
+/* Puts the rows into the trees of a part, and notes it there. On failure the part may have some of them, which are in the write set, too,
+ * and newer there: nothing may be added to it behind them. */
+static kl_status spill_fill(kl_db *db, kl_run *run, kl_run_part *part, const spill_content *content, kl_error *err) {
+  kl_status status = KL_OK;
+  part->open = false;
+  if (part->trees.puts == 0) status = spill_new_id(db, run, &part->trees.puts, err);
+  if (status == KL_OK && content->deletes != 0 && part->trees.deletes == 0) {
+    status = spill_new_id(db, run, &part->trees.deletes, err);
+  }
+  if (status == KL_OK && content->deletes != 0) status = spill_write_rows(db, part->trees.deletes, content, true, err);
+  if (status == KL_OK && content->puts != 0) status = spill_write_rows(db, part->trees.puts, content, false, err);
+  if (status != KL_OK) return status;
+  part->open = true;
+  part->bytes += content->bytes;
+  part->last_size = (uint16_t)content->last.size;
+  if (content->last.size != 0) memcpy(part->last, content->last.data, content->last.size);
+  return KL_OK;
+}
+
+/* The newest part, if all of its keys lie before `first`: then rows may be added to it. */
+static kl_run_part *spill_open_part(const kl_run *run, uint32_t keyspace, kl_slice first) {
+  kl_run_part *newest = spill_newest(run, keyspace);
+  if (newest == NULL || !newest->open) return NULL;
+  return kl_slice_compare(first, kl_slice_make(newest->last, newest->last_size)) > 0 ? newest : NULL;
+}
+
+static kl_status spill_add(kl_db *db, kl_run *run, const spill_content *content, kl_error *err) {
+  kl_status status = kl_run_reserve_part(run, err); /* what is written can be noted */
+  if (status == KL_OK) status = kl_run_widen(run, content->keyspace, content->first, content->last, err);
+  if (status != KL_OK) return status;
+  kl_run_part *part = spill_open_part(run, content->keyspace, content->first);
+  if (part != NULL) return spill_fill(db, run, part, content, err);
+  part = kl_alloc(run->allocator, sizeof *part); /* a kilobyte: not on the stack of whoever writes */
+  if (part == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a part of a transaction");
+  part->keyspace = content->keyspace;
+  status = spill_fill(db, run, part, content, err);
+  if (status == KL_OK) kl_run_add_part(run, part);
+  kl_free(run->allocator, part, sizeof *part);
+  return status;
+}
+
+/* -------- merging parts -------- */
+
+/* The newest parts of the keyspace, newest first. */
+static size_t spill_tier(const kl_run *run, uint32_t keyspace, size_t out[SPILL_TIER]) {
+  size_t count = 0;
+  for (size_t i = run->part_count; i-- > 0 && count < SPILL_TIER;) {
+    if (run->parts[i].keyspace == keyspace) out[count++] = i;
+  }
+  return count;
+}
+
+static kl_status spill_move_slice(kl_db *db, const kl_drain_move *move, bool *out_complete, kl_error *err) {
+  db_drain_base base;
+  kl_drain_stats stats;
+  kl_db_drainer_lock(db);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  if (status == KL_OK) status = kl_db_drainer_base(db, &base, err);
+  if (status == KL_OK) {
+    base.input.cold = true;
+    base.input.slice_bytes = SPILL_SLICE;
+    status = kl_drain_move_run(&base.input, move, out_complete, &db->drainer.made, &stats, err);
+    kl_db_drainer_base_free(db, &base);
+    if (status != KL_OK) db->drainer.made = NULL;
+    if (status == KL_OK) {
+      db->drainer.made_as = DB_MADE_UNDER;
+      status = kl_db_drainer_install(db, 0, err);
+    }
+  }
+  kl_mutex_unlock(&db->drainer.draining);
+  return status;
+}
+
+/* The oldest of the tier gets the rows of the others. On failure some were moved: all parts stay, and say the same. */
+static kl_status spill_merge_tier(kl_db *db, kl_run *run, const size_t tier[SPILL_TIER], kl_error *err) {
+  kl_run_part *oldest = &run->parts[tier[SPILL_TIER - 1]];
+  kl_drain_part parts[SPILL_TIER - 1];
+  bool deletes = false, complete = false;
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < SPILL_TIER - 1; i++) {
+    parts[i] = run->parts[tier[i]].trees;
+    deletes = deletes || parts[i].deletes != 0;
+  }
+  oldest->open = false;
+  if (deletes && oldest->trees.deletes == 0) status = spill_new_id(db, run, &oldest->trees.deletes, err);
+  kl_drain_move move = {.target = oldest->trees.puts,
+                        .target_deletes = oldest->trees.deletes,
+                        .parts = parts,
+                        .part_count = SPILL_TIER - 1};
+  while (status == KL_OK && !complete) status = spill_move_slice(db, &move, &complete, err);
+  if (status != KL_OK) return status;
+  for (size_t i = 0; i < SPILL_TIER - 1; i++) { /* newest first: the indices of the others stay right */
+    const kl_run_part *gone = &run->parts[tier[i]];
+    kl_slice last = kl_slice_make(gone->last, gone->last_size);
+    oldest->bytes += gone->bytes;
+    if (kl_slice_compare(last, kl_slice_make(oldest->last, oldest->last_size)) > 0) {
+      oldest->last_size = gone->last_size;
+      memcpy(oldest->last, gone->last, sizeof oldest->last);
+    }
+    kl_run_put_free(run, gone->trees.puts);
+    kl_run_put_free(run, gone->trees.deletes);
+    kl_run_remove_part(run, tier[i]);
+  }
+  oldest->open = true;
+  return KL_OK;
+}
+
+static kl_status spill_merge_parts(kl_db *db, kl_run *run, uint32_t keyspace, kl_error *err) {
+  for (;;) {
+    size_t tier[SPILL_TIER];
+    uint64_t newer = 0;
+    if (spill_tier(run, keyspace, tier) < SPILL_TIER) return KL_OK;
+    for (size_t i = 0; i < SPILL_TIER - 1; i++) newer += run->parts[tier[i]].bytes;
+    if (run->parts[tier[SPILL_TIER - 1]].bytes > 2 * newer) return KL_OK;
+    kl_status status = spill_merge_tier(db, run, tier, err);
+    if (status != KL_OK) return status;
+  }
+}
+
+static kl_status spill_write(void *context, kl_run *run, const kl_write_set *writes, kl_error *err) {
+  kl_db *db = context;
+  kl_status status = KL_OK;
+  for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
+    spill_content content;
+    if (writes->trees[i]->count == 0) continue;
+    spill_measure(writes->trees[i], &content);
+    status = spill_add(db, run, &content, err);
+  }
+  /* What is in the parts is in the parts: merging them is for later reads, and is tried again with the next part. */
+  for (uint32_t i = 0; i < writes->tree_count && status == KL_OK; i++) {
+    (void)spill_merge_parts(db, run, writes->trees[i]->keyspace, NULL);
+  }
+  return status;
+}
+
+static kl_status spill_write_extent(void *context, kl_run *run, uint32_t keyspace, kl_slice key,
+                                    const kl_tree_extent *extent, bool *out_taken, kl_error *err) {
+  const spill_content content = {.keyspace = keyspace,
+                                 .extent = extent,
+                                 .extent_taken = out_taken,
+                                 .puts = 1,
+                                 .bytes = key.size,
+                                 .first = key,
+                                 .last = key};
+  *out_taken = false;
+  kl_status status = spill_add(context, run, &content, err);
+  if (status == KL_OK) (void)spill_merge_parts(context, run, keyspace, NULL);
+  return status;
+}
+
+static void spill_abandon(void *context, kl_run *run) {
+  kl_db *db = context;
+  if (kl_keyspace_load_abandon(db->catalogue, run->ids, run->id_count, NULL) == KL_OK) kl_db_drain_wanted(db);
+}
+
+/* -------- the commit -------- */
+
+/* Under `draining`. */
+static kl_status spill_commit_held(kl_db *db, kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_status status = kl_db_drain_held(db, false, err);
+  if (status == KL_OK) status = kl_db_settle(db, err);
+  if (status == KL_OK) status = kl_txn_run_check(txn, err);
+  for (int i = 0; i < SPILL_COMMIT_TRIES && status == KL_OK; i++) {
+    kl_txn_frozen frozen;
+    if (i != 0 && kl_txn_manager_active_bytes(db->manager) <= SPILL_COMMIT_DELTA) break;
+    status = kl_txn_manager_freeze(db->manager, &frozen, err);
+    if (status != KL_OK || frozen.delta == NULL) break;
+    status = kl_txn_run_check_delta(txn, frozen.delta, err);
+    if (status == KL_OK) status = kl_db_drain_frozen(db, &frozen, err);
+  }
+  return status == KL_OK ? kl_txn_run_commit(txn, out_ts, err) : status;
+}
+
+static kl_status spill_commit(void *context, kl_txn *txn, uint64_t *out_ts, kl_error *err) {
+  kl_db *db = context;
+  kl_db_drainer_lock(db);
+  kl_status status = spill_commit_held(db, txn, out_ts, err);
+  kl_mutex_unlock(&db->drainer.draining);
+  /* The run is to be merged; or, after a failure, something may have been left frozen. */
+  kl_db_drain_wanted(db);
+  return status;
+}
+
+const kl_spill_ops kl_db_spill_ops = {
+    .write = spill_write, .write_extent = spill_write_extent, .commit = spill_commit, .abandon = spill_abandon};
+
+/* -------- replay -------- */
+
+kl_status kl_db_spill_replay_op(void *context, const kl_op *op, kl_error *err) {
+  kl_db_spill_replay *replay = context;
+  kl_allocator *allocator = kl_txn_manager_allocator(replay->db->manager);
+  uint8_t high[KL_MAX_KEY];
+  kl_status status = replay->run == NULL ? kl_run_new(allocator, &replay->run, err) : KL_OK;
+  if (status != KL_OK) return status;
+  if (kl_run_has(replay->run, op->keyspace)) {
+    return kl_fail(err, KL_E_CORRUPT, "two runs of keyspace %u in one commit", op->keyspace);
+  }
+  /* What it may have written is not known any more; who could conflict with it is gone. */
+  memset(high, 0xff, sizeof high);
+  status = kl_run_widen(replay->run, op->keyspace, kl_slice_make("", 0), kl_slice_make(high, sizeof high), err);
+  kl_run_part *part = kl_alloc(allocator, sizeof *part);
+  if (part == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a part of a transaction");
+  part->keyspace = op->keyspace;
+  for (size_t i = op->value.size / KL_OP_RUN_PART; i-- > 0 && status == KL_OK;) { /* oldest first */
+    kl_op_run_part trees;
+    kl_op_run_part_decode(op->value, i, &trees);
+    part->trees = (kl_drain_part){trees.puts, trees.deletes};
+    status = kl_run_reserve_part(replay->run, err);
+    if (status == KL_OK) kl_run_add_part(replay->run, part);
+    if (status == KL_OK && trees.puts != 0) status = kl_run_add_id(replay->run, trees.puts, err);
+    if (status == KL_OK && trees.deletes != 0) status = kl_run_add_id(replay->run, trees.deletes, err);
+  }
+  kl_free(allocator, part, sizeof *part);
+  return status;
+}
+
+kl_status kl_db_spill_replay_end(void *context, const kl_replay_run *at, kl_delta **out_delta, kl_error *err) {
+  kl_db_spill_replay *replay = context;
+  kl_txn_manager *manager = replay->db->manager;
+  kl_run *run = replay->run;
+  replay->run = NULL;
+  run->ts = at->ts;
+  kl_status status = kl_txn_manager_replay_run(manager, run, at->before_ts, at->begin, at->end, err);
+  kl_run_unref(run); /* the layers have their own */
+  *out_delta = kl_txn_manager_delta(manager);
+  return status;
+}
+
 /* ---- core/db/stats.c ---- */
 /* core/db/stats.c: one picture of everything that counts. The parts are read one after the other while others go on. */
 
@@ -27329,6 +30737,8 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
+  out->spills = txn.spills;
+  out->spilled_bytes = txn.spilled_bytes;
   out->throttled_ns = txn.throttled_ns;
   out->throttle_waits = txn.throttle_waits;
   kl_pages_cache_stats(db->pages, &out->cache);
@@ -27342,6 +30752,72 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->recovery_bytes = db->recovery_bytes;
   out->recovery_ns = db->recovery_ns;
   return kl_keyspace_count(db->catalogue, &out->keyspaces, err);
+}
+
+/* ---- core/db/unnamed.c ---- */
+/* core/db/unnamed.c: see unnamed.h. */
+
+kl_status kl_db_unnamed_new(kl_db *db, uint32_t *out_keyspace, kl_error *err) {
+  kl_status status = kl_keyspace_load_begin(db->catalogue, out_keyspace, err);
+  if (status != KL_OK) return status;
+  status = kl_db_drain(db, false, err);
+  if (status != KL_OK) (void)kl_keyspace_load_abandon(db->catalogue, out_keyspace, 1, NULL);
+  return status;
+}
+
+/* Under `draining`. */
+static kl_status unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows,
+                               kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                               bool *out_published, kl_error *err) {
+  db_drain_base base;
+  kl_drain_stats stats;
+  kl_status status = kl_db_drainer_base(db, &base, err);
+  if (status != KL_OK) return status;
+  base.input.cold = true;
+  if (prepare != NULL) status = prepare(context, base.input.base, err);
+  if (status == KL_OK) status = kl_drain_load(&base.input, keyspace, rows, &db->drainer.made, &stats, err);
+  if (status != KL_OK) db->drainer.made = NULL;
+  kl_db_drainer_base_free(db, &base);
+  *out_published = status == KL_OK;
+  if (status != KL_OK) return status;
+  db->drainer.made_as = DB_MADE_UNDER;
+  return kl_db_drainer_install(db, 0, err);
+}
+
+static kl_status unnamed_merge_locked(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows,
+                                      kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                                      bool *out_published, kl_error *err) {
+  *out_published = false;
+  /* Relaxed: a hint. Locks are not fair: whoever wants a drain might not get its turn between two runs. */
+  if (atomic_load_explicit(&db->drainer.hurry, memory_order_relaxed)) {
+    kl_status status = kl_db_drain(db, false, err);
+    if (status != KL_OK) return status;
+  }
+  kl_mutex_lock(&db->drainer.draining);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  if (status == KL_OK) status = unnamed_merge(db, keyspace, rows, prepare, context, out_published, err);
+  kl_mutex_unlock(&db->drainer.draining);
+  return status;
+}
+
+kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows,
+                              kl_status (*prepare)(void *context, kl_roots *base, kl_error *err), void *context,
+                              kl_error *err) {
+  bool published;
+  return unnamed_merge_locked(db, keyspace, rows, prepare, context, &published, err);
+}
+
+kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
+                            kl_error *err) {
+  return unnamed_merge_locked(db, keyspace, rows, NULL, NULL, out_published, err);
+}
+
+kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err) {
+  kl_db_drainer_lock(db);
+  kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;
+  if (status == KL_OK) status = kl_db_settle(db, err);
+  kl_mutex_unlock(&db->drainer.draining);
+  return status;
 }
 
 /* ---- core/db/verify.c ---- */
@@ -27629,7 +31105,7 @@ static kl_status verify_value_part(kl_verify *verify, kl_error *err) {
   } else if (verify->value.left == 0) {
     verify->in_value = false;
     verify->report.extents++;
-    verify->report.value_bytes += verify->value.extent.length;
+    verify->report.value_bytes += verify->value.check.extent.length;
   }
   return KL_OK;
 }
@@ -27874,7 +31350,9 @@ _Static_assert(offsetof(keel_stats, drain_ns) == offsetof(keel_stats, drain_fail
 _Static_assert(offsetof(keel_stats, drain_pages_written) == offsetof(keel_stats, drain_ns) + sizeof(((keel_stats *)0)->drain_ns), "stats.drain_pages_written");
 _Static_assert(offsetof(keel_stats, drain_pages_read) == offsetof(keel_stats, drain_pages_written) + sizeof(((keel_stats *)0)->drain_pages_written), "stats.drain_pages_read");
 _Static_assert(offsetof(keel_stats, drain_bytes_written) == offsetof(keel_stats, drain_pages_read) + sizeof(((keel_stats *)0)->drain_pages_read), "stats.drain_bytes_written");
-_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.throttled_ns");
+_Static_assert(offsetof(keel_stats, spills) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.spills");
+_Static_assert(offsetof(keel_stats, spilled_bytes) == offsetof(keel_stats, spills) + sizeof(((keel_stats *)0)->spills), "stats.spilled_bytes");
+_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, spilled_bytes) + sizeof(((keel_stats *)0)->spilled_bytes), "stats.throttled_ns");
 _Static_assert(offsetof(keel_stats, throttle_waits) == offsetof(keel_stats, throttled_ns) + sizeof(((keel_stats *)0)->throttled_ns), "stats.throttle_waits");
 _Static_assert(offsetof(keel_stats, cache_limit) == offsetof(keel_stats, throttle_waits) + sizeof(((keel_stats *)0)->throttle_waits), "stats.cache_limit");
 _Static_assert(offsetof(keel_stats, cache_resident) == offsetof(keel_stats, cache_limit) + sizeof(((keel_stats *)0)->cache_limit), "stats.cache_resident");
@@ -28005,7 +31483,7 @@ bool capi_is_utf8(const char *data, size_t size);
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches, checks, loads). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks, loads, values that are written). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -28020,11 +31498,12 @@ typedef enum capi_kind {
   CAPI_VIEW = 5,
   CAPI_BATCH = 6,
   CAPI_CHECK = 7,
-  CAPI_LOAD = 8
+  CAPI_LOAD = 8,
+  CAPI_VALUE = 9
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 8,
+  CAPI_KINDS = 9,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */
@@ -28225,6 +31704,12 @@ typedef struct capi_load {
   kl_db *engine;
   kl_load *load;
 } capi_load;
+
+typedef struct capi_writer {
+  capi_object object;
+  kl_db *engine;
+  kl_value_writer *writer;
+} capi_writer;
 
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
@@ -28991,6 +32476,8 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->drain_pages_written = in->drains.pages_written;
   out->drain_pages_read = in->drains.pages_read;
   out->drain_bytes_written = in->drains.bytes_written;
+  out->spills = in->spills;
+  out->spilled_bytes = in->spilled_bytes;
   out->throttled_ns = in->throttled_ns;
   out->throttle_waits = in->throttle_waits;
   out->cache_limit = in->cache.limit;
@@ -29029,7 +32516,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load"};
+    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load", "keel_value"};
 
 /* ---- Why a handle is refused ---- */
 
@@ -29880,6 +33367,110 @@ keel_status keel_rollback(keel_txn txn, keel_error *err) {
   status = kl_txn_rollback(object->txn, capi_detail(err, &detail));
   capi_transaction_end(slot, status);
   return capi_report(status, &detail, err);
+}
+
+/* ---- capi/value.c ---- */
+/* capi/value.c: parts of values: reading them, and writing a value in parts. */
+
+_Static_assert(KEEL_MAX_LARGE_VALUE_SIZE == KL_MAX_LARGE_VALUE, "longest value that is written in parts");
+
+/* ---- reading ---- */
+
+static kl_status capi_value_read(keel_txn txn, keel_keyspace keyspace, kl_slice key, uint64_t offset, void *buffer,
+                                 size_t capacity, size_t *out_size, uint64_t *out_value_size, kl_error *err) {
+  capi_scope scope;
+  kl_status status = capi_scope_enter(txn, keyspace, &scope, err);
+  if (status != KL_OK) return status;
+  size_t size = 0;
+  uint64_t whole = 0;
+  status = kl_txn_get_part(scope.txn->txn, scope.keyspace, key, offset, buffer, capacity, &size, &whole, err);
+  capi_scope_leave(&scope);
+  if (status != KL_OK) return status;
+  *out_size = size;
+  *out_value_size = whole;
+  return KL_OK;
+}
+
+keel_status keel_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          void *buffer, size_t capacity, size_t *out_size, uint64_t *out_value_size, keel_error *err) {
+  kl_error detail;
+  kl_slice name;
+  kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
+  if (status == KL_OK && out_size == NULL) status = capi_null("out_size", capi_detail(err, &detail));
+  if (status == KL_OK && out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    status = capi_value_read(txn, keyspace, name, offset, buffer, capacity, out_size, out_value_size,
+                             capi_detail(err, &detail));
+  }
+  return capi_report(status, &detail, err);
+}
+
+/* ---- writing ---- */
+
+static kl_status capi_value_destroy(capi_object *self, kl_error *err) {
+  capi_writer *object = (capi_writer *)self;
+  kl_value_free(object->writer);
+  kl_status status = kl_db_release(object->engine, err);
+  capi_object_free(object, sizeof *object);
+  return status;
+}
+
+static kl_status capi_value_begin_in(const capi_scope *scope, kl_slice key, uint64_t size, keel_value *out_value,
+                                     kl_error *err) {
+  capi_writer *object = capi_object_new(sizeof *object, capi_value_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  kl_status status = kl_value_begin(scope->txn->txn, scope->keyspace, key, size, &object->writer, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  kl_db_ref(scope->txn->engine);
+  object->engine = scope->txn->engine;
+  return capi_publish(CAPI_VALUE, &object->object, out_value, err);
+}
+
+keel_status keel_value_begin(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t size,
+                             keel_value *out_value, keel_error *err) {
+  kl_error detail;
+  kl_slice name;
+  capi_scope scope;
+  kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
+  if (status == KL_OK && out_value == NULL) status = capi_null("out_value", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_scope_enter(txn, keyspace, &scope, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  status = capi_value_begin_in(&scope, name, size, out_value, capi_detail(err, &detail));
+  capi_scope_leave(&scope);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_write(keel_value value, const void *data, size_t data_size, keel_error *err) {
+  kl_error detail;
+  kl_slice bytes;
+  capi_slot *slot;
+  kl_status status = capi_value(data, data_size, &bytes, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_VALUE, value, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_writer *object = capi_slot_object(slot);
+  status = kl_value_write(object->writer, bytes.data, bytes.size, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_finish(keel_value value, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_exclusive(CAPI_VALUE, value, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_writer *object = capi_slot_object(slot);
+  status = kl_value_finish(object->writer, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_end(keel_value value, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_close_exclusive(CAPI_VALUE, value, capi_detail(err, &detail)), &detail, err);
 }
 
 /* ---- capi/write.c ---- */

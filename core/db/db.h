@@ -96,6 +96,7 @@ typedef struct kl_db_stats {
   kl_store_space space;
   uint64_t checkpoints, drain_failures;
   kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
+  uint64_t spills, spilled_bytes;
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;

@@ -34,6 +34,8 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
     kl_wal_get_stats(db->wal, &out->log);
     out->poisoned = out->poisoned || out->log.poisoned;
   }
+  out->spills = txn.spills;
+  out->spilled_bytes = txn.spilled_bytes;
   out->throttled_ns = txn.throttled_ns;
   out->throttle_waits = txn.throttle_waits;
   kl_pages_cache_stats(db->pages, &out->cache);

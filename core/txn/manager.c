@@ -384,6 +384,8 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->puts = kl_counters_sum(&manager->operations, TXN_PUTS);
   out->deletes = kl_counters_sum(&manager->operations, TXN_DELETES);
   out->cursor_steps = kl_counters_sum(&manager->operations, TXN_CURSOR_STEPS);
+  out->spills = kl_counters_sum(&manager->operations, TXN_SPILLS);
+  out->spilled_bytes = kl_counters_sum(&manager->operations, TXN_SPILLED_BYTES);
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
   out->snapshots_live = summary.live;

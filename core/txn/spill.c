@@ -34,6 +34,11 @@ static void spill_leave(kl_txn *txn) {
   kl_layers_collect(&txn->manager->layers);
 }
 
+static void spill_count(kl_txn *txn, uint64_t bytes) {
+  kl_counters_add(&txn->manager->operations, TXN_SPILLS, 1);
+  kl_counters_add(&txn->manager->operations, TXN_SPILLED_BYTES, bytes);
+}
+
 kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
   kl_txn_manager *manager = txn->manager;
   kl_status status = spill_enter(txn, err);
@@ -41,6 +46,7 @@ kl_status kl_txn_spill(kl_txn *txn, kl_error *err) {
   status = manager->options.spill->write(manager->options.drain_context, txn->run, &txn->writes, err);
   spill_leave(txn);
   if (status != KL_OK) return status;
+  spill_count(txn, txn->writes.payload_bytes);
   kl_write_set_destroy(&txn->writes);
   kl_write_set_init(&txn->writes, &manager->allocator);
   return KL_OK;
@@ -55,6 +61,7 @@ kl_status kl_txn_put_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, const 
   if (status != KL_OK) return status;
   status = options->spill->write_extent(options->drain_context, txn->run, keyspace, key, extent, out_taken, err);
   spill_leave(txn);
+  if (status == KL_OK) spill_count(txn, key.size + extent->length);
   return status;
 }
 

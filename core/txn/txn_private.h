@@ -21,7 +21,7 @@
 
 /* Two groups of counters, by how a transaction uses them. */
 enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
-enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS };
+enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS, TXN_SPILLS, TXN_SPILLED_BYTES };
 
 enum {
   TXN_SPILL_LEEWAY = 4,        /* times spill_size: what a transaction may hold whose writes cannot be moved */

@@ -416,6 +416,10 @@ export interface Stats {
   drainPagesWritten: number;
   drainPagesRead: number;
   drainBytesWritten: number;
+  /** How often writes of a transaction were moved to the file before its commit. */
+  spills: number;
+  /** Keys and values that were. In bytes. */
+  spilledBytes: number;
   /** Time that commits were held up because drains were behind. */
   throttledNs: number;
   /** Commits that waited because `memoryLimit` was reached. */

@@ -324,8 +324,8 @@ typedef struct keel_options {
    * bytes. */
   uint64_t log_segment_size;
   /* Most memory for commits that are not drained into the trees yet. Commits are slowed as it fills, and wait when
-   * it is full; KEEL_E_LIMIT when one alone is larger, or draining fails. For :memory: all rows count. 0: half of
-   * the machine's memory. In bytes. */
+   * it is full; KEEL_E_LIMIT when draining fails. An eighth of it is what a transaction keeps in memory. For
+   * :memory: all rows count. 0: half of the machine's memory. In bytes. */
   uint64_t memory_limit;
   /* Most memory for pages of the database file; less than 8388608 counts as that. 0: a quarter of the machine's
    * memory. :memory: databases have no cache. In bytes. */
@@ -523,6 +523,10 @@ typedef struct keel_stats {
   uint64_t drain_pages_read;
   /* What drains wrote: pages and large values. In bytes. */
   uint64_t drain_bytes_written;
+  /* How often writes of a transaction were moved to the file before its commit. */
+  uint64_t spills;
+  /* Keys and values that were. In bytes. */
+  uint64_t spilled_bytes;
   /* Time that commits were held up because drains were behind. In nanoseconds. */
   uint64_t throttled_ns;
   /* Commits that waited because memory_limit was reached. */
@@ -551,7 +555,7 @@ typedef struct keel_stats {
 #define KEEL_STATS_INIT                                                                                               \
   {                                                                                                                   \
     (uint32_t)sizeof(keel_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
   }
 
 /* How far a verification or a salvage has come, and what it has found so far. Since 0.1. */
@@ -1024,7 +1028,13 @@ KEEL_API keel_status keel_keyspace_list(keel_db db, keel_batch batch, keel_error
 /* A transaction reads one snapshot, sees its own writes, and commits atomically across keyspaces. It has no thread
  * affinity: it may be used from any thread, one at a time; a second thread inside at the same moment gets
  * KEEL_E_CONCURRENT_USE. Its cursors count as the transaction. A transaction whose handle was committed or rolled
- * back answers KEEL_E_FINISHED. */
+ * back answers KEEL_E_FINISHED.
+ *
+ * A transaction may be larger than memory. Writes that take more than an eighth of memory_limit, and large values,
+ * go into the database file before the commit, where nobody else sees them; so a write can fail as one to a file
+ * can, and then it has been taken all the same (roll back, or make room and go on). When such a transaction commits,
+ * others that began before and wrote between the least and the greatest of its keys get KEEL_E_CONFLICT. In a
+ * :memory: database all stays in memory. */
 
 /* Begins a transaction on a snapshot of everything that is committed.
  *
@@ -1262,6 +1272,9 @@ KEEL_API keel_status keel_get_many(keel_txn txn, keel_keyspace keyspace, const v
  *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_IO                  The transaction is larger than memory, and its writes could not be moved to the file.
+ *   KEEL_E_DISK_FULL           As KEEL_E_IO; the write has been taken.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
  *   KEEL_E_NO_MEMORY           Out of memory; nothing was changed.
  *   KEEL_E_LIMIT               The memory limit is reached. */
 KEEL_API keel_status keel_put(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, const void *value,
@@ -1283,6 +1296,9 @@ KEEL_API keel_status keel_put(keel_txn txn, keel_keyspace keyspace, const void *
  *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_IO                  The transaction is larger than memory, and its writes could not be moved to the file.
+ *   KEEL_E_DISK_FULL           As KEEL_E_IO; the write has been taken.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
  *   KEEL_E_NO_MEMORY           Out of memory; nothing was changed.
  *   KEEL_E_LIMIT               The memory limit is reached. */
 KEEL_API keel_status keel_del(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, keel_error *err);
@@ -1306,7 +1322,10 @@ KEEL_API keel_status keel_del(keel_txn txn, keel_keyspace keyspace, const void *
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
  *   KEEL_E_SNAPSHOT_TOO_OLD    The snapshot was ended.
- *   KEEL_E_IO                  Reading failed.
+ *   KEEL_E_IO                  Reading failed, or the transaction's writes could not be moved to the file.
+ *   KEEL_E_DISK_FULL           The transaction is larger than memory, and the file cannot grow; what was removed is
+ *                              removed.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
  *   KEEL_E_CORRUPT             The database is damaged.
  *   KEEL_E_NO_MEMORY           Out of memory; some of the keys may have been removed, roll back.
  *   KEEL_E_LIMIT               The memory limit is reached. */
@@ -1334,14 +1353,17 @@ KEEL_API keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const 
  *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
  *   KEEL_E_FORKED              The handle was made before a fork.
  *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_IO                  The transaction is larger than memory, and its writes could not be moved to the file.
+ *   KEEL_E_DISK_FULL           As KEEL_E_IO; the write has been taken.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
  *   KEEL_E_NO_MEMORY           Out of memory; some entries may have been applied, roll back.
  *   KEEL_E_LIMIT               The buffer is larger than KEEL_MAX_WRITE_BATCH, or the memory limit is reached. */
 KEEL_API keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                                       uint64_t *out_count, keel_error *err);
 
-/* Begins to write a value in parts. Large ones, above 16 MiB, go straight to where they stay in the file; so they
- * need no memory and are written once. Nothing of it is seen before keel_value_finish. A transaction may write
- * several at once.
+/* Begins to write a value in parts. Large ones, above 16 MiB or an eighth of memory_limit, go straight to where they
+ * stay in the file; so they need no memory and are written once. Nothing of it is seen before keel_value_finish. A
+ * transaction may write several at once.
  *
  *   txn            The transaction.
  *   keyspace       A keyspace of the same database.
@@ -1406,7 +1428,7 @@ KEEL_API keel_status keel_value_write(keel_value value, const void *data, size_t
  *   KEEL_E_DISK_FULL           As KEEL_E_IO.
  *   KEEL_E_POISONED            An earlier write or sync failed.
  *   KEEL_E_NO_MEMORY           Out of memory.
- *   KEEL_E_LIMIT               The memory limit is reached, or the value is larger than a transaction can write. */
+ *   KEEL_E_LIMIT               The memory limit is reached; or it is that of a value in a :memory: database. */
 KEEL_API keel_status keel_value_finish(keel_value value, keel_error *err);
 
 /* Ends writing a value. One that was not finished leaves nothing.

@@ -524,6 +524,8 @@ STATS_FIELDS: tuple[str, ...] = (
     "drain_pages_written",
     "drain_pages_read",
     "drain_bytes_written",
+    "spills",
+    "spilled_bytes",
     "throttled_ns",
     "throttle_waits",
     "cache_limit",

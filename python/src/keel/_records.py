@@ -125,6 +125,10 @@ class Stats(NamedTuple):
     """Pages that drains read from the file."""
     drain_bytes_written: int
     """What drains wrote: pages and large values. In bytes."""
+    spills: int
+    """How often writes of a transaction were moved to the file before its commit."""
+    spilled_bytes: int
+    """Keys and values that were. In bytes."""
     throttled_ns: int
     """Time that commits were held up because drains were behind. In nanoseconds."""
     throttle_waits: int
