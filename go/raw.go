@@ -83,63 +83,76 @@ typedef long long swig_type_49;
 typedef long long swig_type_50;
 typedef _goslice_ swig_type_51;
 typedef long long swig_type_52;
-typedef long long swig_type_53;
+typedef _goslice_ swig_type_53;
 typedef long long swig_type_54;
-typedef _goslice_ swig_type_55;
+typedef long long swig_type_55;
 typedef _goslice_ swig_type_56;
 typedef long long swig_type_57;
 typedef long long swig_type_58;
-typedef _goslice_ swig_type_59;
-typedef long long swig_type_60;
-typedef long long swig_type_61;
-typedef _goslice_ swig_type_62;
-typedef _goslice_ swig_type_63;
-typedef long long swig_type_64;
+typedef long long swig_type_59;
+typedef _goslice_ swig_type_60;
+typedef _goslice_ swig_type_61;
+typedef long long swig_type_62;
+typedef long long swig_type_63;
+typedef _goslice_ swig_type_64;
 typedef long long swig_type_65;
-typedef _goslice_ swig_type_66;
-typedef long long swig_type_67;
+typedef long long swig_type_66;
+typedef _goslice_ swig_type_67;
 typedef _goslice_ swig_type_68;
-typedef _goslice_ swig_type_69;
+typedef long long swig_type_69;
 typedef long long swig_type_70;
 typedef _goslice_ swig_type_71;
 typedef long long swig_type_72;
-typedef _goslice_ swig_type_73;
-typedef long long swig_type_74;
+typedef long long swig_type_73;
+typedef _goslice_ swig_type_74;
 typedef long long swig_type_75;
 typedef long long swig_type_76;
-typedef long long swig_type_77;
+typedef _goslice_ swig_type_77;
 typedef long long swig_type_78;
 typedef long long swig_type_79;
 typedef long long swig_type_80;
 typedef _goslice_ swig_type_81;
-typedef long long swig_type_82;
-typedef _goslice_ swig_type_83;
-typedef long long swig_type_84;
+typedef _goslice_ swig_type_82;
+typedef long long swig_type_83;
+typedef _goslice_ swig_type_84;
 typedef long long swig_type_85;
-typedef long long swig_type_86;
+typedef _goslice_ swig_type_86;
 typedef long long swig_type_87;
 typedef long long swig_type_88;
 typedef long long swig_type_89;
 typedef long long swig_type_90;
 typedef long long swig_type_91;
 typedef long long swig_type_92;
-typedef _goslice_ swig_type_93;
-typedef long long swig_type_94;
+typedef long long swig_type_93;
+typedef _goslice_ swig_type_94;
 typedef long long swig_type_95;
-typedef long long swig_type_96;
+typedef _goslice_ swig_type_96;
 typedef long long swig_type_97;
 typedef long long swig_type_98;
-typedef _gostring_ swig_type_99;
+typedef long long swig_type_99;
 typedef long long swig_type_100;
-typedef _gostring_ swig_type_101;
+typedef long long swig_type_101;
 typedef long long swig_type_102;
 typedef long long swig_type_103;
-typedef _goslice_ swig_type_104;
+typedef long long swig_type_104;
 typedef long long swig_type_105;
-typedef long long swig_type_106;
-typedef _goslice_ swig_type_107;
-typedef _goslice_ swig_type_108;
-typedef _goslice_ swig_type_109;
+typedef _goslice_ swig_type_106;
+typedef long long swig_type_107;
+typedef long long swig_type_108;
+typedef long long swig_type_109;
+typedef long long swig_type_110;
+typedef long long swig_type_111;
+typedef _gostring_ swig_type_112;
+typedef long long swig_type_113;
+typedef _gostring_ swig_type_114;
+typedef long long swig_type_115;
+typedef long long swig_type_116;
+typedef _goslice_ swig_type_117;
+typedef long long swig_type_118;
+typedef long long swig_type_119;
+typedef _goslice_ swig_type_120;
+typedef _goslice_ swig_type_121;
+typedef _goslice_ swig_type_122;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -168,32 +181,37 @@ extern int _wrap_keyspace_list_keel(swig_type_41 arg1, swig_type_42 arg2, swig_v
 extern int _wrap_commit_keel(swig_type_43 arg1, swig_voidp arg2, swig_voidp arg3);
 extern int _wrap_rollback_keel(swig_type_44 arg1, swig_voidp arg2);
 extern int _wrap_get_copy_keel(swig_type_45 arg1, swig_type_46 arg2, swig_type_47 arg3, swig_type_48 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_get_view_keel(swig_type_49 arg1, swig_type_50 arg2, swig_type_51 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_view_release_keel(swig_type_52 arg1, swig_voidp arg2);
-extern int _wrap_put_keel(swig_type_53 arg1, swig_type_54 arg2, swig_type_55 arg3, swig_type_56 arg4, swig_voidp arg5);
-extern int _wrap_del_keel(swig_type_57 arg1, swig_type_58 arg2, swig_type_59 arg3, swig_voidp arg4);
-extern int _wrap_del_range_keel(swig_type_60 arg1, swig_type_61 arg2, swig_type_62 arg3, swig_type_63 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_write_batch_keel(swig_type_64 arg1, swig_type_65 arg2, swig_type_66 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_load_put_keel(swig_type_67 arg1, swig_type_68 arg2, swig_type_69 arg3, swig_voidp arg4);
-extern int _wrap_load_batch_keel(swig_type_70 arg1, swig_type_71 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_load_finish_keel(swig_type_72 arg1, swig_type_73 arg2, swig_voidp arg3);
-extern int _wrap_load_end_keel(swig_type_74 arg1, swig_voidp arg2);
-extern int _wrap_cursor_close_keel(swig_type_75 arg1, swig_voidp arg2);
-extern int _wrap_cursor_first_keel(swig_type_76 arg1, swig_voidp arg2);
-extern int _wrap_cursor_last_keel(swig_type_77 arg1, swig_voidp arg2);
-extern int _wrap_cursor_next_keel(swig_type_78 arg1, swig_voidp arg2);
-extern int _wrap_cursor_prev_keel(swig_type_79 arg1, swig_voidp arg2);
-extern int _wrap_cursor_seek_keel(swig_type_80 arg1, swig_type_81 arg2, swig_voidp arg3);
-extern int _wrap_cursor_seek_le_keel(swig_type_82 arg1, swig_type_83 arg2, swig_voidp arg3);
-extern int _wrap_cursor_next_batch_keel(swig_type_84 arg1, swig_type_85 arg2, swig_type_86 arg3, swig_type_87 arg4, swig_voidp arg5);
-extern int _wrap_cursor_prev_batch_keel(swig_type_88 arg1, swig_type_89 arg2, swig_type_90 arg3, swig_type_91 arg4, swig_voidp arg5);
+extern int _wrap_get_part_keel(swig_type_49 arg1, swig_type_50 arg2, swig_type_51 arg3, swig_type_52 arg4, swig_type_53 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_get_view_keel(swig_type_54 arg1, swig_type_55 arg2, swig_type_56 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_view_release_keel(swig_type_57 arg1, swig_voidp arg2);
+extern int _wrap_put_keel(swig_type_58 arg1, swig_type_59 arg2, swig_type_60 arg3, swig_type_61 arg4, swig_voidp arg5);
+extern int _wrap_del_keel(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, swig_voidp arg4);
+extern int _wrap_del_range_keel(swig_type_65 arg1, swig_type_66 arg2, swig_type_67 arg3, swig_type_68 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_write_batch_keel(swig_type_69 arg1, swig_type_70 arg2, swig_type_71 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_value_begin_keel(swig_type_72 arg1, swig_type_73 arg2, swig_type_74 arg3, swig_type_75 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_value_write_keel(swig_type_76 arg1, swig_type_77 arg2, swig_voidp arg3);
+extern int _wrap_value_finish_keel(swig_type_78 arg1, swig_voidp arg2);
+extern int _wrap_value_end_keel(swig_type_79 arg1, swig_voidp arg2);
+extern int _wrap_load_put_keel(swig_type_80 arg1, swig_type_81 arg2, swig_type_82 arg3, swig_voidp arg4);
+extern int _wrap_load_batch_keel(swig_type_83 arg1, swig_type_84 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_load_finish_keel(swig_type_85 arg1, swig_type_86 arg2, swig_voidp arg3);
+extern int _wrap_load_end_keel(swig_type_87 arg1, swig_voidp arg2);
+extern int _wrap_cursor_close_keel(swig_type_88 arg1, swig_voidp arg2);
+extern int _wrap_cursor_first_keel(swig_type_89 arg1, swig_voidp arg2);
+extern int _wrap_cursor_last_keel(swig_type_90 arg1, swig_voidp arg2);
+extern int _wrap_cursor_next_keel(swig_type_91 arg1, swig_voidp arg2);
+extern int _wrap_cursor_prev_keel(swig_type_92 arg1, swig_voidp arg2);
+extern int _wrap_cursor_seek_keel(swig_type_93 arg1, swig_type_94 arg2, swig_voidp arg3);
+extern int _wrap_cursor_seek_le_keel(swig_type_95 arg1, swig_type_96 arg2, swig_voidp arg3);
+extern int _wrap_cursor_next_batch_keel(swig_type_97 arg1, swig_type_98 arg2, swig_type_99 arg3, swig_type_100 arg4, swig_voidp arg5);
+extern int _wrap_cursor_prev_batch_keel(swig_type_101 arg1, swig_type_102 arg2, swig_type_103 arg3, swig_type_104 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_batch_free_keel(swig_type_92 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_93 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_94 arg7, swig_type_95 arg8, swig_type_96 arg9, swig_type_97 arg10, swig_voidp arg11, swig_voidp arg12);
-extern int _wrap_keyspace_open_keel(swig_type_98 arg1, swig_type_99 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_load_begin_keel(swig_type_100 arg1, swig_type_101 arg2, swig_intgo arg3, swig_type_102 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_begin_keel(swig_type_103 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_104 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_105 arg1, swig_type_106 arg2, swig_type_107 arg3, swig_type_108 arg4, swig_type_109 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_batch_free_keel(swig_type_105 arg1, swig_voidp arg2);
+extern int _wrap_open_keel(swig_type_106 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_107 arg7, swig_type_108 arg8, swig_type_109 arg9, swig_type_110 arg10, swig_voidp arg11, swig_voidp arg12);
+extern int _wrap_keyspace_open_keel(swig_type_111 arg1, swig_type_112 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_load_begin_keel(swig_type_113 arg1, swig_type_114 arg2, swig_intgo arg3, swig_type_115 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_begin_keel(swig_type_116 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_117 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_118 arg1, swig_type_119 arg2, swig_type_120 arg3, swig_type_121 arg4, swig_type_122 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -533,6 +551,26 @@ func rawGetCopy(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint64
 	return swig_r
 }
 
+func rawGetPart(arg1 uint64, arg2 uint64, arg3 []byte, arg4 uint64, arg5 []byte, arg6 *uint64, arg7 *uint64, arg8 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	_swig_i_7 := arg8
+	swig_r = (int32)(C._wrap_get_part_keel(C.swig_type_49(_swig_i_0), C.swig_type_50(_swig_i_1), *(*C.swig_type_51)(unsafe.Pointer(&_swig_i_2)), C.swig_type_52(_swig_i_3), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg3
+	}
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg5
+	}
+	return swig_r
+}
+
 func rawGetView(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -540,7 +578,7 @@ func rawGetView(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *rawEr
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_49(_swig_i_0), C.swig_type_50(_swig_i_1), *(*C.swig_type_51)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_get_view_keel(C.swig_type_54(_swig_i_0), C.swig_type_55(_swig_i_1), *(*C.swig_type_56)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -551,7 +589,7 @@ func rawViewRelease(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_52(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_view_release_keel(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -562,7 +600,7 @@ func rawPut(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *rawError) 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_put_keel(C.swig_type_53(_swig_i_0), C.swig_type_54(_swig_i_1), *(*C.swig_type_55)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_56)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_put_keel(C.swig_type_58(_swig_i_0), C.swig_type_59(_swig_i_1), *(*C.swig_type_60)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_61)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -578,7 +616,7 @@ func rawDel(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *rawError) (_swig_ret in
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_del_keel(C.swig_type_57(_swig_i_0), C.swig_type_58(_swig_i_1), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_del_keel(C.swig_type_62(_swig_i_0), C.swig_type_63(_swig_i_1), *(*C.swig_type_64)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -593,7 +631,7 @@ func rawDelRange(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 *uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_60(_swig_i_0), C.swig_type_61(_swig_i_1), *(*C.swig_type_62)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_63)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_del_range_keel(C.swig_type_65(_swig_i_0), C.swig_type_66(_swig_i_1), *(*C.swig_type_67)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_68)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
@@ -610,10 +648,53 @@ func rawWriteBatch(arg1 uint64, arg2 uint64, arg3 []byte, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_64(_swig_i_0), C.swig_type_65(_swig_i_1), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_write_batch_keel(C.swig_type_69(_swig_i_0), C.swig_type_70(_swig_i_1), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}
+	return swig_r
+}
+
+func rawValueBegin(arg1 uint64, arg2 uint64, arg3 []byte, arg4 uint64, arg5 *uint64, arg6 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	swig_r = (int32)(C._wrap_value_begin_keel(C.swig_type_72(_swig_i_0), C.swig_type_73(_swig_i_1), *(*C.swig_type_74)(unsafe.Pointer(&_swig_i_2)), C.swig_type_75(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg3
+	}
+	return swig_r
+}
+
+func rawValueWrite(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_value_write_keel(C.swig_type_76(_swig_i_0), *(*C.swig_type_77)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	if rawSwigEscapeAlwaysFalse {
+		rawSwigEscapeVal = arg2
+	}
+	return swig_r
+}
+
+func rawValueFinish(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_value_finish_keel(C.swig_type_78(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
+}
+
+func rawValueEnd(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_value_end_keel(C.swig_type_79(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -623,7 +704,7 @@ func rawLoadPut(arg1 uint64, arg2 []byte, arg3 []byte, arg4 *rawError) (_swig_re
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_load_put_keel(C.swig_type_67(_swig_i_0), *(*C.swig_type_68)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_load_put_keel(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_82)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -639,7 +720,7 @@ func rawLoadBatch(arg1 uint64, arg2 []byte, arg3 *uint64, arg4 *rawError) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_load_batch_keel(C.swig_type_70(_swig_i_0), *(*C.swig_type_71)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_load_batch_keel(C.swig_type_83(_swig_i_0), *(*C.swig_type_84)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -651,7 +732,7 @@ func rawLoadFinish(arg1 uint64, arg2 []uint64, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_load_finish_keel(C.swig_type_72(_swig_i_0), *(*C.swig_type_73)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_load_finish_keel(C.swig_type_85(_swig_i_0), *(*C.swig_type_86)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -662,7 +743,7 @@ func rawLoadEnd(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_load_end_keel(C.swig_type_74(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_load_end_keel(C.swig_type_87(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -670,7 +751,7 @@ func rawCursorClose(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_75(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_close_keel(C.swig_type_88(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -678,7 +759,7 @@ func rawCursorFirst(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_76(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_first_keel(C.swig_type_89(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -686,7 +767,7 @@ func rawCursorLast(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_77(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_last_keel(C.swig_type_90(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -694,7 +775,7 @@ func rawCursorNext(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_78(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_next_keel(C.swig_type_91(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -702,7 +783,7 @@ func rawCursorPrev(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_79(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_cursor_prev_keel(C.swig_type_92(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -711,7 +792,7 @@ func rawCursorSeek(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_keel(C.swig_type_93(_swig_i_0), *(*C.swig_type_94)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -723,7 +804,7 @@ func rawCursorSeekLe(arg1 uint64, arg2 []byte, arg3 *rawError) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_82(_swig_i_0), *(*C.swig_type_83)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_cursor_seek_le_keel(C.swig_type_95(_swig_i_0), *(*C.swig_type_96)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -737,7 +818,7 @@ func rawCursorNextBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_84(_swig_i_0), C.swig_type_85(_swig_i_1), C.swig_type_86(_swig_i_2), C.swig_type_87(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_next_batch_keel(C.swig_type_97(_swig_i_0), C.swig_type_98(_swig_i_1), C.swig_type_99(_swig_i_2), C.swig_type_100(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -748,7 +829,7 @@ func rawCursorPrevBatch(arg1 uint64, arg2 uint64, arg3 uint64, arg4 uint64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_88(_swig_i_0), C.swig_type_89(_swig_i_1), C.swig_type_90(_swig_i_2), C.swig_type_91(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_cursor_prev_batch_keel(C.swig_type_101(_swig_i_0), C.swig_type_102(_swig_i_1), C.swig_type_103(_swig_i_2), C.swig_type_104(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -764,7 +845,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_92(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_batch_free_keel(C.swig_type_105(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -782,7 +863,7 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
 	_swig_i_11 := arg12
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_93)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_94(_swig_i_6), C.swig_type_95(_swig_i_7), C.swig_type_96(_swig_i_8), C.swig_type_97(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_106)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_107(_swig_i_6), C.swig_type_108(_swig_i_7), C.swig_type_109(_swig_i_8), C.swig_type_110(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -796,7 +877,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_98(_swig_i_0), *(*C.swig_type_99)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_111(_swig_i_0), *(*C.swig_type_112)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -811,7 +892,7 @@ func rawLoadBegin(arg1 uint64, arg2 string, arg3 uint, arg4 uint64, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_100(_swig_i_0), *(*C.swig_type_101)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_102(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_113(_swig_i_0), *(*C.swig_type_114)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_115(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -827,7 +908,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_103(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_104)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_116(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_117)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -843,7 +924,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_105(_swig_i_0), C.swig_type_106(_swig_i_1), *(*C.swig_type_107)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_108)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_109)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_118(_swig_i_0), C.swig_type_119(_swig_i_1), *(*C.swig_type_120)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_121)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_122)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

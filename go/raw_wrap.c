@@ -1018,6 +1018,46 @@ int _wrap_get_copy_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _s
 }
 
 
+int _wrap_get_part_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, long long _swig_go_3, _goslice_ _swig_go_4, long long *_swig_go_5, long long *_swig_go_6, keel_error *_swig_go_7) {
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  void *arg6 = 0 ;
+  size_t arg7 ;
+  size_t *arg8 = 0 ;
+  uint64_t *arg9 = 0 ;
+  keel_error *arg10 = 0 ;
+  size_t size8 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_txn)_swig_go_0;
+  arg2 = (keel_keyspace)_swig_go_1;
+  {
+    arg3 = (void *)_swig_go_2.array;
+    arg4 = (size_t)_swig_go_2.len;
+  }
+  arg5 = (uint64_t)_swig_go_3;
+  {
+    arg6 = (void *)_swig_go_4.array;
+    arg7 = (size_t)_swig_go_4.len;
+  }
+  {
+    size8 = 0;
+    arg8 = &size8;
+  }
+  arg9 = (uint64_t *)_swig_go_6;
+  arg10 = (keel_error *)_swig_go_7;
+
+  result = (keel_status)keel_get_part(arg1,arg2,(void const *)arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10);
+  _swig_go_result = (int)result;
+  *(uint64_t *)_swig_go_5 = *arg8;
+  return _swig_go_result;
+}
+
+
 int _wrap_get_view_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, long long *_swig_go_3, keel_error *_swig_go_4) {
   keel_txn arg1 ;
   keel_keyspace arg2 ;
@@ -1161,6 +1201,84 @@ int _wrap_write_batch_keel(long long _swig_go_0, long long _swig_go_1, _goslice_
   arg6 = (keel_error *)_swig_go_4;
 
   result = (keel_status)keel_write_batch(arg1,arg2,(void const *)arg3,arg4,arg5,arg6);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_value_begin_keel(long long _swig_go_0, long long _swig_go_1, _goslice_ _swig_go_2, long long _swig_go_3, long long *_swig_go_4, keel_error *_swig_go_5) {
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  keel_value *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_txn)_swig_go_0;
+  arg2 = (keel_keyspace)_swig_go_1;
+  {
+    arg3 = (void *)_swig_go_2.array;
+    arg4 = (size_t)_swig_go_2.len;
+  }
+  arg5 = (uint64_t)_swig_go_3;
+  arg6 = (uint64_t *)_swig_go_4;
+  arg7 = (keel_error *)_swig_go_5;
+
+  result = (keel_status)keel_value_begin(arg1,arg2,(void const *)arg3,arg4,arg5,arg6,arg7);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_value_write_keel(long long _swig_go_0, _goslice_ _swig_go_1, keel_error *_swig_go_2) {
+  keel_value arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  keel_error *arg4 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_value)_swig_go_0;
+  {
+    arg2 = (void *)_swig_go_1.array;
+    arg3 = (size_t)_swig_go_1.len;
+  }
+  arg4 = (keel_error *)_swig_go_2;
+
+  result = (keel_status)keel_value_write(arg1,(void const *)arg2,arg3,arg4);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_value_finish_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_value)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_value_finish(arg1,arg2);
+  _swig_go_result = (int)result;
+  return _swig_go_result;
+}
+
+
+int _wrap_value_end_keel(long long _swig_go_0, keel_error *_swig_go_1) {
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_status result;
+  int _swig_go_result;
+
+  arg1 = (keel_value)_swig_go_0;
+  arg2 = (keel_error *)_swig_go_1;
+
+  result = (keel_status)keel_value_end(arg1,arg2);
   _swig_go_result = (int)result;
   return _swig_go_result;
 }

@@ -27,7 +27,7 @@
 %typemap(in) uint64_t *GO_OUT "$1 = (uint64_t *)$input;"
 %apply uint64_t *GO_OUT {
   keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor, keel_view *out_view,
-  keel_batch *out_batch, keel_check *out_check, keel_load *out_load, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_keys_size, uint64_t *out_values_size
+  keel_batch *out_batch, keel_check *out_check, keel_load *out_load, keel_value *out_value, uint64_t *out_timestamp, uint64_t *out_count, uint64_t *out_value_size, uint64_t *out_keys_size, uint64_t *out_values_size
 };
 %typemap(gotype) size_t *out_value_size "*uint64"
 %typemap(in) size_t *out_value_size (size_t size) {
@@ -35,6 +35,7 @@
   $1 = &size;
 }
 %typemap(argout) size_t *out_value_size "*(uint64_t *)$input = *$1;"
+%apply size_t *out_value_size { size_t *out_size };
 %typemap(gotype) int32_t "int32"
 %typemap(out) int32_t "$result = (int)$1;"
 %typemap(gotype) int32_t *out_enabled "*int32"
@@ -48,7 +49,7 @@
   $2 = (size_t)$input.len;
 }
 %apply (const void *key, size_t key_size) {
-  (const void *value, size_t value_size), (const void *from, size_t from_size), (const void *to, size_t to_size),
+  (const void *value, size_t value_size), (const void *data, size_t data_size), (const void *from, size_t from_size), (const void *to, size_t to_size),
   (const void *lower, size_t lower_size), (const void *upper, size_t upper_size),
   (const void *prefix, size_t prefix_size), (const void *ops, size_t ops_size), (void *buffer, size_t capacity)
 };

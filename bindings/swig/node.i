@@ -75,7 +75,8 @@ KN_MOVES(keel_cursor_seek_le)
 }
 
 /* --- handles: each is kept for its environment until the call that ends it (addon.h) --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load,
+    keel_value {
   $1 = kn_handle_in(env, $input);
 }
 %define KN_OPENS(kind, parameter)
@@ -100,6 +101,7 @@ KN_OPENS(KN_CURSOR, out_cursor)
 KN_OPENS(KN_VIEW, out_view)
 KN_OPENS(KN_CHECK, out_check)
 KN_OPENS(KN_LOAD, out_load)
+KN_OPENS(KN_VALUE, out_value)
 %apply uint64_t *out_db { keel_db *out_db };
 %apply uint64_t *out_keyspace { keel_keyspace *out_keyspace };
 %apply uint64_t *out_txn { keel_txn *out_txn };
@@ -107,6 +109,7 @@ KN_OPENS(KN_LOAD, out_load)
 %apply uint64_t *out_view { keel_view *out_view };
 %apply uint64_t *out_check { keel_check *out_check };
 %apply uint64_t *out_load { keel_load *out_load };
+%apply uint64_t *out_value { keel_value *out_value };
 
 %define KN_ENDS(function)
 %typemap(out, noblock=1) keel_status function {
@@ -122,6 +125,7 @@ KN_ENDS(keel_cursor_close)
 KN_ENDS(keel_view_release)
 KN_ENDS(keel_check_close)
 KN_ENDS(keel_load_end)
+KN_ENDS(keel_value_end)
 
 /* --- numbers --- */
 %typemap(in, noblock=1) uint32_t (uint64_t number), int32_t (uint64_t number) {
@@ -161,7 +165,8 @@ KN_ENDS(keel_load_end)
   $2 = bytes.size;
 }
 %apply (const void *key, size_t key_size) {
-  (const void *value, size_t value_size), (const char *name, size_t name_size), (const void *ops, size_t ops_size)
+  (const void *value, size_t value_size), (const void *data, size_t data_size), (const char *name, size_t name_size),
+  (const void *ops, size_t ops_size)
 };
 /* undefined and null are an open end. */
 %typemap(in, noblock=1) (const void *from, size_t from_size) (KnBytes bytes) {
@@ -225,6 +230,7 @@ KN_ENDS(keel_load_end)
 /* --- what is lent in C is copied in one call by node/src/reads.c --- */
 %ignore keel_get;
 %ignore keel_get_copy;
+%ignore keel_get_part;
 %ignore keel_view_data;
 %ignore keel_get_many;
 %ignore keel_cursor_get;

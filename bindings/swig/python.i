@@ -34,18 +34,19 @@
 }
 
 /* --- handles --- */
-%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load {
+%typemap(in, noblock=1) keel_db, keel_keyspace, keel_txn, keel_cursor, keel_view, keel_batch, keel_check, keel_load,
+    keel_value {
   $1 = PyLong_AsUnsignedLongLong($input);
   if ($1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
 }
 %typemap(in, numinputs=0, noblock=1) keel_db *out_db (keel_db made), keel_keyspace *out_keyspace (keel_keyspace made),
     keel_txn *out_txn (keel_txn made), keel_cursor *out_cursor (keel_cursor made), keel_check *out_check (keel_check made),
-    keel_load *out_load (keel_load made), uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
+    keel_load *out_load (keel_load made), keel_value *out_value (keel_value made), uint64_t *out_timestamp (uint64_t made), uint64_t *out_count (uint64_t made) {
   made = 0;
   $1 = &made;
 }
 %typemap(argout, noblock=1) keel_db *out_db, keel_keyspace *out_keyspace, keel_txn *out_txn, keel_cursor *out_cursor,
-    keel_check *out_check, keel_load *out_load, uint64_t *out_timestamp, uint64_t *out_count {
+    keel_check *out_check, keel_load *out_load, keel_value *out_value, uint64_t *out_timestamp, uint64_t *out_count {
   if (result == KEEL_OK) {
     $result = PyLong_FromUnsignedLongLong(*$1);
     if (!$result) SWIG_fail;
@@ -72,7 +73,7 @@
   keelpy_buffer_release(&buffer$argnum);
 }
 %apply (const void *key, size_t key_size) {
-  (const void *value, size_t value_size), (const char *name, size_t name_size)
+  (const void *value, size_t value_size), (const void *data, size_t data_size), (const char *name, size_t name_size)
 };
 
 /* None is an open end. */
@@ -140,6 +141,7 @@ KEELPY_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 %ignore keel_get;
 %ignore keel_get_copy;
 %ignore keel_get_view;
+%ignore keel_get_part;
 %ignore keel_view_data;
 %ignore keel_view_release;
 %ignore keel_get_many;
@@ -159,6 +161,10 @@ KEELPY_RECORD(keel_load_report, out_report, KEEL_LOAD_REPORT_FIELDS)
 %typemap(in, numinputs=0, noblock=1) PyObject *module "$1 = self;"
 
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
+PyObject *keelpy_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          uint64_t size);
+PyObject *keelpy_get_part_into(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                               PyObject *buffer);
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
 PyObject *keelpy_write_many(keel_txn txn, keel_keyspace keyspace, PyObject *operations);
 PyObject *keelpy_load_many(keel_load load, PyObject *rows);

@@ -2923,6 +2923,171 @@ fail:
 
 
 // js_global_function
+Napi::Value _wrap_value_begin(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  keel_value *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  KnBytes bytes3 ;
+  uint64_t number5 ;
+  uint64_t made6 ;
+  keel_error error7 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 4 || static_cast<int>(info.Length()) > 4) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_value_begin.");
+  }
+
+  made6 = 0;
+  arg6 = &made6;
+  error7.code = KEEL_OK;
+  error7.system_errno = 0;
+  error7.message[0] = 0;
+  arg7 = &error7;
+  arg1 = kn_handle_in(env, info[0]);arg2 = kn_handle_in(env, info[1]);if (!kn_bytes_in(env, info[2], "key", false, &bytes3)) SWIG_fail;
+  arg3 = (void *)bytes3.data;
+  arg4 = bytes3.size;if (!kn_number_in(env, info[3], "size", SIZE_MAX, &number5)) SWIG_fail;
+  arg5 = (uint64_t)number5;result = (keel_status)keel_value_begin(arg1,arg2,(void const *)arg3,SWIG_STD_MOVE(*(&arg4)),arg5,arg6,arg7);
+  jsresult = env.Undefined();
+  if (result == KEEL_OK && *arg6 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_VALUE, *arg6)) {
+      kn_throw_no_memory(env);
+      SWIG_fail;
+    }
+    jsresult = Napi::Value(env, kn_number_out(env, *arg6));
+  }
+  if (result != KEEL_OK) {
+    kn_throw(env, arg7);
+    SWIG_fail;
+  }
+
+
+
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_value_write(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_value arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  keel_error *arg4 = 0 ;
+  KnBytes bytes2 ;
+  keel_error error4 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 2 || static_cast<int>(info.Length()) > 2) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_value_write.");
+  }
+
+  error4.code = KEEL_OK;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  arg1 = kn_handle_in(env, info[0]);if (!kn_bytes_in(env, info[1], "data", false, &bytes2)) SWIG_fail;
+  arg2 = (void *)bytes2.data;
+  arg3 = bytes2.size;result = (keel_status)keel_value_write(arg1,(void const *)arg2,SWIG_STD_MOVE(*(&arg3)),arg4);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg4);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_value_finish(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_value_finish.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_value_finish(arg1,arg2);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
+Napi::Value _wrap_value_end(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Value jsresult;
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  keel_status result;
+
+  if(static_cast<int>(info.Length()) < 1 || static_cast<int>(info.Length()) > 1) {
+    SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_value_end.");
+  }
+
+  error2.code = KEEL_OK;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  arg1 = kn_handle_in(env, info[0]);result = (keel_status)keel_value_end(arg1,arg2);
+  kn_ended(kn_state_of(env), arg1, result);
+  jsresult = env.Undefined();
+  if (result != KEEL_OK) {
+    kn_throw(env, arg2);
+    SWIG_fail;
+  }
+
+
+
+  return jsresult;
+
+  goto fail;
+fail:
+  return Napi::Value();
+}
+
+
+// js_global_function
 Napi::Value _wrap_load_put(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Value jsresult;
@@ -3711,7 +3876,7 @@ static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_value *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {
@@ -4260,6 +4425,10 @@ exports.Set("put", Napi::Function::New<_wrap_put>(env, "put"));
 exports.Set("del", Napi::Function::New<_wrap_del>(env, "del"));
 exports.Set("del_range", Napi::Function::New<_wrap_del_range>(env, "del_range"));
 exports.Set("write_batch", Napi::Function::New<_wrap_write_batch>(env, "write_batch"));
+exports.Set("value_begin", Napi::Function::New<_wrap_value_begin>(env, "value_begin"));
+exports.Set("value_write", Napi::Function::New<_wrap_value_write>(env, "value_write"));
+exports.Set("value_finish", Napi::Function::New<_wrap_value_finish>(env, "value_finish"));
+exports.Set("value_end", Napi::Function::New<_wrap_value_end>(env, "value_end"));
 exports.Set("load_put", Napi::Function::New<_wrap_load_put>(env, "load_put"));
 exports.Set("load_batch", Napi::Function::New<_wrap_load_batch>(env, "load_batch"));
 exports.Set("load_finish", Napi::Function::New<_wrap_load_finish>(env, "load_finish"));

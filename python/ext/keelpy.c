@@ -118,6 +118,58 @@ PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace
   return keelpy_view_new(module, view);
 }
 
+/* --- parts --- */
+
+/* KEEL_OK, or -1 with an exception. */
+static int keelpy_read_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                            void *buffer, size_t capacity, size_t *got, uint64_t *size) {
+  keel_error err;
+  keel_status status;
+  err.message[0] = '\0';
+  err.system_errno = 0;
+  Py_BEGIN_ALLOW_THREADS;
+  status = keel_get_part(txn, keyspace, key, key_size, offset, buffer, capacity, got, size, &err);
+  Py_END_ALLOW_THREADS;
+  if (status == KEEL_OK) return 0;
+  keelpy_raise(status, &err);
+  return -1;
+}
+
+PyObject *keelpy_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          uint64_t size) {
+  size_t got = 0;
+  uint64_t whole = 0;
+  /* Its size first: what is asked for may be far more than there is. */
+  if (keelpy_read_part(txn, keyspace, key, key_size, 0, NULL, 0, &got, &whole) != 0) return NULL;
+  uint64_t left = offset < whole ? whole - offset : 0;
+  if (size > left) size = left;
+  if (size > (uint64_t)PY_SSIZE_T_MAX) return PyErr_NoMemory();
+  PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+  if (bytes == NULL) return NULL;
+  /* Nobody else has seen the object yet. */
+  if (keelpy_read_part(txn, keyspace, key, key_size, offset, PyBytes_AsString(bytes), (size_t)size, &got, &whole) != 0) {
+    Py_DECREF(bytes);
+    return NULL;
+  }
+  if (got == size) return bytes;
+  PyObject *shorter = PyBytes_FromStringAndSize(PyBytes_AsString(bytes), (Py_ssize_t)got); /* rewritten meanwhile */
+  Py_DECREF(bytes);
+  return shorter;
+}
+
+PyObject *keelpy_get_part_into(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                               PyObject *buffer) {
+  Py_buffer view;
+  size_t got = 0;
+  uint64_t whole = 0;
+  if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) != 0) return NULL;
+  int failed = keelpy_read_part(txn, keyspace, key, key_size, offset, view.buf, (size_t)view.len, &got, &whole);
+  PyBuffer_Release(&view);
+  if (failed) return NULL;
+  const uint64_t values[] = {got, whole};
+  return keelpy_tuple(values, 2);
+}
+
 /* --- batches ---
  * A batch is made and freed inside one call: it is never visible to a second thread, so what it lends cannot change
  * while it is copied, whether or not the interpreter lock is held. */

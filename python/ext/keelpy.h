@@ -50,6 +50,12 @@ PyObject *keelpy_tuple(const uint64_t *values, size_t count);
 
 /* A View of the value, or None. */
 PyObject *keelpy_get_view(PyObject *module, keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size);
+/* Bytes of the value from `offset` on: at most `size`, fewer at its end. */
+PyObject *keelpy_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          uint64_t size);
+/* The same into a writable buffer, without the interpreter lock: a tuple of how many bytes, and the value's size. */
+PyObject *keelpy_get_part_into(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                               PyObject *buffer);
 /* A list with one bytes or None for each key of an iterable. */
 PyObject *keelpy_get_many(keel_txn txn, keel_keyspace keyspace, PyObject *keys);
 /* Applies an iterable of (key, value) pairs; value None is a deletion. When it raises, some may have been applied. */

@@ -3863,6 +3863,94 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_get_part(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  uint64_t arg6 ;
+  keelpy_buffer buffer3 ;
+  unsigned long long val5 ;
+  int ecode5 = 0 ;
+  unsigned long long val6 ;
+  int ecode6 = 0 ;
+  PyObject *swig_obj[5] ;
+  PyObject *result = 0 ;
+
+  buffer3.held = 0;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "get_part", 5, 5, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
+  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
+  arg3 = (void *)buffer3.data;
+  arg4 = buffer3.size;
+  ecode5 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[3], &val5);
+  if (!SWIG_IsOK(ecode5)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode5), "in method '" "get_part" "', argument " "5"" of type '" "uint64_t""'");
+  }
+  arg5 = (uint64_t)(val5);
+  ecode6 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[4], &val6);
+  if (!SWIG_IsOK(ecode6)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode6), "in method '" "get_part" "', argument " "6"" of type '" "uint64_t""'");
+  }
+  arg6 = (uint64_t)(val6);
+  result = (PyObject *)keelpy_get_part(arg1,arg2,(void const *)arg3,arg4,arg5,arg6);
+  resultobj = result;
+  if (!resultobj) SWIG_fail;
+  keelpy_buffer_release(&buffer3);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer3);
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_get_part_into(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  PyObject *arg6 = 0 ;
+  keelpy_buffer buffer3 ;
+  unsigned long long val5 ;
+  int ecode5 = 0 ;
+  PyObject *swig_obj[5] ;
+  PyObject *result = 0 ;
+
+  buffer3.held = 0;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "get_part_into", 5, 5, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
+  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
+  arg3 = (void *)buffer3.data;
+  arg4 = buffer3.size;
+  ecode5 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[3], &val5);
+  if (!SWIG_IsOK(ecode5)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode5), "in method '" "get_part_into" "', argument " "5"" of type '" "uint64_t""'");
+  }
+  arg5 = (uint64_t)(val5);
+  arg6 = swig_obj[4];
+  result = (PyObject *)keelpy_get_part_into(arg1,arg2,(void const *)arg3,arg4,arg5,arg6);
+  resultobj = result;
+  if (!resultobj) SWIG_fail;
+  keelpy_buffer_release(&buffer3);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer3);
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_get_many(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_txn arg1 ;
@@ -4853,6 +4941,181 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_value_begin(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_txn arg1 ;
+  keel_keyspace arg2 ;
+  void *arg3 = 0 ;
+  size_t arg4 ;
+  uint64_t arg5 ;
+  keel_value *arg6 = 0 ;
+  keel_error *arg7 = 0 ;
+  keelpy_buffer buffer3 ;
+  unsigned long long val5 ;
+  int ecode5 = 0 ;
+  keel_value made6 ;
+  keel_error error7 ;
+  PyObject *swig_obj[4] ;
+  keel_status result;
+
+  buffer3.held = 0;
+  made6 = 0;
+  arg6 = &made6;
+  error7.code = 0;
+  error7.system_errno = 0;
+  error7.message[0] = 0;
+  arg7 = &error7;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "value_begin", 4, 4, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  arg2 = PyLong_AsUnsignedLongLong(swig_obj[1]);
+  if (arg2 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[2], "key", &buffer3) != 0) SWIG_fail;
+  arg3 = (void *)buffer3.data;
+  arg4 = buffer3.size;
+  ecode5 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[3], &val5);
+  if (!SWIG_IsOK(ecode5)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode5), "in method '" "value_begin" "', argument " "5"" of type '" "uint64_t""'");
+  }
+  arg5 = (uint64_t)(val5);
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_value_begin(arg1,arg2,(void const *)arg3,arg4,arg5,arg6,arg7);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result == KEEL_OK) {
+    resultobj = PyLong_FromUnsignedLongLong(*arg6);
+    if (!resultobj) SWIG_fail;
+  }
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg7);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  keelpy_buffer_release(&buffer3);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer3);
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_value_write(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_value arg1 ;
+  void *arg2 = 0 ;
+  size_t arg3 ;
+  keel_error *arg4 = 0 ;
+  keelpy_buffer buffer2 ;
+  keel_error error4 ;
+  PyObject *swig_obj[2] ;
+  keel_status result;
+
+  buffer2.held = 0;
+  error4.code = 0;
+  error4.system_errno = 0;
+  error4.message[0] = 0;
+  arg4 = &error4;
+  (void)self;
+  if (!SWIG_Python_UnpackTuple(args, "value_write", 2, 2, swig_obj)) SWIG_fail;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  if (keelpy_buffer_get(swig_obj[1], "data", &buffer2) != 0) SWIG_fail;
+  arg2 = (void *)buffer2.data;
+  arg3 = buffer2.size;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_value_write(arg1,(void const *)arg2,arg3,arg4);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg4);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  keelpy_buffer_release(&buffer2);
+  return resultobj;
+fail:
+  keelpy_buffer_release(&buffer2);
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_value_finish(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_value_finish(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
+SWIGINTERN PyObject *_wrap_value_end(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  keel_value arg1 ;
+  keel_error *arg2 = 0 ;
+  keel_error error2 ;
+  PyObject *swig_obj[1] ;
+  keel_status result;
+
+  error2.code = 0;
+  error2.system_errno = 0;
+  error2.message[0] = 0;
+  arg2 = &error2;
+  (void)self;
+  if (!args) SWIG_fail;
+  swig_obj[0] = args;
+  arg1 = PyLong_AsUnsignedLongLong(swig_obj[0]);
+  if (arg1 == (uint64_t)-1 && PyErr_Occurred()) SWIG_fail;
+  {
+    Py_BEGIN_ALLOW_THREADS
+    result = (keel_status)keel_value_end(arg1,arg2);
+    Py_END_ALLOW_THREADS
+  }
+
+  if (result != KEEL_OK) {
+    Py_CLEAR(resultobj);
+    keelpy_raise(result, arg2);
+    SWIG_fail;
+  }
+  if (!resultobj) resultobj = SWIG_Py_Void();
+  return resultobj;
+fail:
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_load_put(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   keel_load arg1 ;
@@ -5633,6 +5896,8 @@ fail:
 
 static PyMethodDef SwigMethods[] = {
 	 { "get_view", _wrap_get_view, METH_VARARGS, NULL},
+	 { "get_part", _wrap_get_part, METH_VARARGS, NULL},
+	 { "get_part_into", _wrap_get_part_into, METH_VARARGS, NULL},
 	 { "get_many", _wrap_get_many, METH_VARARGS, NULL},
 	 { "write_many", _wrap_write_many, METH_VARARGS, NULL},
 	 { "load_many", _wrap_load_many, METH_VARARGS, NULL},
@@ -5661,6 +5926,10 @@ static PyMethodDef SwigMethods[] = {
 	 { "rollback", _wrap_rollback, METH_O, NULL},
 	 { "delete", _wrap_delete, METH_VARARGS, NULL},
 	 { "delete_range", _wrap_delete_range, METH_VARARGS, NULL},
+	 { "value_begin", _wrap_value_begin, METH_VARARGS, NULL},
+	 { "value_write", _wrap_value_write, METH_VARARGS, NULL},
+	 { "value_finish", _wrap_value_finish, METH_O, NULL},
+	 { "value_end", _wrap_value_end, METH_O, NULL},
 	 { "load_put", _wrap_load_put, METH_VARARGS, NULL},
 	 { "load_finish", _wrap_load_finish, METH_O, NULL},
 	 { "load_end", _wrap_load_end, METH_O, NULL},
@@ -5695,7 +5964,7 @@ static swig_type_info _swigt__p_short = {"_p_short", "int16_t *|int_least16_t *|
 static swig_type_info _swigt__p_signed_char = {"_p_signed_char", "int8_t *|int_fast8_t *|int_least8_t *|signed char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_char = {"_p_unsigned_char", "uint8_t *|uint_fast8_t *|uint_least8_t *|unsigned char *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_int = {"_p_unsigned_int", "uint32_t *|uint_fast16_t *|uint_fast32_t *|uint_least32_t *|uintptr_t *|unsigned int *", 0, 0, (void*)0, 0};
-static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
+static swig_type_info _swigt__p_unsigned_long_long = {"_p_unsigned_long_long", "keel_batch *|keel_check *|keel_cursor *|keel_db *|keel_keyspace *|keel_load *|keel_txn *|keel_value *|keel_view *|uint64_t *|uint_fast64_t *|uint_least64_t *|uintmax_t *|unsigned long long *", 0, 0, (void*)0, 0};
 static swig_type_info _swigt__p_unsigned_short = {"_p_unsigned_short", "uint16_t *|uint_least16_t *|unsigned short *", 0, 0, (void*)0, 0};
 
 static swig_type_info *swig_type_initial[] = {

@@ -163,6 +163,7 @@ REPLACED = (
     "get",
     "get_copy",
     "get_view",
+    "get_part",
     "view_data",
     "view_release",
     "get_many",
@@ -182,6 +183,10 @@ FLAT = ("open", "keyspace_open", "begin", "cursor_open")
 EXTENSION = '''
 def get(txn: int, keyspace: int, key: ReadableBuffer, /) -> bytes | None: ...
 def get_view(txn: int, keyspace: int, key: ReadableBuffer, /) -> View | None: ...
+def get_part(txn: int, keyspace: int, key: ReadableBuffer, offset: int, size: int, /) -> bytes: ...
+def get_part_into(
+    txn: int, keyspace: int, key: ReadableBuffer, offset: int, buffer: WriteableBuffer, /
+) -> tuple[int, int]: ...
 def contains(txn: int, keyspace: int, key: ReadableBuffer, /) -> bool: ...
 def put(txn: int, keyspace: int, key: ReadableBuffer, value: ReadableBuffer, /) -> None: ...
 def get_many(txn: int, keyspace: int, keys: Iterable[ReadableBuffer], /) -> list[bytes | None]: ...
@@ -273,7 +278,7 @@ def raw_function(function: model.Function) -> str:
 
 def raw_stub(api: model.Api) -> str:
     out = [f"# {NOTICE}", "from collections.abc import Iterable", "from os import PathLike"]
-    out += ["from typing import Literal, Self, final, overload", "", "from _typeshed import ReadableBuffer", ""]
+    out += ["from typing import Literal, Self, final, overload", "", "from _typeshed import ReadableBuffer, WriteableBuffer", ""]
     out += [raw_function(f) for f in api.functions if f.name.removeprefix("keel_") not in REPLACED]
     out.append(EXTENSION.strip("\n"))
     return "\n".join(out) + "\n"

@@ -11,7 +11,7 @@
         for name, population in cities.items(prefix=b"b"):
             print(name, population)
 
-`Database`, `Transaction`, `Keyspace`, `TransactionKeyspace` and `Loader` are the whole interface; `Error` and its subclasses
+`Database`, `Transaction`, `Keyspace`, `TransactionKeyspace`, `ValueReader` and `Loader` are the whole interface; `Error` and its subclasses
 are what goes wrong. Keys and values are bytes; everything with a buffer is accepted, text is not (encode it).
 """
 
@@ -26,6 +26,7 @@ from ._gen import (
     MAX_KEY_SIZE,
     MAX_KEYSPACE_NAME_SIZE,
     MAX_LABEL_SIZE,
+    MAX_LARGE_VALUE_SIZE,
     MAX_PATH_SIZE,
     MAX_VALUE_SIZE,
     VERSION as __version__,
@@ -35,6 +36,7 @@ from ._load import Loader
 from ._raw import View
 from ._records import CheckReport, Checkpoint, LoadReport, Stats
 from ._transaction import Transaction
+from ._values import ValueReader
 
 
 def version() -> str:
@@ -52,6 +54,7 @@ __all__ = [
     "MAX_KEYSPACE_NAME_SIZE",
     "MAX_KEY_SIZE",
     "MAX_LABEL_SIZE",
+    "MAX_LARGE_VALUE_SIZE",
     "MAX_PATH_SIZE",
     "MAX_VALUE_SIZE",
     "CheckReport",
@@ -65,6 +68,7 @@ __all__ = [
     "Stats",
     "Transaction",
     "TransactionKeyspace",
+    "ValueReader",
     "View",
     "__version__",
     "feature",

@@ -105,7 +105,10 @@ class KeySizeError(UsageError, builtins.ValueError):
 
 
 class ValueSizeError(UsageError, builtins.ValueError):
-    """A value is longer than `MAX_VALUE_SIZE` bytes. Split the value over several keys."""
+    """A value is longer than `MAX_VALUE_SIZE` bytes, or one that is written in parts than
+    `MAX_LARGE_VALUE_SIZE`. Write the value in parts (`keel_value_begin`), or split it over several
+    keys.
+    """
 
 
 class BufferSizeError(UsageError):

@@ -10,6 +10,7 @@ from . import _raw
 from ._errors import Error, NotFoundError
 from ._gen import E_NOT_FOUND, TXN_READ_ONLY
 from ._ranges import ITEMS, KEYS, VALUES, rows
+from ._values import Readable, ValueReader, get_part, put_stream
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -54,8 +55,26 @@ class _Rows(ABC):
         """
 
     @abstractmethod
+    def get_part(self, key: ReadableBuffer, offset: int, size: int) -> bytes:
+        """Bytes of a value: `size` from `offset` on, fewer at its end. Of a large value only those parts are read that
+        they lie in. `NotFoundError` (a `KeyError`) when the key has none.
+        """
+
+    @abstractmethod
+    def open_value(self, key: ReadableBuffer) -> ValueReader:
+        """A value as a binary file to read and seek in, for values of any size. `NotFoundError` (a `KeyError`) when the
+        key has none. Use it as a context manager.
+        """
+
+    @abstractmethod
     def put(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
         """Store a value under a key, replacing the one that was there."""
+
+    @abstractmethod
+    def put_stream(self, key: ReadableBuffer, size: int, source: Readable | Iterable[ReadableBuffer]) -> None:
+        """Store a value of exactly `size` bytes, read piece by piece from a file or an iterable of bytes. A large one goes
+        straight to where it stays, and is never in memory as a whole. `InvalidError` when the source has more or less.
+        """
 
     @abstractmethod
     def delete(self, key: ReadableBuffer) -> None:
@@ -224,10 +243,20 @@ class TransactionKeyspace(_Rows):
             raise missing(key)
         return view
 
+    def get_part(self, key: ReadableBuffer, offset: int, size: int) -> bytes:
+        return get_part(self._txn._handle, self._handle, key, offset, size)
+
+    def open_value(self, key: ReadableBuffer) -> ValueReader:
+        """A value as a binary file. It sees the transaction's own writes, and ends with the transaction."""
+        return ValueReader(self._txn, self._keyspace, key, False)
+
     def put(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
         _raw.put(self._txn._handle, self._handle, key, value)
 
     __setitem__ = put
+
+    def put_stream(self, key: ReadableBuffer, size: int, source: Readable | Iterable[ReadableBuffer]) -> None:
+        put_stream(self._txn._handle, self._handle, key, size, source)
 
     def delete(self, key: ReadableBuffer) -> None:
         _raw.delete(self._txn._handle, self._handle, key)
@@ -331,8 +360,26 @@ class Keyspace(_Rows):
             raise missing(key)
         return view
 
+    def get_part(self, key: ReadableBuffer, offset: int, size: int) -> bytes:
+        return self._read(lambda txn, keyspace, key: get_part(txn, keyspace, key, offset, size), key)
+
+    def open_value(self, key: ReadableBuffer) -> ValueReader:
+        """A value as a binary file, of the snapshot at this moment; close it to let the snapshot go."""
+        txn = self._db.begin(read_only=True)
+        try:
+            return ValueReader(txn, self, key, True)
+        except BaseException:
+            txn._abandon()
+            raise
+
     def put(self, key: ReadableBuffer, value: ReadableBuffer) -> None:
         self._write_one(_raw.put, key, value)
+
+    def put_stream(self, key: ReadableBuffer, size: int, source: Readable | Iterable[ReadableBuffer]) -> None:
+        """As in a transaction. It is run once, since the source cannot be read again: `ConflictError` when another
+        transaction wrote the same key meanwhile."""
+        with self._db.transaction() as txn:
+            put_stream(txn._handle, self._handle, key, size, source)
 
     def delete(self, key: ReadableBuffer) -> None:
         self._write_one(_raw.delete, key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from . import _raw
 from ._errors import ConcurrentUseError
 from ._keyspace import Keyspace, TransactionKeyspace, missing
+from ._values import get_part
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -129,6 +130,10 @@ class Transaction:
         if view is None:
             raise missing(key)
         return view
+
+    def get_part(self, keyspace: Keyspace, key: ReadableBuffer, offset: int, size: int) -> bytes:
+        """Bytes of a value: `size` from `offset` on, fewer at its end; see `Keyspace.get_part`."""
+        return get_part(self._handle, keyspace._handle, key, offset, size)
 
     def put(self, keyspace: Keyspace, key: ReadableBuffer, value: ReadableBuffer) -> None:
         """Store a value under a key."""
