@@ -275,6 +275,8 @@ static void* Swig_malloc(int c) {
   X(record, drain_pages_written), \
   X(record, drain_pages_read), \
   X(record, drain_bytes_written), \
+  X(record, spills), \
+  X(record, spilled_bytes), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \

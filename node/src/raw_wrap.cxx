@@ -1513,6 +1513,8 @@ template <typename T> T SwigValueInit() {
   X(record, drain_pages_written), \
   X(record, drain_pages_read), \
   X(record, drain_bytes_written), \
+  X(record, spills), \
+  X(record, spilled_bytes), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \

@@ -3310,6 +3310,8 @@ static swig_module_info swig_module = {swig_types, 14, 0, 0, 0, 0};
   X(record, drain_pages_written), \
   X(record, drain_pages_read), \
   X(record, drain_bytes_written), \
+  X(record, spills), \
+  X(record, spilled_bytes), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \
