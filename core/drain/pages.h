@@ -68,7 +68,7 @@ typedef struct kl_held {
 } kl_held;
 
 /* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
-#define KL_PAGES_WHOLE ((uint64_t)0x7fffffff)
+#define KL_PAGES_WHOLE ((UINT64_C(1) << 31) - 1)
 
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */

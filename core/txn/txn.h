@@ -21,8 +21,8 @@
 #include "../wal/wal.h"
 
 enum { KL_MAX_KEY = 1024 };
-#define KL_MAX_VALUE ((size_t)0x7fffffff)      /* of a value that is read and written as a whole */
-#define KL_MAX_LARGE_VALUE (UINT64_C(1) << 48) /* of one that is written in parts */
+#define KL_MAX_VALUE ((size_t)0x7fffffff)            /* of a value that is read and written as a whole */
+#define KL_MAX_LARGE_VALUE UINT64_C(0x1000000000000) /* of one that is written in parts */
 enum { KL_VALUE_DIRECT = 16 << 20 }; /* written in parts, up to this they are collected, and written as any other */
 
 typedef enum kl_durability {

@@ -9,6 +9,7 @@ const native = require('./native.js');
 const { beginArguments, invalid, keyspaceFlags, loadArguments, openArguments } = require('./options.js');
 const { record } = require('./records.js');
 const { transact, transactSync } = require('./retry.js');
+const { ValueReadStream, getPart } = require('./parts.js');
 const { Range, key } = require('./rows.js');
 const { Transaction } = require('./transaction.js');
 const { getMany, getValue } = require('./values.js');
@@ -263,6 +264,21 @@ class Keyspace {
     return this.#shared.read(getMany, this[kHandle], keys);
   }
 
+  getPart(target, offset, size) {
+    return this.#shared.read((txn, keyspace, key) => getPart(txn, keyspace, key, offset, size), this[kHandle], target);
+  }
+
+  /** A stream over the value in the snapshot of this moment, which the end of the stream lets go. */
+  createReadStream(target, options) {
+    const txn = this.#shared.begin(READ_ONLY, 1);
+    try {
+      return new ValueReadStream(() => txn[kHandle], () => txn[kAbandon](), this[kHandle], target, options);
+    } catch (error) {
+      txn[kAbandon]();
+      throw error;
+    }
+  }
+
   /** Each walk over the range reads a snapshot of its own. */
   range(options) {
     const shared = this.#shared;
@@ -293,6 +309,18 @@ class Keyspace {
 
   putSync(target, value, options) {
     transactSync(this.#shared, (txn) => txn.put(this, target, value), options);
+  }
+
+  /** In a transaction of its own that is run once: the source cannot be read again. */
+  async putStream(target, size, source, options) {
+    const txn = this.#shared.begin(options, 1);
+    try {
+      await txn.putStream(this, target, size, source);
+    } catch (error) {
+      txn[kAbandon]();
+      throw error;
+    }
+    await txn.commit();
   }
 
   async del(target, options) {

@@ -1,5 +1,7 @@
 /// <reference types="node" />
 
+import { Readable } from 'node:stream';
+
 import { StatusClass, StatusSymbol } from './constants.gen.js';
 export { codes, features, limits } from './constants.gen.js';
 export type { StatusClass, StatusSymbol } from './constants.gen.js';
@@ -236,8 +238,18 @@ export declare class Keyspace {
   get(key: Bytes): Buffer | undefined;
   has(key: Bytes): boolean;
   getMany(keys: Iterable<Bytes>): Array<Buffer | undefined>;
+  /** Bytes of a value: `size` from `offset` on, fewer at its end. Of a large value only those parts are read that they
+   * lie in. */
+  getPart(key: Bytes, offset: number, size: number): Buffer | undefined;
+  /** A value as a stream, for values of any size. It reads the snapshot of this moment, and lets it go at its end: destroy a
+   * stream that is not read to the end. Throws KEEL_E_NOT_FOUND when the key has no value. */
+  createReadStream(key: Bytes, options?: ReadStreamOptions): ValueReadStream;
   /** Each walk over the range reads a snapshot of its own. */
   range(options?: RangeOptions): Range;
+  /** Stores a value of exactly `size` bytes, which the source gives piece by piece. A large one goes straight to where it
+   * stays, and is never in memory as a whole. It is run once, since the source cannot be read again: KEEL_E_CONFLICT when
+   * another transaction wrote the same key meanwhile. */
+  putStream(key: Bytes, size: number, source: Pieces, options?: BeginOptions): Promise<void>;
   put(key: Bytes, value: Bytes, options?: TransactOptions): Promise<void>;
   putSync(key: Bytes, value: Bytes, options?: TransactOptions): void;
   del(key: Bytes, options?: TransactOptions): Promise<void>;
@@ -245,6 +257,24 @@ export declare class Keyspace {
   /** Closes the handle; the keyspace and its rows stay. */
   close(): void;
   [Symbol.dispose](): void;
+}
+
+/** What a value is read and written by: a stream, or anything that iterates over bytes or text. */
+export type Pieces = Iterable<Bytes> | AsyncIterable<Bytes>;
+
+export interface ReadStreamOptions {
+  /** First byte, 0 by default. */
+  start?: number;
+  /** Last byte, as in `node:fs`; the end of the value by default. */
+  end?: number;
+  /** Bytes that the stream reads ahead and at once, 64 KiB by default. */
+  highWaterMark?: number;
+}
+
+/** A value as a stream: see `createReadStream`. */
+export interface ValueReadStream extends Readable {
+  /** Of the whole value, in bytes. */
+  readonly size: number;
 }
 
 /** A load under way: see `Database.load`. While a promise of it is pending it answers other calls with
@@ -289,10 +319,17 @@ export declare class Transaction {
   getMany(keyspace: Keyspace, keys: Iterable<Bytes>): Array<Buffer | undefined>;
   /** Pins a value, for reading parts of it, or for longer than the transaction. */
   view(keyspace: Keyspace, key: Bytes): View | undefined;
+  /** Bytes of a value: `size` from `offset` on, fewer at its end. */
+  getPart(keyspace: Keyspace, key: Bytes, offset: number, size: number): Buffer | undefined;
+  /** A value as a stream. It sees the transaction's own writes, and ends with an error when the transaction ends first. */
+  createReadStream(keyspace: Keyspace, key: Bytes, options?: ReadStreamOptions): ValueReadStream;
   range(keyspace: Keyspace, options?: RangeOptions): Range;
   cursor(keyspace: Keyspace, bounds?: Bounds): Cursor;
 
   put(keyspace: Keyspace, key: Bytes, value: Bytes): void;
+  /** Stores a value of exactly `size` bytes, which the source gives piece by piece. When it is rejected nothing was stored, and
+   * the transaction may go on. */
+  putStream(keyspace: Keyspace, key: Bytes, size: number, source: Pieces): Promise<void>;
   /** Removes a key; an absent one is no error. */
   del(keyspace: Keyspace, key: Bytes): void;
   /** Removes the keys from `from` up to, not including, `to`, and says how many. Left out: from the first, to the

@@ -5,6 +5,7 @@ const { codes } = require('./constants.gen.js');
 const { KeelError, withStack } = require('./errors.js');
 const { disposable, kAbandon, kHandle, unwatch, watch } = require('./handles.js');
 const native = require('./native.js');
+const { ValueReadStream, getPart, putStream } = require('./parts.js');
 const { Cursor, Range } = require('./rows.js');
 const { getMany, getValue } = require('./values.js');
 const { View } = require('./view.js');
@@ -70,6 +71,14 @@ class Transaction {
     return view === undefined ? undefined : new View(view);
   }
 
+  getPart(keyspace, key, offset, size) {
+    return getPart(this.#use(), handleOf(keyspace), key, offset, size);
+  }
+
+  createReadStream(keyspace, key, options) {
+    return new ValueReadStream(() => this.#use(), () => {}, handleOf(keyspace), key, options);
+  }
+
   range(keyspace, options) {
     return this.#rows(Range, keyspace, options);
   }
@@ -92,6 +101,10 @@ class Transaction {
 
   put(keyspace, key, value) {
     native.put(this.#use(), handleOf(keyspace), key, value);
+  }
+
+  putStream(keyspace, key, size, source) {
+    return putStream(() => this.#use(), handleOf(keyspace), key, size, source);
   }
 
   del(keyspace, key) {

@@ -110,6 +110,9 @@ static void kn_close(kn_kind kind, uint64_t handle) {
     case KN_LOAD:
       (void)keel_load_end(handle, NULL);
       break;
+    case KN_VALUE:
+      (void)keel_value_end(handle, NULL);
+      break;
   }
 }
 

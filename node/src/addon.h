@@ -30,7 +30,17 @@ extern "C" {
 
 /* --- environments and handles (addon.c) --------------------------------------------------------------------------- */
 
-typedef enum kn_kind { KN_DB = 1, KN_KEYSPACE, KN_TXN, KN_CURSOR, KN_VIEW, KN_BATCH, KN_CHECK, KN_LOAD } kn_kind;
+typedef enum kn_kind {
+  KN_DB = 1,
+  KN_KEYSPACE,
+  KN_TXN,
+  KN_CURSOR,
+  KN_VIEW,
+  KN_BATCH,
+  KN_CHECK,
+  KN_LOAD,
+  KN_VALUE
+} kn_kind;
 
 typedef struct kn_state kn_state;
 

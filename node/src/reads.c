@@ -92,6 +92,63 @@ static napi_value kn_has(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+/* get_part(txn, keyspace, key, offset, size): a Buffer with at most so many bytes of the value, or undefined. */
+static napi_value kn_get_part(napi_env env, napi_callback_info info) {
+  napi_value arguments[5], value = NULL;
+  keel_error error = {.code = 0};
+  uint64_t offset = 0, size = 0, whole = 0;
+  size_t got = 0;
+  void *room = NULL;
+  kn_bytes key;
+  if (!kn_arguments(env, info, arguments, 5)) return NULL;
+  keel_txn txn = kn_handle_in(env, arguments[0]);
+  keel_keyspace keyspace = kn_handle_in(env, arguments[1]);
+  if (!kn_number_in(env, arguments[3], "offset", UINT64_MAX, &offset)) return NULL;
+  if (!kn_number_in(env, arguments[4], "size", UINT64_MAX, &size)) return NULL;
+  kn_bytes_clear(&key);
+  if (!kn_bytes_in(env, arguments[2], "key", false, &key)) {
+    kn_bytes_free(&key);
+    return NULL;
+  }
+  /* Its size first: what is asked for may be far more than there is. */
+  keel_status status = keel_get_part(txn, keyspace, key.data, key.size, 0, NULL, 0, &got, &whole, &error);
+  if (status == KEEL_OK) {
+    uint64_t left = offset < whole ? whole - offset : 0;
+    if (size > left) size = left;
+    if (napi_create_buffer(env, (size_t)size, &room, &value) != napi_ok) value = NULL; /* with an exception */
+    if (value != NULL && size != 0) {
+      status = keel_get_part(txn, keyspace, key.data, key.size, offset, room, (size_t)size, &got, &whole, &error);
+    }
+  }
+  kn_bytes_free(&key);
+  if (status == KEEL_E_NOT_FOUND) return kn_undefined(env);
+  if (status == KEEL_OK) return value;
+  kn_throw(env, &error);
+  return NULL;
+}
+
+/* value_size(txn, keyspace, key): bytes of the value, or undefined. */
+static napi_value kn_value_size(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  keel_error error = {.code = 0};
+  uint64_t whole = 0;
+  size_t got = 0;
+  kn_bytes key;
+  if (!kn_arguments(env, info, arguments, 3)) return NULL;
+  keel_txn txn = kn_handle_in(env, arguments[0]);
+  keel_keyspace keyspace = kn_handle_in(env, arguments[1]);
+  kn_bytes_clear(&key);
+  bool given = kn_bytes_in(env, arguments[2], "key", false, &key);
+  keel_status status =
+      given ? keel_get_part(txn, keyspace, key.data, key.size, 0, NULL, 0, &got, &whole, &error) : KEEL_OK;
+  kn_bytes_free(&key);
+  if (!given) return NULL;
+  if (status == KEEL_E_NOT_FOUND) return kn_undefined(env);
+  if (status == KEEL_OK) return kn_number_out(env, whole);
+  kn_throw(env, &error);
+  return NULL;
+}
+
 /* --- views -------------------------------------------------------------------------------------------------------- */
 
 /* The part [start, end) of a view; an end beyond the view is its end. False with an exception pending. */
@@ -294,6 +351,8 @@ bool kn_reads_register(napi_env env, napi_value exports) {
   static const napi_property_descriptor functions[] = {
       {"get", NULL, kn_get, NULL, NULL, NULL, napi_default, NULL},
       {"has", NULL, kn_has, NULL, NULL, NULL, napi_default, NULL},
+      {"get_part", NULL, kn_get_part, NULL, NULL, NULL, napi_default, NULL},
+      {"value_size", NULL, kn_value_size, NULL, NULL, NULL, napi_default, NULL},
       {"get_many", NULL, kn_get_many, NULL, NULL, NULL, napi_default, NULL},
       {"view_size", NULL, kn_view_size, NULL, NULL, NULL, napi_default, NULL},
       {"view_slice", NULL, kn_view_slice, NULL, NULL, NULL, napi_default, NULL},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from . import _raw
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 
 
+@runtime_checkable
 class Readable(Protocol):
     """What has a `read` as files have it."""
 
@@ -105,17 +106,16 @@ def get_part(txn: int, keyspace: int, key: ReadableBuffer, offset: int, size: in
 
 def pieces(source: Readable | Iterable[ReadableBuffer]) -> Iterable[ReadableBuffer]:
     """What a source gives: a file, or anything that iterates over bytes."""
-    read = getattr(source, "read", None)
-    if read is None:
-        if isinstance(source, (bytes, bytearray, memoryview, str)):
-            raise TypeError("source must be a file or an iterable of bytes; a value that is there already takes put()")
+    if isinstance(source, (bytes, bytearray, memoryview, str)):
+        raise TypeError("source must be a file or an iterable of bytes; a value that is there already takes put()")
+    if not isinstance(source, Readable):
         yield from source
         return
     while True:
-        piece = read(PIECE)
+        piece = source.read(PIECE)
         if piece is None:
             raise BlockingIOError("the source has nothing to read at the moment; a source must wait")
-        if not len(piece):
+        if not memoryview(piece).nbytes:
             return
         yield piece
 
