@@ -388,8 +388,10 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->spilled_bytes = kl_counters_sum(&manager->operations, TXN_SPILLED_BYTES);
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
-  out->snapshots_live = summary.live;
-  out->transactions_live = summary.live; /* each has its own, until snapshots can be shared */
+  uint64_t views =
+      kl_counters_sum(counters, TXN_RUNS); /* those have a second one; it may have begun, or ended, just now */
+  out->snapshots_live = summary.live > views ? summary.live - views : 0;
+  out->transactions_live = out->snapshots_live; /* each has its own, until snapshots can be shared */
   uint64_t now = kl_os_monotonic_ns(manager->os);
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);

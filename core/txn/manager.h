@@ -152,7 +152,7 @@ typedef struct kl_txn_manager_stats {
   char oldest_snapshot_label[32];
   uint64_t visible_ts;
   uint64_t memory_bytes;
-  kl_delta_stats deltas; /* the active and the frozen one */
+  kl_delta_stats deltas;          /* the active and the frozen one */
   uint64_t spills, spilled_bytes; /* moves of writes into runs, and the keys and values that were moved */
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;

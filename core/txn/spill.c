@@ -16,6 +16,7 @@ static kl_status spill_begin(kl_txn *txn, kl_error *err) {
     return status;
   }
   txn->run = run;
+  kl_counters_add(&manager->counters, TXN_RUNS, 1);
   return KL_OK;
 }
 
@@ -74,6 +75,7 @@ void kl_txn_leave_run(kl_txn *txn, bool committed) {
   }
   kl_run_unref(txn->run);
   txn->run = NULL;
+  kl_counters_add(&manager->counters, TXN_RUNS, (uint64_t)0 - 1);
   kl_layers_collect(&manager->layers);
 }
 
