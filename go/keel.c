@@ -3253,6 +3253,7 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  *   memory.c       the same in anonymous memory
  *   space.c        which blocks are free (space.h); space_tree.c its nodes; space_write.c writes them
  *   limbo.c        blocks that are freed and still needed
+ *   reserve.c      blocks that are kept for later, by whoever writes outside of checkpoints
  *   space_map.c    the bytes of the space map
  *   space_walk.c   reading all of a space map */
 #ifndef KL_STORE_STORE_PRIVATE_H
@@ -3265,9 +3266,12 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  * `used`, what the checkpoint in progress reaches, and `busy`, what may not be handed out: used, or in limbo. A chunk
  * that this checkpoint changes keeps its `used` of before in `base`, so that an abort can bring it back.
  *
- * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
+ * Blocks can be `reserved`: busy, and used by nothing (kl_store_reserve). A checkpoint may `adopt` them: they are used,
+ * and reserved still until it ends, so that an abort only has to forget that they were adopted (STORE-14).
  *
- * Thread rules: the thread of the checkpoint in progress. */
+ * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself, STORE-14 and 15 reservations.
+ *
+ * Thread rules: whoever holds the store's space_lock. */
 #ifndef KL_STORE_SPACE_H
 #define KL_STORE_SPACE_H
 
@@ -3344,11 +3348,15 @@ uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block); /* blocks
  * nor one that a reader still holds (STORE-8): until then it is in limbo. Byte tables: docs/format.md. Invariants:
  * core/store/README.md.
  *
+ * Blocks can be reserved outside of checkpoints, by any thread, and written: for what is too large to wait in memory
+ * until a checkpoint names it (kl_store_reserve). No map has them until a checkpoint adopts them.
+ *
  * A memory store (kl_store_new_memory) does the same in anonymous memory: addresses, births and limbo are as in a file,
  * there is just nothing to recover.
  *
  * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
- * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. */
+ * time before close; so may be reserved, given back, written to what is reserved, and synced. begin ... publish or
+ * abort: one thread at a time; publishing without begin (a seal) too. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
@@ -3481,19 +3489,49 @@ void kl_store_abort(kl_store *store);
  * kl_store_write give. */
 kl_status kl_store_publish(kl_store *store, kl_checkpoint *checkpoint, kl_error *err);
 
+/* -------- reserved blocks: any thread, in and outside of checkpoints, once the store is confirmed -------- */
+
+/* A contiguous run of whole blocks for `bytes` (at least 1) bytes, which nobody else will be given until it is given
+ * back. It is of no checkpoint: after a crash it is free by itself. The file grows where it must, and is not cut before
+ * the end of the run. May wait while a checkpoint writes its space map, or while the file grows for another; never for a
+ * sync. On failure nothing is reserved. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (as kl_store_allocate),
+ * KL_E_CORRUPT (a part of the space map), KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status kl_store_reserve(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* The same for blocks that were reserved before a crash and that the log names: before anything else is reserved or
+ * allocated. KL_E_EXISTS, without a message: the newest checkpoint uses all of the run already. KL_E_CORRUPT, besides:
+ * the file has no such blocks, or others use some of them. */
+kl_status kl_store_reserve_at(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+/* Gives a reserved run back, or a part of one that is whole blocks; cannot fail. Not while it is adopted. */
+void kl_store_unreserve(kl_store *store, uint64_t address, uint64_t bytes);
+/* Writes the parts, in order, from `address` on: inside of what is reserved and not adopted. On stable storage after
+ * the next kl_store_sync or publication that begins behind it. KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED, KL_E_READ_ONLY. */
+kl_status kl_store_write_reserved(kl_store *store, uint64_t address, const kl_slice *parts, size_t count,
+                                  kl_error *err);
+/* What was written before is on stable storage, for a log that will name it. A failure poisons, as one of
+ * kl_store_publish does. KL_E_READ_ONLY, KL_E_POISONED, KL_E_IO. */
+kl_status kl_store_sync(kl_store *store, kl_error *err);
+/* In a checkpoint in progress, its thread: the run, reserved and written, or whole blocks of one, becomes blocks of this
+ * checkpoint, as if it had allocated them: born in it, and used. When the checkpoint is published they are no longer
+ * reserved; when it is aborted, or its publication fails, they are reserved again, also where it had freed them. On
+ * failure nothing has changed. KL_E_NO_MEMORY, KL_E_IO, KL_E_CORRUPT (a part of the space map), KL_E_INVALID (no
+ * checkpoint is in progress), KL_E_INTERNAL (not reserved). */
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err);
+
 /* -------- numbers and verification -------- */
 
 typedef struct kl_store_space {
-  uint64_t file_bytes;    /* size of the file (memory stores: of the committed memory) */
-  uint64_t blocks_end;    /* first byte behind all blocks that anything needs, limbo included */
-  uint64_t used_bytes;    /* blocks that the newest checkpoint reaches, the map's own included */
-  uint64_t free_bytes;    /* blocks below blocks_end that can be allocated by the next checkpoint */
-  uint64_t limbo_bytes;   /* blocks that are freed and still needed by a reader or a fall-back */
-  uint64_t limbo_entries; /* runs of them */
-  uint64_t map_bytes;     /* memory that space map and limbo take */
+  uint64_t file_bytes;     /* size of the file (memory stores: of the committed memory) */
+  uint64_t blocks_end;     /* first byte behind all blocks that anything needs, limbo included */
+  uint64_t used_bytes;     /* blocks that the newest checkpoint reaches, the map's own included */
+  uint64_t free_bytes;     /* blocks below blocks_end that can be allocated by the next checkpoint */
+  uint64_t limbo_bytes;    /* blocks that are freed and still needed by a reader or a fall-back */
+  uint64_t limbo_entries;  /* runs of them */
+  uint64_t reserved_bytes; /* blocks that are kept for what no checkpoint has yet */
+  uint64_t map_bytes;      /* memory that space map and limbo take */
 } kl_store_space;
 
-/* As of the last begin, publish or abort. After open, before the first of them, limbo counts as free. */
+/* As of the last begin, publish or abort; reserved_bytes and file_bytes, and outside of checkpoints all, also as of the
+ * last reservation. After open, before the first of them, limbo counts as free. */
 void kl_store_get_space(kl_store *store, kl_store_space *out_space);
 
 /* Reads the ring anew: bit i of *out_lost says that the superblock in block i is damaged. While nothing is published.
@@ -3634,9 +3672,17 @@ typedef struct store_space_index {
   store_space_child child[STORE_MAP_FANOUT];
 } store_space_index;
 
+/* Of a chunk with reserved blocks. */
+typedef struct store_space_aside {
+  uint64_t count; /* bits of `reserved` */
+  uint64_t reserved[STORE_MAP_WORDS];
+  uint64_t adopted[STORE_MAP_WORDS]; /* ... that the checkpoint in progress has taken */
+} store_space_aside;
+
 typedef struct store_space_chunk {
   store_space_node node;
   struct store_space_chunk *next_loaded;
+  store_space_aside *aside; /* NULL: nothing of it is reserved */
   uint64_t used[STORE_MAP_WORDS], busy[STORE_MAP_WORDS];
   uint64_t base[STORE_MAP_WORDS]; /* of `used`, when dirty */
 } store_space_chunk;
@@ -3652,7 +3698,8 @@ typedef struct store_space {
   uint64_t frontier;         /* no block from here on is busy */
   uint64_t first_frontier;   /* as it was at begin */
   store_space_chunk *chunks; /* all that are loaded */
-  size_t chunk_count, index_count;
+  size_t chunk_count, index_count, aside_count;
+  uint64_t reserved; /* blocks */
   store_space_node **dirty;
   size_t dirty_count, dirty_capacity;
   store_limbo limbo;
@@ -3666,10 +3713,11 @@ typedef struct store_space {
   store_map_bounds older_bounds;
 
   /* Where to look for free blocks; anew for each checkpoint. */
-  bool compacting;                            /* the first ones that are free, however scattered */
-  uint64_t rove;                              /* single blocks: the next one to look at */
-  uint64_t threshold;                         /* ... in words of the bitmap with at least so many free */
-  uint64_t run_rove[STORE_SPACE_RUN_CLASSES]; /* runs of up to 2^i blocks: there are none before */
+  bool compacting;                                /* the first ones that are free, however scattered */
+  uint64_t rove;                                  /* single blocks: the next one to look at */
+  uint64_t threshold;                             /* ... in words of the bitmap with at least so many free */
+  uint64_t run_rove[STORE_SPACE_RUN_CLASSES];     /* runs of up to 2^i blocks: there are none before */
+  uint64_t reserve_rove[STORE_SPACE_RUN_CLASSES]; /* the same for what is reserved */
 } store_space;
 
 /* Takes on the map of an opened checkpoint: reads its root. `older`: the checkpoint before, or NULL. */
@@ -3688,6 +3736,14 @@ kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
+/* A run of blocks that are not busy, for a reservation: the first one, or the end of the file. Takes nothing. */
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err);
+/* A file may grow by so many blocks: KL_E_LIMIT. */
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err);
+/* The file reaches to block `end`, and the map covers it. The frontier is the caller's. */
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err);
+/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
 /* All of the run was allocated by the checkpoint in progress. No input or output. */
 bool store_space_is_new(const store_space *space, uint64_t block, uint64_t blocks);
 /* The blocks that the limbo has let go are no longer busy. Cannot fail: their chunk is loaded (STORE-8). */
@@ -3704,6 +3760,19 @@ void store_space_commit(store_space *space);
 /* Only the newest checkpoint and the one before count now. `needed_end`: of those two. */
 void store_space_trim(store_space *space, uint64_t needed_end);
 uint64_t store_space_memory(const store_space *space);
+
+/* -------- reserve.c: blocks that are kept for later -------- */
+
+/* The checkpoint in progress uses a reserved run, all of it. On failure nothing has changed. */
+kl_status store_space_adopt(store_space *space, uint64_t block, uint64_t blocks, kl_error *err);
+/* Blocks of the chunk that were adopted and are free again stay busy: an abort makes them reserved. */
+void store_space_keep_adopted(store_space_chunk *chunk, uint64_t from, uint64_t to);
+/* The checkpoint in progress did not happen: what it adopted is reserved, and no more. The caller counts. */
+void store_space_disown(store_space_chunk *chunk);
+/* It happened: what it adopted is reserved no more. */
+void store_space_settle_adopted(store_space *space, store_space_chunk *chunk);
+uint64_t store_space_reserved_end(const store_space *space);                    /* first block behind; 0: none */
+uint64_t store_space_reserved_before(const store_space *space, uint64_t block); /* blocks that lie before it */
 
 /* -------- space_tree.c: the nodes in memory -------- */
 
@@ -3749,11 +3818,14 @@ struct kl_store {
   uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
-  /* Of the thread that makes checkpoints. */
+  /* Of the thread that makes checkpoints; written with the space_lock held. */
   bool in_progress;
-  uint64_t birth;      /* of the checkpoint in progress */
-  bool size_changed;   /* since the last sync of more than data */
-  uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
+  uint64_t birth; /* of the checkpoint in progress */
+
+  kl_mutex space_lock;  /* guards what follows: STORE-15. Not held during syncs. Taken before `lock` */
+  uint64_t size_number; /* grows with each change of the file's size ... */
+  uint64_t size_synced; /* ... and the last one that a sync of more than data has covered */
+  uint64_t file_bytes;  /* length of the file; of memory: what may hold pages of the system */
   store_space space;
 
   kl_mutex lock; /* guards what follows; not held during input and output */
@@ -3778,10 +3850,18 @@ kl_status store_ring_confirm(kl_store *store, kl_error *err);
 
 /* Writes one superblock, syncs it; then it is the newest. */
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err);
-void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date */
+void store_checkpoint_count(kl_store *store); /* brings `numbers` up to date; with the space_lock */
+/* KL_E_READ_ONLY, KL_E_POISONED. */
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err);
+/* Everything that was written before is on stable storage, and the size of the file. A failure poisons. */
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err);
 
 /* -------- blocks.c -------- */
 
+/* Writes the parts, in order, wherever that is. */
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err);
+/* How many blocks they take. */
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count);
 /* The file has at least so many bytes. KL_E_DISK_FULL, KL_E_IO; KL_E_NO_MEMORY for a memory store. */
 kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err);
 /* Cuts off what lies far behind the last block that anything needs; a failure leaves it there. */
@@ -3790,6 +3870,10 @@ void store_blocks_shrink(kl_store *store);
 void store_blocks_cut(kl_store *store);
 /* How much a file of this size grows or keeps at once. */
 uint64_t store_blocks_step(uint64_t bytes);
+
+static inline uint64_t store_blocks_count(uint64_t bytes) {
+  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
+}
 
 /* -------- memory.c -------- */
 
@@ -3843,15 +3927,7 @@ const void *kl_store_memory(const kl_store *store, uint64_t address, size_t leng
   return store_blocks_address_valid(address, length, end) ? store->memory.base + address : NULL;
 }
 
-kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
-  uint64_t length = 0;
-  for (size_t i = 0; i < count; i++) length += parts[i].size;
-  uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
-  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
-      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
-    return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
-                     address);
-  }
+kl_status store_blocks_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
   if (store->memory.base == NULL) return kl_os_write(store->os, store->file, parts, count, address, err);
   uint8_t *to = store->memory.base + address;
   for (size_t i = 0; i < count; i++) {
@@ -3859,6 +3935,23 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
     to += parts[i].size;
   }
   return KL_OK;
+}
+
+uint64_t store_blocks_of_parts(const kl_slice *parts, size_t count) {
+  uint64_t length = 0;
+  for (size_t i = 0; i < count; i++) length += parts[i].size;
+  return store_blocks_count(length);
+}
+
+kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *parts, size_t count, kl_error *err) {
+  uint64_t blocks = store_blocks_of_parts(parts, count);
+  kl_mutex_lock(&store->space_lock);
+  bool allowed = store->in_progress && address % KL_BLOCK_SIZE == 0 &&
+                 store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->space_lock);
+  if (allowed) return store_blocks_write(store, address, parts, count, err);
+  return KL_BROKEN(err, "STORE-7: %" PRIu64 " blocks at %" PRIu64 " are not of the checkpoint in progress", blocks,
+                   address);
 }
 
 /* -------- the size of the file -------- */
@@ -3875,7 +3968,7 @@ kl_status store_blocks_ensure(kl_store *store, uint64_t bytes, kl_error *err) {
   if (store->memory.base != NULL) return store_memory_ensure(store, bytes, err);
   uint64_t roomy = store->file_bytes + store_blocks_step(store->file_bytes);
   if (roomy < bytes) roomy = bytes;
-  store->size_changed = true; /* also when it fails: it may have grown by a part */
+  store->size_number++; /* also when it fails: it may have grown by a part */
   kl_status status = kl_os_allocate(store->os, store->file, store->file_bytes, roomy - store->file_bytes, err);
   if (status == KL_E_DISK_FULL && roomy != bytes) {
     roomy = bytes;
@@ -3906,12 +3999,12 @@ void store_blocks_shrink(kl_store *store) {
     store_memory_shrink(store, needed + step);
     return;
   }
-  store->size_changed = true;
+  store->size_number++;
   if (kl_os_truncate(store->os, store->file, needed + step, NULL) == KL_OK) store->file_bytes = needed + step;
 }
 
 void store_blocks_cut(kl_store *store) {
-  uint64_t needed = store_blocks_needed(store, 0);
+  uint64_t needed = store_blocks_needed(store, store_space_reserved_end(&store->space) * KL_BLOCK_SIZE);
   if (store->file_bytes > needed) (void)kl_os_truncate(store->os, store->file, needed, NULL);
 }
 
@@ -3920,12 +4013,13 @@ void store_blocks_cut(kl_store *store) {
 
 void store_checkpoint_count(kl_store *store) {
   const store_space *space = &store->space;
-  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks;
+  uint64_t held = KL_SUPERBLOCKS + space->limbo.blocks + space->reserved;
   kl_store_space numbers = {.file_bytes = store->file_bytes,
                             .blocks_end = space->frontier * KL_BLOCK_SIZE,
                             .used_bytes = (space->root.used - KL_SUPERBLOCKS) * KL_BLOCK_SIZE,
                             .limbo_bytes = space->limbo.blocks * KL_BLOCK_SIZE,
                             .limbo_entries = space->limbo.count,
+                            .reserved_bytes = space->reserved * KL_BLOCK_SIZE,
                             .map_bytes = store_space_memory(space)};
   uint64_t taken = numbers.used_bytes / KL_BLOCK_SIZE + held;
   numbers.free_bytes = space->frontier > taken ? (space->frontier - taken) * KL_BLOCK_SIZE : 0;
@@ -3934,9 +4028,12 @@ void store_checkpoint_count(kl_store *store) {
   kl_mutex_unlock(&store->lock);
 }
 
-static kl_status store_checkpoint_allowed(const kl_store *store, kl_error *err) {
+kl_status store_checkpoint_allowed(kl_store *store, kl_error *err) {
   if (store->read_only) return kl_fail(err, KL_E_READ_ONLY, "database '%s' is open read-only", store->path);
-  if (store->poisoned) {
+  kl_mutex_lock(&store->lock);
+  bool poisoned = store->poisoned;
+  kl_mutex_unlock(&store->lock);
+  if (poisoned) {
     return kl_fail(err, KL_E_POISONED, "a checkpoint of database '%s' could not be written; open it anew", store->path);
   }
   return KL_OK;
@@ -3966,17 +4063,20 @@ kl_status kl_store_begin(kl_store *store, const uint64_t *live, size_t live_coun
   if (store->in_progress) {
     return kl_fail(err, KL_E_INVALID, "a checkpoint of database '%s' is in progress already", store->path);
   }
+  kl_mutex_lock(&store->space_lock);
   status = store_limbo_set_live(&store->space.limbo, live, live_count, err);
   if (status == KL_OK) {
     store_checkpoint_reclaim(store, store->newest.checkpoint.sequence);
     status = store_space_cover(&store->space, store->space.frontier, err);
   }
-  if (status != KL_OK) return status;
-  store_space_start(&store->space);
-  store->in_progress = true;
-  store->birth = store->newest.checkpoint.sequence + 1;
-  store_checkpoint_count(store);
-  return KL_OK;
+  if (status == KL_OK) {
+    store_space_start(&store->space);
+    store->in_progress = true;
+    store->birth = store->newest.checkpoint.sequence + 1;
+    store_checkpoint_count(store);
+  }
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 uint64_t kl_store_birth(const kl_store *store) {
@@ -3988,39 +4088,38 @@ static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
   return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
 }
 
-static uint64_t store_checkpoint_blocks(uint64_t bytes) {
-  return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
-}
-
-kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+static kl_status store_checkpoint_take(kl_store *store, uint64_t bytes, uint64_t end_block, uint64_t *out_address,
+                                       kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
   uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_allocate(&store->space, store_blocks_count(bytes), end_block, &block, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
   return status;
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  return store_checkpoint_take(store, bytes, STORE_SPACE_NONE, out_address, err);
 }
 
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
                                    kl_error *err) {
-  kl_status status = store_checkpoint_begun(store, err);
-  if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  return store_checkpoint_take(store, bytes, end / KL_BLOCK_SIZE, out_address, err);
 }
 
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
   uint64_t block = 0, end = 0;
+  kl_mutex_lock(&store->space_lock);
   status = store_space_compact(&store->space, &end, err);
   /* One block more and one less: the map, which describes itself, gets a new root in any case. */
   if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
@@ -4032,15 +4131,29 @@ kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint6
     return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
                    store->path, bytes, address);
   }
-  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
-                          err);
+  kl_mutex_lock(&store->space_lock);
+  status =
+      store_space_free(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), birth, store->birth, err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {
+  kl_status status = store_checkpoint_begun(store, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&store->space_lock);
+  status = store_space_adopt(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), err);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
 }
 
 void kl_store_abort(kl_store *store) {
   if (!store->in_progress) return;
+  kl_mutex_lock(&store->space_lock);
   store_space_abort(&store->space, store->birth);
   store->in_progress = false;
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
 }
 
 static void store_checkpoint_advance(kl_store *store, const store_superblock *next) {
@@ -4049,15 +4162,18 @@ static void store_checkpoint_advance(kl_store *store, const store_superblock *ne
   if (in_file && !store_superblock_same_roots(&store->newest, next)) {
     store->before = store->newest;
     store->has_before = true;
-    /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
-    store->space.has_older = false;
   }
   store->previous = store->newest;
   store->has_previous = in_file;
   store->newest = *next;
   store->published = true;
   kl_mutex_unlock(&store->lock);
-  store->space.bounds = store_superblock_bounds(next);
+}
+
+static void store_checkpoint_poison(kl_store *store) {
+  kl_mutex_lock(&store->lock);
+  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
+  kl_mutex_unlock(&store->lock);
 }
 
 kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, kl_error *err) {
@@ -4065,28 +4181,34 @@ kl_status store_checkpoint_seal(kl_store *store, const store_superblock *next, k
     kl_status status = store_ring_write(store, next, err);
     if (status == KL_OK) status = kl_os_sync(store->os, store->file, true, err);
     if (status != KL_OK) { /* which of the two is on disk is not known */
-      kl_mutex_lock(&store->lock);
-      store->poisoned = true;
-      kl_mutex_unlock(&store->lock);
+      store_checkpoint_poison(store);
       return status;
     }
   }
   store_checkpoint_advance(store, next);
+  if (store->in_progress) return KL_OK; /* store_checkpoint_settle follows */
+  kl_mutex_lock(&store->space_lock);
+  store->space.bounds = store_superblock_bounds(next);
+  kl_mutex_unlock(&store->space_lock);
   return KL_OK;
 }
 
-/* What the new superblock will name is on stable storage before it is named. */
-static kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
+kl_status store_checkpoint_sync(kl_store *store, kl_error *err) {
   if (kl_store_is_memory(store)) return KL_OK;
-  kl_status status = kl_os_sync(store->os, store->file, !store->size_changed, err);
-  if (status == KL_OK) {
-    store->size_changed = false;
-    return KL_OK;
+  kl_mutex_lock(&store->space_lock);
+  uint64_t number = store->size_number;
+  bool size_too = store->size_synced != number;
+  kl_mutex_unlock(&store->space_lock);
+  kl_status status = kl_os_sync(store->os, store->file, !size_too, err);
+  if (status != KL_OK) {
+    store_checkpoint_poison(store);
+    return status;
   }
-  kl_mutex_lock(&store->lock);
-  store->poisoned = true; /* nothing is known of what was written; trying again would not tell (OS-2) */
-  kl_mutex_unlock(&store->lock);
-  return status;
+  kl_mutex_lock(&store->space_lock);
+  /* What grew meanwhile is for the next one; and of two syncs side by side the later may have begun first. */
+  if (size_too && store->size_synced < number) store->size_synced = number;
+  kl_mutex_unlock(&store->space_lock);
+  return KL_OK;
 }
 
 /* Writes one superblock, or two that differ in nothing but number and time (STORE-4). */
@@ -4104,22 +4226,36 @@ static kl_status store_checkpoint_name(kl_store *store, store_superblock *next, 
   return status;
 }
 
-static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
-  uint64_t end_block = store_superblock_bounds(&store->newest).end_block;
-  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
-  if (status != KL_OK) return status;
-  if (store->space.dirty_count != 0) {
-    next->blocks_end = end_block * KL_BLOCK_SIZE;
-    status = store_checkpoint_sync(store, err);
-  }
-  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
-  if (status != KL_OK) return status;
+/* STORE-15: what was published is the newest for the space, too, all at once. */
+static void store_checkpoint_settle(kl_store *store, const store_superblock *next, bool other_roots) {
+  kl_mutex_lock(&store->space_lock);
+  /* A recovery goes back to what was opened, at most, and what died since is in limbo. */
+  if (other_roots && !kl_store_is_memory(store)) store->space.has_older = false;
+  store->space.bounds = store_superblock_bounds(next);
   store_space_commit(&store->space);
   store->in_progress = false;
   /* Readers that begin() did not know of may have taken the checkpoint that was the newest meanwhile. */
   store_checkpoint_reclaim(store, store->birth - 1);
   store_blocks_shrink(store);
   store_checkpoint_count(store);
+  kl_mutex_unlock(&store->space_lock);
+}
+
+static kl_status store_checkpoint_finish(kl_store *store, store_superblock *next, kl_error *err) {
+  const store_superblock base = store->newest;
+  uint64_t end_block = store_superblock_bounds(&base).end_block;
+  kl_mutex_lock(&store->space_lock);
+  kl_status status = store_space_write(&store->space, store->birth, &next->space_map, &end_block, err);
+  bool changed = store->space.dirty_count != 0;
+  kl_mutex_unlock(&store->space_lock);
+  if (status != KL_OK) return status;
+  if (changed) {
+    next->blocks_end = end_block * KL_BLOCK_SIZE;
+    status = store_checkpoint_sync(store, err); /* what will be named is on stable storage before it is */
+  }
+  if (status == KL_OK) status = store_checkpoint_name(store, next, err);
+  if (status != KL_OK) return status;
+  store_checkpoint_settle(store, next, !store_superblock_same_roots(&base, next));
   return KL_OK;
 }
 
@@ -4328,6 +4464,326 @@ void store_memory_shrink(kl_store *store, uint64_t bytes) {
   if (keep >= store->file_bytes) return;
   kl_os_release(store->os, store->memory.base + keep, store->file_bytes - keep);
   store->file_bytes = keep; /* stays committed */
+}
+
+/* ---- core/store/reserve.c ---- */
+/* core/store/reserve.c: blocks that are kept for whoever writes outside of checkpoints. See store.h; STORE-14 and 15 in
+ * README.md.
+ *
+ * A reserved block is busy, and nothing uses it: no map that was ever written has it. So there is nothing to undo after
+ * a crash, and nothing to write when it is reserved or given back. Which ones are reserved stands in bitmaps beside
+ * those of their chunks, so that an adoption that an abort takes back needs no list of its own. */
+
+/* ---- core/store/space_bits.h ---- */
+/* core/store/space_bits.h: runs of bits in the bitmaps of a chunk. Private to core/store. Pure functions. */
+#ifndef KL_STORE_SPACE_BITS_H
+#define KL_STORE_SPACE_BITS_H
+
+static inline uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
+  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
+  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
+}
+
+/* The bits of a run that lie in one chunk. */
+typedef struct store_space_part {
+  uint64_t number; /* of the chunk */
+  uint64_t from, to;
+} store_space_part;
+
+/* Cuts the next part off a run; false at its end. */
+static inline bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
+  if (*blocks == 0) return false;
+  out->number = *block / STORE_MAP_BITS;
+  out->from = *block % STORE_MAP_BITS;
+  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
+  *block += out->to - out->from;
+  *blocks -= out->to - out->from;
+  return true;
+}
+
+/* How many bits from `from` to `to` are set. */
+static inline uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
+  uint64_t count = 0;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
+  }
+  return count;
+}
+
+static inline void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
+}
+
+static inline void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
+}
+
+/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
+static inline uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
+    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
+  }
+  return to;
+}
+
+#endif
+
+/* -------- in the space -------- */
+
+void store_space_keep_adopted(store_space_chunk *chunk, uint64_t from, uint64_t to) {
+  if (chunk->aside == NULL) return;
+  for (uint64_t word = from / 64; word * 64 < to; word++) {
+    chunk->busy[word] |= chunk->aside->adopted[word] & store_space_mask(from, to, word);
+  }
+}
+
+void store_space_disown(store_space_chunk *chunk) {
+  if (chunk->aside == NULL) return;
+  for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+    chunk->busy[w] |= chunk->aside->reserved[w];
+    chunk->aside->adopted[w] = 0;
+  }
+}
+
+/* A chunk keeps the bitmaps no longer than it has something reserved. */
+static void store_space_drop_aside(store_space *space, store_space_chunk *chunk) {
+  if (chunk == NULL || chunk->aside == NULL || chunk->aside->count != 0) return;
+  kl_free(space->limbo.allocator, chunk->aside, sizeof *chunk->aside);
+  chunk->aside = NULL;
+  space->aside_count--;
+}
+
+void store_space_settle_adopted(store_space *space, store_space_chunk *chunk) {
+  store_space_aside *aside = chunk->aside;
+  if (aside == NULL) return;
+  uint64_t adopted = 0, free_again = 0;
+  for (size_t w = 0; w < STORE_MAP_WORDS; w++) {
+    uint64_t gone = aside->adopted[w] & ~chunk->used[w];
+    adopted += (uint64_t)__builtin_popcountll(aside->adopted[w]);
+    free_again += (uint64_t)__builtin_popcountll(gone);
+    chunk->busy[w] &= ~gone;
+    aside->reserved[w] &= ~aside->adopted[w];
+    aside->adopted[w] = 0;
+  }
+  aside->count -= adopted;
+  space->reserved -= adopted;
+  store_space_account(space, chunk, 0, 0 - free_again);
+  store_space_drop_aside(space, chunk);
+}
+
+uint64_t store_space_reserved_end(const store_space *space) {
+  uint64_t end = 0;
+  if (space->reserved == 0) return 0;
+  for (const store_space_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next_loaded) {
+    if (chunk->aside == NULL || chunk->aside->count == 0) continue;
+    size_t word = STORE_MAP_WORDS - 1;
+    while (chunk->aside->reserved[word] == 0) word--;
+    uint64_t last = 63 - (uint64_t)__builtin_clzll(chunk->aside->reserved[word]);
+    uint64_t behind = chunk->node.number * STORE_MAP_BITS + word * 64 + last + 1;
+    if (behind > end) end = behind;
+  }
+  return end;
+}
+
+uint64_t store_space_reserved_before(const store_space *space, uint64_t block) {
+  uint64_t before = 0;
+  if (space->reserved == 0) return 0;
+  for (const store_space_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next_loaded) {
+    uint64_t first = chunk->node.number * STORE_MAP_BITS;
+    if (chunk->aside == NULL || first >= block) continue;
+    uint64_t to = block - first < STORE_MAP_BITS ? block - first : STORE_MAP_BITS;
+    before += store_space_count(chunk->aside->reserved, 0, to);
+  }
+  return before;
+}
+
+/* All chunks of the run are loaded and have bitmaps for what is reserved. */
+static kl_status store_space_prepare_aside(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(space, part.number, &chunk, err);
+    if (status != KL_OK) return status;
+    if (chunk->aside != NULL) continue;
+    chunk->aside = kl_alloc(space->limbo.allocator, sizeof *chunk->aside);
+    if (chunk->aside == NULL) {
+      return kl_fail(err, KL_E_NO_MEMORY, "no memory for the space map of database '%s'", kl_store_path(space->store));
+    }
+    space->aside_count++;
+  }
+  return KL_OK;
+}
+
+/* Takes a run of blocks that are not busy. */
+static kl_status store_space_set_aside(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  uint64_t at = block, left = blocks;
+  kl_status status = store_space_prepare_aside(space, block, blocks, err);
+  while (status == KL_OK && store_space_next_part(&at, &left, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    KL_ASSERT(store_space_count(chunk->busy, part.from, part.to) == 0); /* STORE-14 */
+    store_space_set(chunk->busy, part.from, part.to);
+    store_space_set(chunk->aside->reserved, part.from, part.to);
+    chunk->aside->count += part.to - part.from;
+    store_space_account(space, chunk, 0, part.to - part.from);
+  }
+  if (status == KL_OK) {
+    space->reserved += blocks;
+    if (block + blocks > space->frontier) space->frontier = block + blocks;
+    return KL_OK;
+  }
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_drop_aside(space, store_space_loaded(space, part.number));
+  }
+  return status;
+}
+
+static bool store_space_is_reserved(const store_space *space, uint64_t block, uint64_t blocks) {
+  if (block >= space->frontier || blocks > space->frontier - block) return false;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    const store_space_chunk *chunk = store_space_loaded(space, part.number);
+    if (chunk == NULL || chunk->aside == NULL) return false;
+    if (store_space_count(chunk->aside->reserved, part.from, part.to) != part.to - part.from) return false;
+    if (store_space_count(chunk->aside->adopted, part.from, part.to) != 0) return false;
+  }
+  return true;
+}
+
+kl_status store_space_adopt(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+  if (!store_space_is_reserved(space, block, blocks)) {
+    return KL_BROKEN(err, "STORE-14: %" PRIu64 " blocks at %" PRIu64 " are to be adopted and are not reserved", blocks,
+                     block * KL_BLOCK_SIZE);
+  }
+  kl_status status = store_space_prepare(space, block, blocks, err);
+  if (status != KL_OK) return status;
+  store_space_part part;
+  while (store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    store_space_set(chunk->used, part.from, part.to);
+    store_space_set(chunk->aside->adopted, part.from, part.to);
+    store_space_account(space, chunk, part.to - part.from, 0);
+  }
+  return KL_OK;
+}
+
+/* -------- for everyone -------- */
+
+/* What a checkpoint in progress has done so far does not count yet. */
+static void store_reserve_count(kl_store *store) {
+  if (!store->in_progress) {
+    store_checkpoint_count(store);
+    return;
+  }
+  kl_mutex_lock(&store->lock);
+  store->numbers.reserved_bytes = store->space.reserved * KL_BLOCK_SIZE;
+  store->numbers.file_bytes = store->file_bytes;
+  kl_mutex_unlock(&store->lock);
+}
+
+static kl_status store_reserve_run(kl_store *store, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  store_space *space = &store->space;
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_cover(space, space->frontier, err); /* not so before the first begin */
+  if (status == KL_OK) status = store_space_find_aside(space, blocks, out_block, err);
+  if (status == KL_OK) status = store_space_grow(space, *out_block + blocks, err);
+  return status == KL_OK ? store_space_set_aside(space, *out_block, blocks, err) : status;
+}
+
+kl_status kl_store_reserve(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  uint64_t block = 0;
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  kl_mutex_lock(&store->space_lock);
+  status = store_reserve_run(store, store_blocks_count(bytes), &block, err);
+  if (status == KL_OK) {
+    *out_address = block * KL_BLOCK_SIZE;
+    store_reserve_count(store);
+  }
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+/* KL_OK: nothing has any of the run. KL_E_EXISTS: the newest checkpoint, or the one in progress, uses all of it. */
+static kl_status store_reserve_vacant(kl_store *store, uint64_t block, uint64_t blocks, kl_error *err) {
+  store_space_part part;
+  uint64_t at = block, left = blocks, busy = 0, used = 0;
+  while (store_space_next_part(&at, &left, &part)) {
+    store_space_chunk *chunk = NULL;
+    kl_status status = store_space_load(&store->space, part.number, &chunk, err);
+    if (status != KL_OK) return status;
+    busy += store_space_count(chunk->busy, part.from, part.to);
+    used += store_space_count(chunk->used, part.from, part.to);
+  }
+  if (busy == 0) return KL_OK;
+  if (used == blocks) return KL_E_EXISTS;
+  return kl_fail(err, KL_E_CORRUPT,
+                 "database '%s': of %" PRIu64 " blocks at %" PRIu64
+                 " that the log names, others are in use; copy out what is sound",
+                 store->path, blocks, block * KL_BLOCK_SIZE);
+}
+
+kl_status kl_store_reserve_at(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {
+  uint64_t block = address / KL_BLOCK_SIZE, blocks = store_blocks_count(bytes);
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status;
+  kl_mutex_lock(&store->space_lock);
+  if (address % KL_BLOCK_SIZE != 0 || bytes == 0 || block < KL_SUPERBLOCKS || address > store->file_bytes ||
+      bytes > store->file_bytes - address) {
+    status = kl_fail(err, KL_E_CORRUPT,
+                     "database '%s': the log names %" PRIu64 " bytes at %" PRIu64
+                     ", where there are none; copy out what is sound",
+                     store->path, bytes, address);
+  }
+  uint64_t end = block + blocks > store->space.frontier ? block + blocks : store->space.frontier;
+  if (status == KL_OK) status = store_space_cover(&store->space, end, err);
+  if (status == KL_OK) status = store_reserve_vacant(store, block, blocks, err);
+  if (status == KL_OK) status = store_space_set_aside(&store->space, block, blocks, err);
+  if (status == KL_OK) store_reserve_count(store);
+  kl_mutex_unlock(&store->space_lock);
+  return status;
+}
+
+void kl_store_unreserve(kl_store *store, uint64_t address, uint64_t bytes) {
+  store_space *space = &store->space;
+  uint64_t block = address / KL_BLOCK_SIZE, blocks = store_blocks_count(bytes);
+  kl_mutex_lock(&store->space_lock);
+  bool reserved = store_space_is_reserved(space, block, blocks);
+  KL_ASSERT(reserved); /* STORE-14 */
+  store_space_part part;
+  while (reserved && store_space_next_part(&block, &blocks, &part)) {
+    store_space_chunk *chunk = store_space_loaded(space, part.number);
+    uint64_t size = part.to - part.from;
+    store_space_clear(chunk->aside->reserved, part.from, part.to);
+    store_space_clear(chunk->busy, part.from, part.to);
+    chunk->aside->count -= size;
+    space->reserved -= size;
+    store_space_account(space, chunk, 0, 0 - size);
+    store_space_drop_aside(space, chunk);
+  }
+  store_reserve_count(store);
+  kl_mutex_unlock(&store->space_lock);
+}
+
+kl_status kl_store_write_reserved(kl_store *store, uint64_t address, const kl_slice *parts, size_t count,
+                                  kl_error *err) {
+  uint64_t blocks = store_blocks_of_parts(parts, count);
+  kl_status status = store_checkpoint_allowed(store, err);
+  if (status != KL_OK) return status; /* a checkpoint that failed may have these blocks (STORE-14) */
+  kl_mutex_lock(&store->space_lock);
+  bool allowed =
+      address % KL_BLOCK_SIZE == 0 && store_space_is_reserved(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->space_lock);
+  if (allowed) return store_blocks_write(store, address, parts, count, err);
+  return KL_BROKEN(err, "STORE-14: %" PRIu64 " blocks at %" PRIu64 " are to be written and are not reserved", blocks,
+                   address);
+}
+
+kl_status kl_store_sync(kl_store *store, kl_error *err) {
+  kl_status status = store_checkpoint_allowed(store, err);
+  return status == KL_OK ? store_checkpoint_sync(store, err) : status;
 }
 
 /* ---- core/store/ring.c ---- */
@@ -4554,7 +5010,7 @@ kl_status store_ring_load(kl_store *store, kl_error *err) {
 kl_status store_ring_confirm(kl_store *store, kl_error *err) {
   store_superblock next = store->newest;
   next.checkpoint.sequence = store->fell_back ? store->lost_sequence + KL_SUPERBLOCKS : next.checkpoint.sequence + 1;
-  store->size_changed = true; /* not known: what is seen may not be durable either */
+  store->size_number++; /* not known: what is seen may not be durable either */
   kl_status status = KL_OK;
   if (next.checkpoint.sequence <= STORE_SEQUENCE_MOST) { /* behind it nothing can be published any more */
     next.checkpoint.wall_ns = kl_os_wall_ns(store->os);
@@ -4618,8 +5074,8 @@ void store_space_close(store_space *space) {
 
 uint64_t store_space_memory(const store_space *space) {
   return space->chunk_count * sizeof(store_space_chunk) + space->index_count * sizeof(store_space_index) +
-         space->dirty_capacity * sizeof *space->dirty + space->limbo.capacity * sizeof *space->limbo.entries +
-         space->limbo.live_capacity * sizeof *space->limbo.live;
+         space->aside_count * sizeof(store_space_aside) + space->dirty_capacity * sizeof *space->dirty +
+         space->limbo.capacity * sizeof *space->limbo.entries + space->limbo.live_capacity * sizeof *space->limbo.live;
 }
 
 /* Single blocks are taken where many are free together: from words of the bitmap that have about as many free as the
@@ -4631,20 +5087,21 @@ void store_space_start(store_space *space) {
   space->threshold = average > STORE_SPACE_THRESHOLD_MOST ? STORE_SPACE_THRESHOLD_MOST : average;
   space->rove = average < STORE_SPACE_THRESHOLD_LEAST ? space->frontier : 0;
   memset(space->run_rove, 0, sizeof space->run_rove);
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove);
   space->first_frontier = space->frontier;
   space->compacting = false;
 }
 
-/* What is in limbo cannot move, so room is needed beside it; where the room ends depends on how much of that lies
- * before the end. */
+/* What is in limbo or reserved cannot move, so room is needed beside it; where the room ends depends on how much of that
+ * lies before the end. */
 static uint64_t store_space_compact_end(const store_space *space) {
   uint64_t wanted = space->root.used + space->root.used / STORE_SPACE_SPARE + STORE_SPACE_SPARE_LEAST, end = wanted;
   for (int i = 0; i < STORE_SPACE_ROUNDS; i++) {
-    uint64_t next = wanted + store_limbo_before(&space->limbo, end);
+    uint64_t next = wanted + store_limbo_before(&space->limbo, end) + store_space_reserved_before(space, end);
     if (next == end) return end;
     end = next;
   }
-  return wanted + space->limbo.blocks;
+  return wanted + space->limbo.blocks + space->reserved;
 }
 
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err) {
@@ -4653,56 +5110,6 @@ kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *e
   space->rove = 0;
   *out_end = store_space_compact_end(space);
   return kl_store_is_memory(space->store) ? KL_OK : store_space_touch_behind(space, *out_end, err);
-}
-
-/* -------- bits -------- */
-
-static uint64_t store_space_mask(uint64_t from, uint64_t to, uint64_t word) {
-  uint64_t low = from > word * 64 ? from - word * 64 : 0, high = to - word * 64;
-  return (high >= 64 ? UINT64_MAX : (UINT64_C(1) << high) - 1) & (UINT64_MAX << low);
-}
-
-/* The bits of a run that lie in one chunk. */
-typedef struct store_space_part {
-  uint64_t number; /* of the chunk */
-  uint64_t from, to;
-} store_space_part;
-
-/* Cuts the next part off a run; false at its end. */
-static bool store_space_next_part(uint64_t *block, uint64_t *blocks, store_space_part *out) {
-  if (*blocks == 0) return false;
-  out->number = *block / STORE_MAP_BITS;
-  out->from = *block % STORE_MAP_BITS;
-  out->to = *blocks < STORE_MAP_BITS - out->from ? out->from + *blocks : STORE_MAP_BITS;
-  *block += out->to - out->from;
-  *blocks -= out->to - out->from;
-  return true;
-}
-
-/* How many bits from `from` to `to` are set. */
-static uint64_t store_space_count(const uint64_t *words, uint64_t from, uint64_t to) {
-  uint64_t count = 0;
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    count += (uint64_t)__builtin_popcountll(words[word] & store_space_mask(from, to, word));
-  }
-  return count;
-}
-
-static void store_space_set(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] |= store_space_mask(from, to, word);
-}
-
-static void store_space_clear(uint64_t *words, uint64_t from, uint64_t to) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) words[word] &= ~store_space_mask(from, to, word);
-}
-
-/* The first bit from `from` on that is set (`set`) or clear; `to` when there is none before. */
-static uint64_t store_space_scan(const uint64_t *words, uint64_t from, uint64_t to, bool set) {
-  for (uint64_t word = from / 64; word * 64 < to; word++) {
-    uint64_t hits = (set ? words[word] : ~words[word]) & store_space_mask(from, to, word);
-    if (hits != 0) return word * 64 + (uint64_t)__builtin_ctzll(hits);
-  }
-  return to;
 }
 
 /* -------- finding -------- */
@@ -4831,18 +5238,20 @@ static kl_status store_space_find_end(store_space *space, uint64_t blocks, uint6
   return KL_OK;
 }
 
+/* The first run of that length below the frontier; STORE_SPACE_NONE. Runs of one class share a place to look from: what
+ * is too small for one is passed for good, as long as `roves` lasts, also where a shorter one of the class had found
+ * room. */
+static kl_status store_space_find_first(store_space *space, uint64_t blocks, uint64_t *roves, uint64_t *out_block,
+                                        kl_error *err) {
+  uint64_t *rove = &roves[blocks == 1 ? 0 : 63 - __builtin_clzll(blocks - 1) + 1];
+  return blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
+                                  : store_space_find_chunks(space, blocks, rove, out_block, err);
+}
+
 static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block,
                                   kl_error *err) {
-  kl_status status;
-  if (blocks == 1) {
-    status = store_space_find_one(space, out_block, err);
-  } else {
-    /* Runs of one class share a place to look from: what is too small for one is passed for good, in this checkpoint,
-     * also where a shorter one of the class had found room. */
-    uint64_t *rove = &space->run_rove[63 - __builtin_clzll(blocks - 1) + 1];
-    status = blocks <= STORE_MAP_BITS ? store_space_find_run(space, blocks, rove, out_block, err)
-                                      : store_space_find_chunks(space, blocks, rove, out_block, err);
-  }
+  kl_status status = blocks == 1 ? store_space_find_one(space, out_block, err)
+                                 : store_space_find_first(space, blocks, space->run_rove, out_block, err);
   if (status != KL_OK) return status;
   if (end != STORE_SPACE_NONE && (*out_block == STORE_SPACE_NONE || *out_block >= end || blocks > end - *out_block)) {
     if (blocks == 1 && *out_block != STORE_SPACE_NONE) space->rove = *out_block; /* it is still to be had */
@@ -4852,10 +5261,27 @@ static kl_status store_space_find(store_space *space, uint64_t blocks, uint64_t 
   return store_space_find_end(space, blocks, out_block, err);
 }
 
+kl_status store_space_find_aside(store_space *space, uint64_t blocks, uint64_t *out_block, kl_error *err) {
+  kl_status status = store_space_find_first(space, blocks, space->reserve_rove, out_block, err);
+  if (status != KL_OK || *out_block != STORE_SPACE_NONE) return status;
+  return store_space_find_end(space, blocks, out_block, err);
+}
+
 /* -------- taking and giving back -------- */
 
-/* All chunks of the run are loaded and dirty, so that its bits can be changed without failing. */
-static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
+kl_status store_space_grow(store_space *space, uint64_t end, kl_error *err) {
+  if (end <= space->frontier) return KL_OK;
+  kl_status status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
+  return status == KL_OK ? store_space_cover(space, end, err) : status;
+}
+
+kl_status store_space_check_size(const store_space *space, uint64_t blocks, kl_error *err) {
+  if (blocks <= STORE_SPACE_BLOCKS_MOST - space->frontier) return KL_OK;
+  return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                 kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+}
+
+kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = NULL;
@@ -4869,16 +5295,10 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
 kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
                                kl_error *err) {
   uint64_t block = 0;
-  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
-    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
-                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
-  }
-  kl_status status = store_space_find(space, blocks, limit, &block, err);
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_find(space, blocks, limit, &block, err);
   uint64_t end = block + blocks;
-  if (status == KL_OK && end > space->frontier) {
-    status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
-    if (status == KL_OK) status = store_space_cover(space, end, err);
-  }
+  if (status == KL_OK) status = store_space_grow(space, end, err);
   if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
   if (status != KL_OK) return status;
   *out_block = block;
@@ -4932,10 +5352,14 @@ kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, 
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = store_space_loaded(space, part.number);
-    uint64_t size = part.to - part.from;
+    uint64_t busy = store_space_count(chunk->busy, part.from, part.to);
     store_space_clear(chunk->used, part.from, part.to);
-    if (is_new) store_space_clear(chunk->busy, part.from, part.to);
-    store_space_account(space, chunk, 0 - size, is_new ? 0 - size : 0);
+    if (is_new) {
+      store_space_clear(chunk->busy, part.from, part.to);
+      store_space_keep_adopted(chunk, part.from, part.to);
+    }
+    store_space_account(space, chunk, 0 - (part.to - part.from),
+                        store_space_count(chunk->busy, part.from, part.to) - busy);
   }
   return KL_OK;
 }
@@ -4965,16 +5389,20 @@ void store_space_abort(store_space *space, uint64_t death) {
       chunk->busy[w] &= ~(chunk->used[w] & ~chunk->base[w]); /* what was allocated; what was freed is still busy */
       chunk->used[w] = chunk->base[w];
     }
+    store_space_disown(chunk);
     store_space_account(space, chunk, store_map_count(chunk->used) - used, store_map_count(chunk->busy) - busy);
   }
   space->dirty_count = 0;
   store_limbo_undo(&space->limbo, death);
-  space->frontier = space->first_frontier;
+  uint64_t end = store_space_reserved_end(space);
+  space->frontier = end > space->first_frontier ? end : space->first_frontier;
 }
 
 void store_space_trim(store_space *space, uint64_t needed_end) {
-  uint64_t end = store_limbo_end(&space->limbo);
+  uint64_t end = store_limbo_end(&space->limbo), reserved = store_space_reserved_end(space);
+  if (end < reserved) end = reserved;
   space->frontier = end > needed_end ? end : needed_end;
+  memset(space->reserve_rove, 0, sizeof space->reserve_rove); /* limbo has let go of blocks */
   store_space_forget_chunks(space, STORE_SPACE_CHUNKS_KEPT);
 }
 
@@ -5462,6 +5890,7 @@ void store_space_forget_all(store_space *space) {
   while (space->chunks != NULL) {
     store_space_chunk *chunk = space->chunks;
     space->chunks = chunk->next_loaded;
+    kl_free(space->limbo.allocator, chunk->aside, sizeof *chunk->aside);
     kl_free(space->limbo.allocator, chunk, sizeof *chunk);
   }
   space->root.node = NULL;
@@ -5605,14 +6034,19 @@ static kl_status store_walk_file(store_walk *walk, const kl_store_pointer *root,
 
 /* A memory store has no map but the one in use. */
 static kl_status store_walk_memory(store_walk *walk, kl_error *err) {
-  store_space *space = &walk->store->space;
-  for (uint64_t number = 0; number * STORE_MAP_BITS < space->frontier; number++) {
-    const store_space_chunk *chunk = store_space_loaded(space, number);
+  kl_store *store = walk->store;
+  uint64_t bits[STORE_MAP_WORDS];
+  for (uint64_t number = 0;; number++) {
+    kl_mutex_lock(&store->space_lock); /* others may reserve meanwhile, which uses nothing, but loads chunks */
+    bool inside = number * STORE_MAP_BITS < store->space.frontier;
+    const store_space_chunk *chunk = inside ? store_space_loaded(&store->space, number) : NULL;
+    if (chunk != NULL) memcpy(bits, chunk->used, sizeof bits);
+    kl_mutex_unlock(&store->space_lock);
+    if (!inside) return store_walk_flush(walk, err);
     if (chunk == NULL) continue; /* nothing in it was ever used, or is used now */
-    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, chunk->used, err);
+    kl_status status = store_walk_bits(walk, number * STORE_MAP_BITS, bits, err);
     if (status != KL_OK) return status;
   }
-  return store_walk_flush(walk, err);
 }
 
 kl_status kl_store_walk_used(kl_store *store, kl_store_visit visit, void *context, kl_error *err) {
@@ -5718,7 +6152,7 @@ static kl_status store_space_flush(store_space *space, store_space_batch *batch,
   if (batch->count == 0) return KL_OK;
   kl_slice part = kl_slice_make(batch->blocks, batch->count * KL_BLOCK_SIZE);
   batch->count = 0;
-  return kl_store_write(space->store, batch->address, &part, 1, err);
+  return store_blocks_write(space->store, batch->address, &part, 1, err);
 }
 
 static kl_status store_space_write_nodes(store_space *space, store_space_batch *batch, kl_error *err) {
@@ -5764,6 +6198,7 @@ void store_space_commit(store_space *space) {
     store_space_child *child = store_space_child_of(space, node);
     if (!in_memory) child->stored = node->placed ? node->next : (kl_store_pointer){0};
     node->dirty = node->released = node->placed = false;
+    if (node->level == 0) store_space_settle_adopted(space, (store_space_chunk *)node);
   }
   space->dirty_count = 0;
 }
@@ -5776,6 +6211,7 @@ static void store_destroy(kl_store *store) {
   store_space_close(&store->space);
   store_memory_free(store);
   if (store->file != NULL) kl_os_close(store->os, store->file);
+  kl_mutex_destroy(&store->space_lock);
   kl_mutex_destroy(&store->lock);
   kl_free(allocator, store->path, store->path_size);
   kl_free(allocator, store, sizeof *store);
@@ -5790,6 +6226,10 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
     status = kl_fail(err, KL_E_NO_MEMORY, "no memory to open database '%s'", path);
   } else {
     status = kl_mutex_init(&store->lock, err);
+    if (status == KL_OK) {
+      status = kl_mutex_init(&store->space_lock, err);
+      if (status != KL_OK) kl_mutex_destroy(&store->lock);
+    }
   }
   if (status != KL_OK) {
     kl_free(os->allocator, copy, path_size);
@@ -11239,13 +11679,15 @@ static inline bool kl_tree_pointer_is_null(const kl_tree_pointer *p) {
   return p->address == 0 && p->length == 0 && p->checksum == 0 && p->birth == 0;
 }
 
-/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to. */
+/* A value outside of the tree: contiguous bytes. The tree carries it, and never looks at what it refers to: what
+ * `stored`, `checksum` and `chunk` mean is settled between those who write and who read it. */
 typedef struct kl_tree_extent {
   uint64_t address;
   uint64_t length; /* bytes of the value */
   uint64_t stored; /* bytes as stored */
   uint64_t birth;
-  uint32_t checksum; /* of the bytes as stored */
+  uint32_t checksum;
+  uint32_t chunk;
 } kl_tree_extent;
 
 /* -------- pages in and out -------- */
@@ -12835,7 +13277,7 @@ void tree_extent_encode(const kl_tree_extent *extent, uint8_t *to) {
   kl_store_u64_le(to + 16, extent->stored);
   kl_store_u64_le(to + 24, extent->birth);
   kl_store_u32_le(to + 32, extent->checksum);
-  kl_store_u32_le(to + 36, 0);
+  kl_store_u32_le(to + 36, extent->chunk);
 }
 
 void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
@@ -12844,6 +13286,7 @@ void tree_extent_decode(const uint8_t *from, kl_tree_extent *out) {
   out->stored = kl_load_u64_le(from + 16);
   out->birth = kl_load_u64_le(from + 24);
   out->checksum = kl_load_u32_le(from + 32);
+  out->chunk = kl_load_u32_le(from + 36);
 }
 
 void kl_tree_value_extent(const kl_tree_value *value, kl_tree_extent *out_extent) {
@@ -15412,6 +15855,9 @@ typedef struct kl_held {
   bool owns_pages;         /* has a reference on `pages` */
 } kl_held;
 
+/* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
+#define KL_PAGES_WHOLE ((UINT64_C(1) << 31) - 1)
+
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
   KL_HELD_BUFFER = 64 << 10 /* a larger buffer is given back when the value goes */
@@ -15434,6 +15880,22 @@ typedef kl_status (*kl_pages_get_row)(void *context, size_t index, bool found, k
 /* Many keys in any order, with their cache misses side by side. */
 kl_status kl_pages_get_many(kl_pages *pages, const kl_tree_pointer *root, const kl_slice *keys, size_t count,
                             kl_pages_get_row row, void *context, kl_error *err);
+
+/* -------- parts of values -------- */
+
+/* What is kept of the value that was read in parts last: so that reading on, or about the same place, costs no more than
+ * the bytes. Some 70 KiB, and 4 bytes for each 64 MiB of the value. One thread at a time. */
+typedef struct kl_pages_part kl_pages_part;
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is; *out_got: how many, 0 at its end
+ * and behind it. *out_size: the size of the whole value. Only what is asked for is read from the file, up to parts of
+ * 64 KiB, and all of it is verified; but a value without a table of checksums (extent.h), which is at most 1 MiB if this
+ * version wrote it, is read as a whole. Large values are read past the cache. *part: NULL at first; for reads of any
+ * values of any trees of these pages, and freed before the last reference on them. On failure the buffer may have been
+ * changed. KL_E_NOT_FOUND comes without a message. */
+kl_status kl_pages_get_part(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t offset, void *buffer,
+                            size_t capacity, kl_pages_part **part, size_t *out_got, uint64_t *out_size, kl_error *err);
+void kl_pages_part_free(kl_pages_part *part); /* NULL is allowed */
 
 /* -------- counts -------- */
 
@@ -15612,7 +16074,8 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
 
 /* Merges rows that come from elsewhere, ascending, into the tree of a keyspace, and publishes: all else as it is, the same
  * timestamp, and the same place in the log. The keyspace is one that no delta has rows of. `input`: as for
- * kl_drain_compact. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
+ * kl_drain_compact. A row of KL_TREE_PUT_EXTENT whose birth is 0 names reserved blocks (kl_extent_writer): they become
+ * blocks of the checkpoint, and are reserved again when the load fails. `rows` ends with KL_E_NOT_FOUND; what else it answers, the load does, and nothing has changed. Errors
  * besides: as kl_drain_run, and KL_E_INVALID: not ascending. */
 kl_status kl_drain_load(const kl_drain_input *input, uint32_t keyspace, const kl_tree_changes *rows,
                         kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err);
@@ -15647,12 +16110,106 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
 
 #endif
 
+/* ---- core/drain/extent.h ---- */
+/* core/drain/extent.h: the bytes of an extent: what a value looks like in the file, for those who write and read it.
+ *
+ * A *plain* extent (chunk 0) is the bytes of the value, and its checksum is theirs. One *with a table* (chunk n: parts of
+ * 2^n bytes) has behind them, from the next block on, the CRC-32C of each part, and its checksum is that of the table:
+ * so a part of the value can be read and trusted without the rest. Byte table: docs/format.md.
+ *
+ * Whatever the size of the value, kl_extent_sums and kl_extent_check take KL_EXTENT_TABLE bytes, and allocate nothing.
+ * Plain structs: one thread at a time, each owned by its user. */
+#ifndef KL_DRAIN_EXTENT_H
+#define KL_DRAIN_EXTENT_H
+
+enum {
+  KL_EXTENT_PLAIN = 1 << 20,  /* values up to this are written plain */
+  KL_EXTENT_CHUNK = 16,       /* others with a table of parts of 64 KiB */
+  KL_EXTENT_CHUNK_LEAST = 12, /* what can be read: parts of whole blocks ... */
+  KL_EXTENT_CHUNK_MOST = 24,  /* ... up to 16 MiB, for one is in memory at once */
+  KL_EXTENT_TABLE = 4096      /* bytes of a table that are in memory at once */
+};
+#define KL_EXTENT_LENGTH_MOST (UINT64_C(1) << 48)
+
+/* The chunk of a value of this length, as Keel writes it. */
+static inline uint32_t kl_extent_chunk(uint64_t length) {
+  return length > KL_EXTENT_PLAIN ? KL_EXTENT_CHUNK : 0;
+}
+/* Where the table begins, counted from the start of the extent. Lengths are at most KL_EXTENT_LENGTH_MOST. */
+uint64_t kl_extent_table_at(uint64_t length);
+uint64_t kl_extent_parts(uint64_t length, uint32_t chunk); /* chunk not 0 */
+/* Bytes as stored: the value, and its table where it has one. */
+uint64_t kl_extent_stored(uint64_t length, uint32_t chunk);
+
+/* KL_E_CORRUPT: no extent is like that; KL_E_VERSION: none that this version knows. `path` is for messages. */
+kl_status kl_extent_check_reference(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
+kl_status kl_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
+/* KL_E_CORRUPT: what lies from byte `at` of the value on, `size` bytes, is not what it was. */
+kl_status kl_extent_damaged(const char *path, const kl_tree_extent *extent, uint64_t at, uint64_t size, kl_error *err);
+/* KL_E_CORRUPT: the same of the table. */
+kl_status kl_extent_table_damaged(const char *path, const kl_tree_extent *extent, kl_error *err);
+
+/* -------- writing -------- */
+
+/* Writes bytes of the file, whole blocks, at `address`. */
+typedef kl_status (*kl_extent_write)(void *context, uint64_t address, kl_slice bytes, kl_error *err);
+
+/* The checksums of a value that is written in order. Writes the table; the value's bytes are its user's business. */
+typedef struct kl_extent_sums {
+  kl_tree_extent extent; /* its checksum is there after finish */
+  uint64_t seen;         /* bytes of the value */
+  uint32_t crc;          /* of the part at hand */
+  uint32_t table_crc;
+  uint64_t table_at; /* what is in `table` goes there */
+  size_t table_used;
+  kl_extent_write write;
+  void *context;
+  uint8_t table[KL_EXTENT_TABLE];
+} kl_extent_sums;
+
+/* `extent`: address, length, chunk and stored are set. */
+void kl_extent_sums_begin(kl_extent_sums *sums, const kl_tree_extent *extent, kl_extent_write write, void *context);
+/* The next bytes; not more than the extent has in all. Failures are those of `write`. */
+kl_status kl_extent_sums_add(kl_extent_sums *sums, const void *bytes, size_t size, kl_error *err);
+/* After the last one. */
+kl_status kl_extent_sums_finish(kl_extent_sums *sums, kl_error *err);
+
+/* -------- checking -------- */
+
+/* Reads bytes of the file. */
+typedef kl_status (*kl_extent_read)(void *context, uint64_t address, void *buffer, size_t length, kl_error *err);
+
+/* Whether all of a value is what was written: for those who read it in order, from its first byte to its last. */
+typedef struct kl_extent_check {
+  kl_tree_extent extent;
+  const char *path;
+  uint64_t seen;
+  uint32_t crc, table_crc;
+  uint64_t table_left; /* bytes of the table that are not read yet */
+  size_t table_next;   /* of `table` */
+  kl_extent_read read;
+  void *context;
+  uint8_t table[KL_EXTENT_TABLE];
+} kl_extent_check;
+
+/* Checks the reference: as kl_extent_check_reference. `path` stays. */
+kl_status kl_extent_check_begin(kl_extent_check *check, const char *path, const kl_tree_extent *extent,
+                                kl_extent_read read, void *context, kl_error *err);
+/* The next bytes. With the last ones all is known, and not before: KL_OK, or KL_E_CORRUPT. Failures of `read`. */
+kl_status kl_extent_check_add(kl_extent_check *check, const void *bytes, size_t size, kl_error *err);
+
+/* The same of what is in memory, all extent->stored bytes; nothing is read. */
+kl_status kl_extent_check_whole(const char *path, const kl_tree_extent *extent, const void *bytes, kl_error *err);
+
+#endif
+
 /* ---- core/drain/pages_private.h ---- */
 /* core/drain/pages_private.h: what the files of kl_pages share.
  *
  *   pages.c         life; the source; the loader behind the cache
  *   pages_value.c   values: copied, pinned, or in memory of their own
- *   pages_read.c    points, counts
+ *   pages_read.c    points, counts      pages_part.c   parts of large values
  *   pages_cursor.c  cursors      pages_collect.c  scans straight from the pages
  *   pages_fault.c   which keys a page that cannot be read is about */
 #ifndef KL_DRAIN_PAGES_PRIVATE_H
@@ -15661,7 +16218,7 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
 /* ---- core/drain/stored.h ---- */
 /* core/drain/stored.h: is what lies in the file what a pointer names? For those who bring bytes from the file into
  * memory: the pages (pages.h), drains, and verification, which reads past every cache. `path` is for messages, which
- * name the file and the block. Pure functions. */
+ * name the file and the block. Values in extents: extent.h. Pure functions. */
 #ifndef KL_DRAIN_STORED_H
 #define KL_DRAIN_STORED_H
 
@@ -15670,14 +16227,6 @@ kl_status kl_stored_check_pointer(const char *path, const kl_tree_pointer *point
 /* `bytes` (pointer->length of them) are the page: checksum, and all that a reader relies on. KL_E_CORRUPT,
  * KL_E_VERSION. */
 kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer, const void *bytes, kl_error *err);
-
-/* As kl_stored_check_pointer, of a value in an extent. KL_E_VERSION: it is stored in a way that this version does not
- * know. */
-kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err);
-/* KL_E_CORRUPT: a row has a reference to a value that cannot be there. */
-kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err);
-/* KL_E_CORRUPT unless `found`, the CRC-32C of the value's bytes, is the one that the row has. */
-kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err);
 
 #endif
 
@@ -15758,10 +16307,12 @@ typedef struct pages_extent {
   bool waits;
 } pages_extent;
 
-/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is larger
- * than the cache takes, read it with pages_extent_read outside of the epoch. */
+/* The bytes of an extent, valid inside the operation: KL_OK; KL_CACHE_RETRY; KL_E_LIMIT without a message: it is not one
+ * for the cache, read it with pages_extent_read outside of the epoch. */
 kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes, bool *out_is_frame,
                              kl_error *err);
+/* Bytes of the file, for kl_extent_check; `context` is the store. */
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err);
 /* Fills `buffer`, extent->length bytes, from the file, and checks it. */
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err);
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err);
@@ -15777,8 +16328,8 @@ kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *valu
 /* -------- faults -------- */
 
 /* `status` of an operation for `key`; direction -1, 0, 1: the page that failed is on the way to the key, or the next
- * one before or behind it. When it is about a page, says in `err` which keys that page holds. Outside of the
- * operation's epoch. Returns `status`. */
+ * one before or behind it. When it is about a page, says in `err` which keys that page holds; when it is about the
+ * value of the key (`failed` null, direction 0), which key. Outside of the operation's epoch. Returns `status`. */
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err);
 
@@ -15861,6 +16412,8 @@ kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 
+/* A value that was written to reserved blocks becomes one of this checkpoint; sets its birth. As kl_store_adopt. */
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err);
 /* Moves a value to a place before the one that it has. *out_moved false: there is none. KL_E_CORRUPT: it is damaged. */
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
                            kl_error *err);
@@ -16498,32 +17051,57 @@ static kl_status drain_write_large(drain_io *io, uint64_t address, kl_slice valu
   return status;
 }
 
-static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+static kl_status drain_write_table(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
   drain_io *io = context;
-  uint64_t address = 0;
-  kl_status status = drain_place(io, value.size, &address, err);
-  if (status != KL_OK) return status;
-  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, address, value.data, value.size, err)
-                                               : drain_write_large(io, address, value, err);
-  if (status != KL_OK) return status;
-  *out_extent = (kl_tree_extent){.address = address,
-                                 .length = value.size,
-                                 .stored = value.size,
-                                 .birth = io->birth,
-                                 .checksum = kl_crc32c(0, value.data, value.size)};
-  return KL_OK;
+  return kl_store_write(io->store, address, &bytes, 1, err);
 }
 
-/* Copies a value through the write buffer, which is empty. */
-static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
-  uint32_t crc = 0;
+/* One that gets a table of checksums: its last blocks. */
+static kl_status drain_write_sums(drain_io *io, const kl_tree_extent *extent, kl_slice value, uint32_t *out_checksum,
+                                  kl_error *err) {
+  kl_extent_sums sums;
+  kl_extent_sums_begin(&sums, extent, drain_write_table, io);
+  kl_status status = kl_extent_sums_add(&sums, value.data, value.size, err);
+  if (status == KL_OK) status = kl_extent_sums_finish(&sums, err);
+  *out_checksum = sums.extent.checksum;
+  return status;
+}
+
+static kl_status drain_write_extent(void *context, kl_slice value, kl_tree_extent *out_extent, kl_error *err) {
+  drain_io *io = context;
+  kl_tree_extent extent = {.length = value.size, .birth = io->birth, .chunk = kl_extent_chunk(value.size)};
+  extent.stored = kl_extent_stored(extent.length, extent.chunk);
+  kl_status status = drain_place(io, extent.stored, &extent.address, err);
+  if (status != KL_OK) return status;
+  status = value.size <= DRAIN_EXTENT_BUFFERED ? drain_append(io, extent.address, value.data, value.size, err)
+                                               : drain_write_large(io, extent.address, value, err);
+  if (status == KL_OK) status = drain_write_sums(io, &extent, value, &extent.checksum, err);
+  if (status == KL_OK) *out_extent = extent;
+  return status;
+}
+
+kl_status kl_drain_io_adopt(drain_io *io, kl_tree_extent *extent, kl_error *err) {
+  kl_status status = kl_store_adopt(io->store, extent->address, extent->stored, err);
+  if (status == KL_OK) extent->birth = io->birth;
+  return status;
+}
+
+static kl_status drain_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(((drain_io *)context)->store, address, buffer, length, err);
+}
+
+/* Copies bytes through the write buffer, which is empty. Those of a value are checked (`check`), of others (NULL) *crc
+ * becomes the checksum. */
+static kl_status drain_copy_bytes(drain_io *io, uint64_t from, uint64_t to, uint64_t bytes, kl_extent_check *check,
+                                  uint32_t *crc, kl_error *err) {
   kl_status status = KL_OK;
-  for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
-    uint64_t left = extent->stored - at;
+  for (uint64_t at = 0; at < bytes && status == KL_OK;) {
+    uint64_t left = bytes - at;
     size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
-    status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
+    status = kl_store_read(io->store, from + at, io->buffer, n, err);
+    if (status == KL_OK && check != NULL) status = kl_extent_check_add(check, io->buffer, n, err);
     if (status != KL_OK) break;
-    crc = kl_crc32c(crc, io->buffer, n);
+    if (check == NULL) *crc = kl_crc32c(*crc, io->buffer, n);
     memset(io->buffer + n, 0, whole - n);
     kl_slice part = kl_slice_make(io->buffer, whole);
     status = kl_store_write(io->store, to + at, &part, 1, err);
@@ -16531,11 +17109,22 @@ static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, ui
     io->stats->writes++;
     at += n;
   }
+  return status;
+}
+
+/* A value that is damaged is not moved: at its new place it would be as damaged, and the old one would be lost. */
+static kl_status drain_copy_value(drain_io *io, const kl_tree_extent *extent, uint64_t to, kl_error *err) {
+  kl_extent_check check;
+  const char *path = kl_store_path(io->store);
+  uint64_t table = kl_extent_table_at(extent->length);
+  uint32_t crc = 0;
+  kl_status status = kl_extent_check_begin(&check, path, extent, drain_read_table, io, err);
+  if (status == KL_OK) status = drain_copy_bytes(io, extent->address, to, extent->length, &check, &crc, err);
+  if (status != KL_OK || extent->chunk == 0) return status;
+  crc = 0;
+  status = drain_copy_bytes(io, extent->address + table, to + table, extent->stored - table, NULL, &crc, err);
   if (status != KL_OK || crc == extent->checksum) return status;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "database '%s': the value of %" PRIu64 " bytes at %" PRIu64
-                 " is damaged, its checksum is another; it cannot be moved, copy out what is sound",
-                 kl_store_path(io->store), extent->length, extent->address);
+  return kl_extent_table_damaged(path, extent, err);
 }
 
 kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_extent *out, bool *out_moved,
@@ -16552,7 +17141,7 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   drain_placed(io, address, extent->stored);
   io->full = was_full; /* nearer to the front is better than nothing */
   status = kl_drain_io_flush(io, err);
-  if (status == KL_OK) status = drain_copy_bytes(io, extent, address, err);
+  if (status == KL_OK) status = drain_copy_value(io, extent, address, err);
   if (status != KL_OK) return status;
   *out = *extent;
   out->address = address;
@@ -16598,6 +17187,398 @@ void kl_drain_io_close(drain_io *io) {
   if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
 }
 
+/* ---- core/drain/extent.c ---- */
+/* core/drain/extent.c: see extent.h. */
+
+enum { EXTENT_SUM = 4 /* bytes of a checksum in a table */ };
+#define EXTENT_ADDRESS_MOST ((uint64_t)1 << 62) /* nothing that is added to it overflows */
+
+uint64_t kl_extent_table_at(uint64_t length) {
+  return (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
+}
+
+uint64_t kl_extent_parts(uint64_t length, uint32_t chunk) {
+  return (length + (UINT64_C(1) << chunk) - 1) >> chunk;
+}
+
+uint64_t kl_extent_stored(uint64_t length, uint32_t chunk) {
+  return chunk == 0 ? length : kl_extent_table_at(length) + kl_extent_parts(length, chunk) * EXTENT_SUM;
+}
+
+/* -------- messages -------- */
+
+kl_status kl_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
+                 ", which cannot be; restore from a "
+                 "backup",
+                 path, extent->length, extent->address);
+}
+
+kl_status kl_extent_damaged(const char *path, const kl_tree_extent *extent, uint64_t at, uint64_t size, kl_error *err) {
+  if (extent->chunk == 0) {
+    return kl_fail(err, KL_E_CORRUPT,
+                   "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup",
+                   path, extent->length, extent->address / KL_BLOCK_SIZE);
+  }
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged at block %" PRIu64 ", in bytes %" PRIu64 " to %" PRIu64 " of the value of %" PRIu64
+                 " bytes; restore from a backup",
+                 path, (extent->address + at) / KL_BLOCK_SIZE, at, at + size - 1, extent->length);
+}
+
+kl_status kl_extent_table_damaged(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  return kl_fail(err, KL_E_CORRUPT,
+                 "'%s' is damaged at block %" PRIu64 ", in the checksums of the value of %" PRIu64
+                 " bytes; restore from a backup",
+                 path, (extent->address + kl_extent_table_at(extent->length)) / KL_BLOCK_SIZE, extent->length);
+}
+
+kl_status kl_extent_check_reference(const char *path, const kl_tree_extent *extent, kl_error *err) {
+  bool plain = extent->chunk == 0;
+  if (extent->address % KL_BLOCK_SIZE != 0 || extent->address > EXTENT_ADDRESS_MOST || extent->length == 0 ||
+      extent->length > KL_EXTENT_LENGTH_MOST) {
+    return kl_extent_wrong(path, extent, err);
+  }
+  bool known = plain || (extent->chunk >= KL_EXTENT_CHUNK_LEAST && extent->chunk <= KL_EXTENT_CHUNK_MOST);
+  if (known && extent->stored == kl_extent_stored(extent->length, extent->chunk)) return KL_OK;
+  return kl_fail(err, KL_E_VERSION,
+                 "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
+                 path, extent->length, extent->stored);
+}
+
+/* -------- writing -------- */
+
+void kl_extent_sums_begin(kl_extent_sums *sums, const kl_tree_extent *extent, kl_extent_write write, void *context) {
+  memset(sums, 0, offsetof(kl_extent_sums, table));
+  sums->extent = *extent;
+  sums->table_at = extent->address + kl_extent_table_at(extent->length);
+  sums->write = write;
+  sums->context = context;
+}
+
+static kl_status extent_sums_flush(kl_extent_sums *sums, kl_error *err) {
+  if (sums->table_used == 0) return KL_OK;
+  sums->table_crc = kl_crc32c(sums->table_crc, sums->table, sums->table_used);
+  size_t whole = (size_t)kl_extent_table_at(sums->table_used);
+  memset(sums->table + sums->table_used, 0, whole - sums->table_used);
+  kl_status status = sums->write(sums->context, sums->table_at, kl_slice_make(sums->table, whole), err);
+  sums->table_at += whole;
+  sums->table_used = 0;
+  return status;
+}
+
+static kl_status extent_sums_part(kl_extent_sums *sums, kl_error *err) {
+  kl_status status = sums->table_used == KL_EXTENT_TABLE ? extent_sums_flush(sums, err) : KL_OK;
+  kl_store_u32_le(sums->table + sums->table_used, sums->crc);
+  sums->table_used += EXTENT_SUM;
+  sums->crc = 0;
+  return status;
+}
+
+/* Bytes up to the end of the part that byte `seen` is in. */
+static size_t extent_part_left(uint32_t chunk, uint64_t seen, size_t size) {
+  if (chunk == 0) return size;
+  uint64_t part = UINT64_C(1) << chunk, left = part - (seen & (part - 1));
+  return left < size ? (size_t)left : size;
+}
+
+static bool extent_part_ends(const kl_tree_extent *extent, uint64_t seen) {
+  return seen == extent->length || (extent->chunk != 0 && (seen & ((UINT64_C(1) << extent->chunk) - 1)) == 0);
+}
+
+kl_status kl_extent_sums_add(kl_extent_sums *sums, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_status status = KL_OK;
+  KL_ASSERT(size <= sums->extent.length - sums->seen);
+  while (size != 0 && status == KL_OK) {
+    size_t n = extent_part_left(sums->extent.chunk, sums->seen, size);
+    sums->crc = kl_crc32c(sums->crc, from, n);
+    sums->seen += n;
+    from += n;
+    size -= n;
+    if (sums->extent.chunk != 0 && extent_part_ends(&sums->extent, sums->seen)) status = extent_sums_part(sums, err);
+  }
+  return status;
+}
+
+kl_status kl_extent_sums_finish(kl_extent_sums *sums, kl_error *err) {
+  KL_ASSERT(sums->seen == sums->extent.length);
+  kl_status status = extent_sums_flush(sums, err);
+  sums->extent.checksum = sums->extent.chunk == 0 ? sums->crc : sums->table_crc;
+  return status;
+}
+
+/* -------- checking -------- */
+
+kl_status kl_extent_check_begin(kl_extent_check *check, const char *path, const kl_tree_extent *extent,
+                                kl_extent_read read, void *context, kl_error *err) {
+  memset(check, 0, offsetof(kl_extent_check, table));
+  check->extent = *extent;
+  check->path = path;
+  check->read = read;
+  check->context = context;
+  check->table_next = KL_EXTENT_TABLE;
+  if (extent->chunk != 0) check->table_left = extent->stored - kl_extent_table_at(extent->length);
+  return kl_extent_check_reference(path, extent, err);
+}
+
+/* The checksum of the part at hand, as the table has it. */
+static kl_status extent_check_next_sum(kl_extent_check *check, uint32_t *out, kl_error *err) {
+  if (check->table_next == KL_EXTENT_TABLE) {
+    size_t size = check->table_left < KL_EXTENT_TABLE ? (size_t)check->table_left : KL_EXTENT_TABLE;
+    uint64_t address = check->extent.address + check->extent.stored - check->table_left;
+    kl_status status = check->read(check->context, address, check->table, size, err);
+    if (status != KL_OK) return status;
+    check->table_crc = kl_crc32c(check->table_crc, check->table, size);
+    check->table_left -= size;
+    check->table_next = 0;
+  }
+  *out = kl_load_u32_le(check->table + check->table_next);
+  check->table_next += EXTENT_SUM;
+  return KL_OK;
+}
+
+/* A part is complete, or the value. That the table is the one that was written is known when all of it was read. */
+static kl_status extent_check_part(kl_extent_check *check, kl_error *err) {
+  const kl_tree_extent *extent = &check->extent;
+  uint32_t expected = extent->checksum;
+  uint64_t part = UINT64_C(1) << extent->chunk, at = extent->chunk == 0 ? 0 : (check->seen - 1) & ~(part - 1);
+  kl_status status = extent->chunk == 0 ? KL_OK : extent_check_next_sum(check, &expected, err);
+  if (status != KL_OK) return status;
+  bool is_last = check->seen == extent->length && extent->chunk != 0;
+  if (is_last && check->table_crc != extent->checksum) return kl_extent_table_damaged(check->path, extent, err);
+  if (check->crc != expected) return kl_extent_damaged(check->path, extent, at, check->seen - at, err);
+  check->crc = 0;
+  return KL_OK;
+}
+
+kl_status kl_extent_check_add(kl_extent_check *check, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_status status = KL_OK;
+  KL_ASSERT(size <= check->extent.length - check->seen);
+  while (size != 0 && status == KL_OK) {
+    size_t n = extent_part_left(check->extent.chunk, check->seen, size);
+    check->crc = kl_crc32c(check->crc, from, n);
+    check->seen += n;
+    from += n;
+    size -= n;
+    if (extent_part_ends(&check->extent, check->seen)) status = extent_check_part(check, err);
+  }
+  return status;
+}
+
+typedef struct extent_memory {
+  const uint8_t *bytes;
+  uint64_t address;
+} extent_memory;
+
+static kl_status extent_read_memory(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  const extent_memory *memory = context;
+  (void)err;
+  memcpy(buffer, memory->bytes + (address - memory->address), length);
+  return KL_OK;
+}
+
+kl_status kl_extent_check_whole(const char *path, const kl_tree_extent *extent, const void *bytes, kl_error *err) {
+  extent_memory memory = {bytes, extent->address};
+  kl_extent_check check;
+  kl_status status = kl_extent_check_begin(&check, path, extent, extent_read_memory, &memory, err);
+  return status == KL_OK ? kl_extent_check_add(&check, bytes, (size_t)extent->length, err) : status;
+}
+
+/* ---- core/drain/extent_writer.c ---- */
+/* core/drain/extent_writer.c: see extent_writer.h. */
+
+/* ---- core/drain/extent_writer.h ---- */
+/* core/drain/extent_writer.h: a value is written once, straight to where it stays, before any row names it.
+ *
+ *     kl_extent_writer_begin; kl_extent_writer_write ...; kl_extent_writer_finish; kl_extent_writer_free
+ *
+ * The blocks are reserved in the store (STORE-14), so a writer may live beside checkpoints and for as long as it takes.
+ * After finish the extent has birth 0: a load or a drain that is given it (KL_TREE_PUT_EXTENT) adopts it. It is on
+ * stable storage after kl_store_sync, or with the checkpoint that adopts it. Until then it is its owner's, who gives it
+ * back by kl_extent_release when nobody will adopt it; a crash does that by itself.
+ *
+ * Memory: KL_EXTENT_BUFFER bytes and about two KL_EXTENT_TABLE, whatever the size of the value.
+ *
+ * Thread rules: any thread, one at a time for a writer. */
+#ifndef KL_DRAIN_EXTENT_WRITER_H
+#define KL_DRAIN_EXTENT_WRITER_H
+
+enum { KL_EXTENT_BUFFER = 1 << 20 };
+
+typedef struct kl_extent_writer kl_extent_writer;
+
+/* Reserves blocks for a value of exactly `length` bytes, 1 to KL_EXTENT_LENGTH_MOST. The writer keeps a
+ * reference on `pages`.
+ * KL_E_LIMIT, KL_E_NO_MEMORY, and what kl_store_reserve answers: KL_E_DISK_FULL ... */
+kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_writer **out_writer, kl_error *err);
+/* The next bytes of the value. They may lie in the file before finish, or not. KL_E_INVALID, and nothing is taken: more
+ * than was said at begin, or it is finished. After KL_E_IO, KL_E_DISK_FULL, KL_E_POISONED or KL_E_CLOSED nothing but
+ * kl_extent_writer_free makes sense: further calls answer the same. */
+kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err);
+/* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_extent_writer_write. The extent is the caller's from
+ * now on; with `out_extent` NULL it stays the writer's until kl_extent_writer_take. */
+kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_extent, kl_error *err);
+/* Of a finished writer, once: the extent is the caller's from now on. */
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent);
+/* Gives back the blocks, unless somebody has the extent. NULL is allowed. */
+void kl_extent_writer_free(kl_extent_writer *writer);
+
+/* Bytes that were taken so far, and in all. */
+uint64_t kl_extent_writer_written(const kl_extent_writer *writer);
+uint64_t kl_extent_writer_length(const kl_extent_writer *writer);
+
+/* An extent of birth 0 that nobody adopts: its blocks are free. Nothing when the database is closed. */
+void kl_extent_release(kl_pages *pages, const kl_tree_extent *extent);
+
+#endif
+
+struct kl_extent_writer {
+  kl_pages *pages;  /* a reference */
+  uint64_t flushed; /* bytes of the value in the file: whole blocks, until all are */
+  size_t used;      /* bytes in the buffer, which are the next */
+  bool finished, taken;
+  kl_error failed; /* code 0: nothing has */
+  kl_extent_sums sums;
+  uint8_t buffer[KL_EXTENT_BUFFER];
+};
+
+static kl_status extent_writer_put(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&((kl_extent_writer *)context)->pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; the value was not written");
+  return kl_store_write_reserved(store, address, &bytes, 1, err);
+}
+
+/* DRAIN-5: what the cache knows of these blocks was something else. */
+static void extent_writer_forget(kl_pages *pages, uint64_t address) {
+  uint64_t block = address / KL_CACHE_BLOCK, keys[2] = {block, block | PAGES_EXTENT_KEY};
+  if (pages->cache != NULL) kl_cache_drop(pages->cache, keys, 2);
+}
+
+kl_status kl_extent_writer_begin(kl_pages *pages, uint64_t length, kl_extent_writer **out_writer, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  if (length == 0 || length > KL_EXTENT_LENGTH_MOST) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %" PRIu64 " bytes cannot be written in parts; 1 to %" PRIu64 " can",
+                   length, (uint64_t)KL_EXTENT_LENGTH_MOST);
+  }
+  kl_extent_writer *writer = kl_alloc(pages->allocator, sizeof *writer);
+  if (writer == NULL) {
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory to write a value (%zu bytes); free some", sizeof *writer);
+  }
+  kl_tree_extent extent = {.length = length, .chunk = kl_extent_chunk(length)};
+  extent.stored = kl_extent_stored(length, extent.chunk);
+  kl_status status = kl_store_reserve(store, extent.stored, &extent.address, err);
+  if (status != KL_OK) {
+    kl_free(pages->allocator, writer, sizeof *writer);
+    return status;
+  }
+  extent_writer_forget(pages, extent.address);
+  writer->pages = pages;
+  kl_pages_ref(pages);
+  kl_extent_sums_begin(&writer->sums, &extent, extent_writer_put, writer);
+  *out_writer = writer;
+  return KL_OK;
+}
+
+/* Writes what the buffer has; zeros up to the end of the last block. */
+static kl_status extent_writer_flush(kl_extent_writer *writer, kl_error *err) {
+  size_t whole = (size_t)kl_extent_table_at(writer->used);
+  if (writer->used == 0) return KL_OK;
+  memset(writer->buffer + writer->used, 0, whole - writer->used);
+  kl_status status = extent_writer_put(writer, writer->sums.extent.address + writer->flushed,
+                                       kl_slice_make(writer->buffer, whole), err);
+  if (status == KL_OK) status = kl_extent_sums_add(&writer->sums, writer->buffer, writer->used, err);
+  writer->flushed += writer->used;
+  writer->used = 0;
+  return status;
+}
+
+static kl_status extent_writer_ready(const kl_extent_writer *writer, kl_error *err) {
+  if (writer->finished) return kl_fail(err, KL_E_INVALID, "the value is written already; begin another one");
+  if (writer->failed.code != KL_OK && err != NULL) *err = writer->failed;
+  return (kl_status)writer->failed.code;
+}
+
+/* What cannot be taken back is remembered: of the value some bytes are missing from now on. */
+static kl_status extent_writer_remember(kl_extent_writer *writer, kl_status status, const kl_error *cause,
+                                        kl_error *err) {
+  writer->failed = *cause;
+  if (err != NULL) *err = *cause;
+  return status;
+}
+
+kl_status kl_extent_writer_write(kl_extent_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  const uint8_t *from = bytes;
+  kl_error cause;
+  kl_status status = extent_writer_ready(writer, err);
+  if (status != KL_OK) return status;
+  uint64_t length = writer->sums.extent.length, written = kl_extent_writer_written(writer);
+  if (size > length - written) {
+    return kl_fail(err, KL_E_INVALID,
+                   "a value of %" PRIu64 " bytes was begun; %zu more than the %" PRIu64
+                   " that it has so far are too many",
+                   length, size, written);
+  }
+  while (size != 0) {
+    size_t n = size < KL_EXTENT_BUFFER - writer->used ? size : KL_EXTENT_BUFFER - writer->used;
+    memcpy(writer->buffer + writer->used, from, n);
+    writer->used += n;
+    from += n;
+    size -= n;
+    if (writer->used < KL_EXTENT_BUFFER) break;
+    status = extent_writer_flush(writer, &cause);
+    if (status != KL_OK) return extent_writer_remember(writer, status, &cause, err);
+  }
+  return KL_OK;
+}
+
+kl_status kl_extent_writer_finish(kl_extent_writer *writer, kl_tree_extent *out_extent, kl_error *err) {
+  kl_error cause;
+  kl_status status = extent_writer_ready(writer, err);
+  if (status != KL_OK) return status;
+  uint64_t length = writer->sums.extent.length, written = kl_extent_writer_written(writer);
+  if (written != length) {
+    return kl_fail(err, KL_E_INVALID, "a value of %" PRIu64 " bytes was begun, and %" PRIu64 " were written; %s",
+                   length, written, "write the others, or give it up");
+  }
+  status = extent_writer_flush(writer, &cause);
+  if (status == KL_OK) status = kl_extent_sums_finish(&writer->sums, &cause);
+  if (status != KL_OK) return extent_writer_remember(writer, status, &cause, err);
+  writer->finished = true;
+  if (out_extent != NULL) kl_extent_writer_take(writer, out_extent);
+  return KL_OK;
+}
+
+void kl_extent_writer_take(kl_extent_writer *writer, kl_tree_extent *out_extent) {
+  KL_ASSERT(writer->finished && !writer->taken); /* DRAIN-15 */
+  writer->taken = true;
+  *out_extent = writer->sums.extent;
+}
+
+void kl_extent_writer_free(kl_extent_writer *writer) {
+  if (writer == NULL) return;
+  kl_pages *pages = writer->pages;
+  if (!writer->taken) kl_extent_release(pages, &writer->sums.extent);
+  kl_free(pages->allocator, writer, sizeof *writer);
+  kl_pages_unref(pages);
+}
+
+uint64_t kl_extent_writer_written(const kl_extent_writer *writer) {
+  return writer->flushed + writer->used;
+}
+
+uint64_t kl_extent_writer_length(const kl_extent_writer *writer) {
+  return writer->sums.extent.length;
+}
+
+void kl_extent_release(kl_pages *pages, const kl_tree_extent *extent) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store != NULL) kl_store_unreserve(store, extent->address, extent->stored);
+}
+
 /* ---- core/drain/load.c ---- */
 /* core/drain/load.c: the run of a load: rows for one tree. See drain.h. */
 
@@ -16609,6 +17590,14 @@ typedef struct drain_load_run {
   kl_drain_stats stats;
   drain_root_list roots;
 } drain_load_run;
+
+/* Rows whose value lies in reserved blocks (birth 0) bring it along. */
+static kl_status drain_load_next(void *context, kl_tree_change *out, kl_error *err) {
+  drain_load_run *run = context;
+  kl_status status = run->rows->next(run->rows->context, out, err);
+  if (status != KL_OK || out->kind != KL_TREE_PUT_EXTENT || out->extent.birth != 0) return status;
+  return kl_drain_io_adopt(&run->io, &out->extent, err);
+}
 
 static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_tree_pointer *out_catalogue,
                                   kl_error *err) {
@@ -16622,7 +17611,8 @@ static kl_status drain_load_trees(void *context, kl_checkpoint *checkpoint, kl_t
   if (status != KL_OK) return status;
   root.record.root = old;
   run->stats.keyspaces = 1;
-  status = kl_drain_merge(run->input, &run->io, run->rows, &root.record.root, &root.record.rows, err);
+  const kl_tree_changes rows_in = {drain_load_next, run};
+  status = kl_drain_merge(run->input, &run->io, &rows_in, &root.record.root, &root.record.rows, err);
   if (status != KL_OK || kl_drain_same_pointer(&root.record.root, &old)) return status;
   root.gone = kl_tree_pointer_is_null(&root.record.root);
   status = kl_drain_add_root(&run->roots, run->input->allocator, &root, err);
@@ -16797,12 +17787,10 @@ static kl_status pages_cache_load(void *context, const kl_cache_ref *ref, void *
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   uint8_t *to = frame;
   if (store == NULL) return pages_closed(err);
-  if ((ref->address & PAGES_EXTENT_KEY) != 0) {
-    memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
-    memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
-    to += PAGES_EXTENT_HEAD;
-  }
-  return kl_store_read(store, pointer.address, to, pointer.length, err);
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_store_read(store, pointer.address, to, pointer.length, err);
+  memcpy(to, &pointer.length, sizeof pointer.length); /* see pages_extent_bytes */
+  memcpy(to + 4, &pointer.checksum, sizeof pointer.checksum);
+  return kl_store_read(store, pointer.address, to + PAGES_EXTENT_HEAD, ref->length - PAGES_EXTENT_HEAD, err);
 }
 
 static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err) {
@@ -16811,11 +17799,13 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   kl_tree_pointer pointer = pages_pointer_of_ref(ref);
   if (store == NULL) return pages_closed(err);
   if ((ref->address & PAGES_EXTENT_KEY) == 0) return kl_stored_check_page(kl_store_path(store), &pointer, frame, err);
-  uint32_t found = kl_crc32c(0, (const uint8_t *)frame + PAGES_EXTENT_HEAD, pointer.length);
-  if (found == pointer.checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu32 " bytes at block %" PRIu64 "; restore from a backup",
-                 kl_store_path(store), pointer.length, pointer.address / KL_BLOCK_SIZE);
+  kl_tree_extent extent = {.address = pointer.address,
+                           .length = pointer.length,
+                           .stored = ref->length - PAGES_EXTENT_HEAD,
+                           .checksum = pointer.checksum};
+  /* A table takes at least four bytes. The cache is asked for no others than those of KL_EXTENT_CHUNK. */
+  if (extent.stored != extent.length) extent.chunk = KL_EXTENT_CHUNK;
+  return kl_extent_check_whole(kl_store_path(store), &extent, (const uint8_t *)frame + PAGES_EXTENT_HEAD, err);
 }
 
 /* -------- the source -------- */
@@ -17612,7 +18602,7 @@ kl_status kl_pages_cursor_load(kl_pages_cursor *face, kl_error *err) {
 }
 
 /* ---- core/drain/pages_fault.c ---- */
-/* core/drain/pages_fault.c: a message about a page that cannot be read says which keys are lost with it. */
+/* core/drain/pages_fault.c: a message about what cannot be read says which keys are lost with it. */
 
 enum { PAGES_KEY_SHOWN = 12 };
 
@@ -17629,11 +18619,22 @@ static kl_status pages_fault_locate(kl_pages *pages, const kl_tree_pointer *fail
   return status;
 }
 
+static void pages_fault_name(kl_slice key, kl_error *err) {
+  char shown[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
+  kl_error cause = *err;
+  kl_show_bytes(key, PAGES_KEY_SHOWN, shown);
+  kl_fail_errno(err, cause.code, 0, "key %s: %s", shown, cause.message);
+  err->system_errno = cause.system_errno;
+}
+
 kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl_tree_pointer *root, kl_slice key,
                         int direction, kl_status status, kl_error *err) {
   char low[KL_SHOW_SIZE(PAGES_KEY_SHOWN)], high[KL_SHOW_SIZE(PAGES_KEY_SHOWN)];
   if (err == NULL || (status != KL_E_CORRUPT && status != KL_E_IO && status != KL_E_VERSION)) return status;
-  if (kl_tree_pointer_is_null(failed)) return status;
+  if (kl_tree_pointer_is_null(failed)) {
+    if (direction == 0) pages_fault_name(key, err);
+    return status;
+  }
   kl_tree_range *range = kl_alloc(pages->allocator, sizeof *range);
   if (range == NULL) return status;
   if (pages_fault_locate(pages, failed, root, key, direction, range) == KL_OK) {
@@ -17648,6 +18649,298 @@ kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl
   return status;
 }
 
+/* ---- core/drain/pages_part.c ---- */
+/* core/drain/pages_part.c: parts of large values. See kl_pages_get_part in pages.h.
+ *
+ * The checksum in the row vouches for the table of an extent as a whole, and the table is too long to be kept: so it is
+ * read once when a value is first asked for, and of each of its blocks a checksum is remembered, which vouches for the
+ * block when it is read again (DRAIN-14). */
+
+enum {
+  PAGES_PART_SUMS = KL_EXTENT_TABLE / 4, /* parts that a block of the table is about */
+  PAGES_PART_READ = 1 << 20              /* bytes of whole parts that are read at once */
+};
+#define PAGES_PART_NONE UINT64_MAX
+
+struct kl_pages_part {
+  kl_allocator *allocator;
+  kl_tree_extent extent; /* all that follows is about it; length 0: nothing is known */
+  uint32_t *table_crc;   /* of each block of its table */
+  size_t table_blocks;   /* that there is room for */
+  uint64_t table_at;     /* the block that is in `table` */
+  uint64_t part;         /* the part that is in `bytes` */
+  size_t bytes_capacity;
+  uint8_t *bytes;
+  kl_held whole; /* an extent without a table that the cache does not take */
+  uint8_t table[KL_EXTENT_TABLE];
+};
+
+void kl_pages_part_free(kl_pages_part *part) {
+  if (part == NULL) return;
+  kl_held_destroy(&part->whole);
+  kl_free(part->allocator, part->table_crc, part->table_blocks * sizeof *part->table_crc);
+  kl_free(part->allocator, part->bytes, part->bytes_capacity);
+  kl_free(part->allocator, part, sizeof *part);
+}
+
+static void pages_part_forget(kl_pages_part *part) {
+  part->extent.length = 0;
+  part->table_at = part->part = PAGES_PART_NONE;
+  kl_held_clear(&part->whole);
+}
+
+static bool pages_part_same(const kl_tree_extent *a, const kl_tree_extent *b) {
+  return a->address == b->address && a->length == b->length && a->stored == b->stored && a->birth == b->birth &&
+         a->checksum == b->checksum && a->chunk == b->chunk;
+}
+
+static kl_status pages_part_no_memory(kl_error *err) {
+  return kl_fail(err, KL_E_NO_MEMORY, "no memory to read a value in parts; free some");
+}
+
+static uint64_t pages_part_size(const kl_pages_part *part, uint64_t number) {
+  uint64_t size = UINT64_C(1) << part->extent.chunk, left = part->extent.length - (number << part->extent.chunk);
+  return left < size ? left : size;
+}
+
+/* -------- the table -------- */
+
+static kl_status pages_part_room(kl_pages_part *part, const kl_tree_extent *extent, size_t blocks, kl_error *err) {
+  size_t capacity = (size_t)1 << extent->chunk;
+  if (part->table_blocks < blocks) {
+    uint32_t *grown = kl_alloc(part->allocator, blocks * sizeof *grown);
+    if (grown == NULL) return pages_part_no_memory(err);
+    kl_free(part->allocator, part->table_crc, part->table_blocks * sizeof *part->table_crc);
+    part->table_crc = grown;
+    part->table_blocks = blocks;
+  }
+  if (part->bytes_capacity < capacity) {
+    uint8_t *grown = kl_alloc(part->allocator, capacity);
+    if (grown == NULL) return pages_part_no_memory(err);
+    kl_free(part->allocator, part->bytes, part->bytes_capacity);
+    part->bytes = grown;
+    part->bytes_capacity = capacity;
+  }
+  return KL_OK;
+}
+
+/* Reads all of the table through `bytes`. */
+static kl_status pages_part_open(kl_pages_part *part, kl_store *store, const kl_tree_extent *extent, kl_error *err) {
+  uint64_t size = kl_extent_parts(extent->length, extent->chunk) * 4, left = size;
+  uint32_t crc = 0;
+  pages_part_forget(part);
+  kl_status status = pages_part_room(part, extent, (size_t)((size + KL_EXTENT_TABLE - 1) / KL_EXTENT_TABLE), err);
+  for (uint64_t block = 0; status == KL_OK && left != 0;) {
+    size_t n = left < part->bytes_capacity ? (size_t)left : part->bytes_capacity;
+    status = kl_store_read(store, extent->address + extent->stored - left, part->bytes, n, err);
+    if (status != KL_OK) break;
+    crc = kl_crc32c(crc, part->bytes, n);
+    for (size_t at = 0; at < n; at += KL_EXTENT_TABLE) {
+      part->table_crc[block++] = kl_crc32c(0, part->bytes + at, n - at < KL_EXTENT_TABLE ? n - at : KL_EXTENT_TABLE);
+    }
+    left -= n;
+  }
+  if (status == KL_OK && crc != extent->checksum) {
+    status = kl_extent_table_damaged(kl_store_path(store), extent, err);
+  }
+  if (status == KL_OK) part->extent = *extent;
+  return status;
+}
+
+/* What the checksum of a part must be. */
+static kl_status pages_part_sum(kl_pages_part *part, kl_store *store, uint64_t number, uint32_t *out, kl_error *err) {
+  const kl_tree_extent *extent = &part->extent;
+  uint64_t block = number / PAGES_PART_SUMS;
+  if (part->table_at != block) {
+    uint64_t from = kl_extent_table_at(extent->length) + block * KL_EXTENT_TABLE, left = extent->stored - from;
+    size_t n = left < KL_EXTENT_TABLE ? (size_t)left : KL_EXTENT_TABLE;
+    part->table_at = PAGES_PART_NONE;
+    kl_status status = kl_store_read(store, extent->address + from, part->table, n, err);
+    if (status != KL_OK) return status;
+    if (kl_crc32c(0, part->table, n) != part->table_crc[block]) {
+      return kl_extent_table_damaged(kl_store_path(store), extent, err);
+    }
+    part->table_at = block;
+  }
+  *out = kl_load_u32_le(part->table + number % PAGES_PART_SUMS * 4);
+  return KL_OK;
+}
+
+/* -------- the bytes -------- */
+
+static kl_status pages_part_check(kl_pages_part *part, kl_store *store, uint64_t number, const uint8_t *bytes,
+                                  kl_error *err) {
+  uint64_t size = pages_part_size(part, number);
+  uint32_t expected = 0;
+  kl_status status = pages_part_sum(part, store, number, &expected, err);
+  if (status != KL_OK || kl_crc32c(0, bytes, (size_t)size) == expected) return status;
+  return kl_extent_damaged(kl_store_path(store), &part->extent, number << part->extent.chunk, size, err);
+}
+
+/* Whole parts, straight into the caller's buffer: as many as are read at once. *out_size: their bytes. */
+static kl_status pages_part_straight(kl_pages_part *part, kl_store *store, uint64_t number, uint8_t *to, size_t room,
+                                     size_t *out_size, kl_error *err) {
+  uint64_t chunk = part->extent.chunk, at = number << chunk, size = pages_part_size(part, number), next = number + 1;
+  while (at + size < part->extent.length) {
+    uint64_t more = pages_part_size(part, next);
+    if (size + more > room || size + more > PAGES_PART_READ) break;
+    size += more;
+    next++;
+  }
+  kl_status status = kl_store_read(store, part->extent.address + at, to, (size_t)size, err);
+  for (; number < next && status == KL_OK; number++) {
+    status = pages_part_check(part, store, number, to + ((number << chunk) - at), err);
+  }
+  *out_size = (size_t)size;
+  return status;
+}
+
+static kl_status pages_part_load(kl_pages_part *part, kl_store *store, uint64_t number, kl_error *err) {
+  if (part->part == number) return KL_OK;
+  part->part = PAGES_PART_NONE;
+  uint64_t address = part->extent.address + (number << part->extent.chunk);
+  kl_status status = kl_store_read(store, address, part->bytes, (size_t)pages_part_size(part, number), err);
+  if (status == KL_OK) status = pages_part_check(part, store, number, part->bytes, err);
+  if (status == KL_OK) part->part = number;
+  return status;
+}
+
+/* `size` bytes from `offset` on, all inside of the value. */
+static kl_status pages_part_copy(kl_pages_part *part, kl_store *store, uint64_t offset, uint8_t *to, size_t size,
+                                 kl_error *err) {
+  kl_status status = KL_OK;
+  while (size != 0 && status == KL_OK) {
+    uint64_t number = offset >> part->extent.chunk, within = offset - (number << part->extent.chunk);
+    uint64_t left = pages_part_size(part, number) - within;
+    size_t n = left < size ? (size_t)left : size;
+    if (within == 0 && n == left && part->part != number) {
+      status = pages_part_straight(part, store, number, to, size, &n, err);
+    } else {
+      status = pages_part_load(part, store, number, err);
+      if (status == KL_OK) memcpy(to, part->bytes + within, n);
+    }
+    offset += n;
+    to += n;
+    size -= n;
+  }
+  return status;
+}
+
+/* -------- one read -------- */
+
+typedef struct pages_part_want {
+  uint64_t offset;
+  uint8_t *buffer;
+  size_t capacity;
+  size_t got;
+  uint64_t size; /* of the value */
+} pages_part_want;
+
+/* Now that its size is known. */
+static void pages_part_clip(pages_part_want *want, uint64_t size) {
+  uint64_t left = want->offset < size ? size - want->offset : 0;
+  want->size = size;
+  want->got = left < want->capacity ? (size_t)left : want->capacity;
+}
+
+static void pages_part_take(pages_part_want *want, kl_slice value) {
+  pages_part_clip(want, value.size);
+  if (want->got != 0) memcpy(want->buffer, (const uint8_t *)value.data + want->offset, want->got);
+}
+
+/* Inside of the epoch: what is in a page, or in the cache. *out_later->waits: it is to be read outside. */
+static kl_status pages_part_inside(pages_op *op, const kl_tree_value *value, pages_part_want *want,
+                                   pages_extent *out_later, kl_error *err) {
+  kl_tree_extent *extent = &out_later->extent;
+  kl_slice bytes = value->bytes;
+  kl_status status = KL_OK;
+  bool is_frame;
+  if (value->is_extent) {
+    kl_tree_value_extent(value, extent);
+    status = pages_extent_check(op->pages, extent, err);
+    if (status != KL_OK) return status;
+    out_later->waits = op->pages->cache == NULL || extent->chunk != 0;
+    if (!out_later->waits) status = pages_extent_bytes(op, extent, &bytes, &is_frame, err);
+    out_later->waits |= status == KL_E_LIMIT;
+    if (out_later->waits) return KL_OK;
+  }
+  if (status == KL_OK) pages_part_take(want, bytes);
+  return status;
+}
+
+/* One without a table, which the cache does not take: all of it is read, and kept. */
+static kl_status pages_part_whole(kl_pages_part *part, kl_pages *pages, const kl_tree_extent *extent,
+                                  pages_part_want *want, kl_error *err) {
+  if (!pages_part_same(&part->extent, extent)) {
+    pages_part_forget(part);
+    kl_status status = extent->length > KL_PAGES_WHOLE
+                           ? kl_fail(err, KL_E_LIMIT, "a value of %llu bytes has one checksum, and does not fit memory",
+                                     (unsigned long long)extent->length)
+                           : pages_held_reserve(&part->whole, pages, (size_t)extent->length, err);
+    if (status == KL_OK) status = pages_extent_read(pages, extent, part->whole.buffer, err);
+    if (status != KL_OK) return status;
+    part->whole.value = kl_slice_make(part->whole.buffer, (size_t)extent->length);
+    part->extent = *extent;
+  }
+  pages_part_take(want, part->whole.value);
+  return KL_OK;
+}
+
+/* From `offset` on, whatever the size: nothing is checked in a memory store (DRAIN-4). */
+static kl_status pages_part_of_memory(const kl_store *store, const kl_tree_extent *extent, const pages_part_want *want,
+                                      kl_error *err) {
+  const uint8_t *bytes = kl_store_memory(store, extent->address, (size_t)extent->length);
+  if (bytes == NULL) {
+    return KL_BROKEN(err, "DRAIN-4: a value of %llu bytes at %llu is not in the memory store",
+                     (unsigned long long)extent->length, (unsigned long long)extent->address);
+  }
+  memcpy(want->buffer, bytes + want->offset, want->got);
+  return KL_OK;
+}
+
+static kl_status pages_part_outside(kl_pages_part **part, kl_pages *pages, const kl_tree_extent *extent,
+                                    pages_part_want *want, kl_error *err) {
+  kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
+  if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
+  pages_part_clip(want, extent->length);
+  if (want->got == 0) return KL_OK;
+  if (pages->cache == NULL) return pages_part_of_memory(store, extent, want, err);
+  if (*part == NULL) {
+    *part = kl_alloc(pages->allocator, sizeof **part);
+    if (*part == NULL) return pages_part_no_memory(err);
+    (*part)->allocator = pages->allocator;
+    pages_part_forget(*part);
+  }
+  if (extent->chunk == 0) return pages_part_whole(*part, pages, extent, want, err);
+  kl_status status = pages_part_same(&(*part)->extent, extent) ? KL_OK : pages_part_open(*part, store, extent, err);
+  return status == KL_OK ? pages_part_copy(*part, store, want->offset, want->buffer, want->got, err) : status;
+}
+
+kl_status kl_pages_get_part(kl_pages *pages, const kl_tree_pointer *root, kl_slice key, uint64_t offset, void *buffer,
+                            size_t capacity, kl_pages_part **part, size_t *out_got, uint64_t *out_size, kl_error *err) {
+  pages_part_want want = {.offset = offset, .buffer = buffer, .capacity = capacity};
+  pages_extent later = {.waits = false};
+  pages_op op;
+  kl_status status;
+  if (kl_tree_pointer_is_null(root)) return KL_E_NOT_FOUND;
+  pages_op_begin(&op, pages, 0);
+  for (;;) {
+    kl_tree_value value;
+    status = kl_tree_get(&op.source, root, key, &value, err);
+    if (status == KL_OK) status = pages_part_inside(&op, &value, &want, &later, err);
+    if (status != KL_CACHE_RETRY) break;
+    pages_op_retry(&op);
+  }
+  pages_op_end(&op);
+  if (later.waits && status == KL_OK) status = pages_part_outside(part, pages, &later.extent, &want, err);
+  if (status == KL_OK) {
+    *out_got = want.got;
+    *out_size = want.size;
+  }
+  if (status == KL_OK || status == KL_E_NOT_FOUND) return status;
+  return pages_explain(pages, &op.failed, root, key, 0, status, err);
+}
+
 /* ---- core/drain/pages_read.c ---- */
 /* core/drain/pages_read.c: single values, many values, counts. */
 
@@ -17655,8 +18948,8 @@ kl_status pages_explain(kl_pages *pages, const kl_tree_pointer *failed, const kl
 
 /* Reads what was left for after the epoch. */
 static kl_status pages_get_later(kl_held *held, kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  if (extent->length > SIZE_MAX) {
-    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is larger than this process can hold",
+  if (extent->length > KL_PAGES_WHOLE) {
+    return kl_fail(err, KL_E_LIMIT, "a value of %llu bytes is too large to be read as a whole; read it in parts",
                    (unsigned long long)extent->length);
   }
   kl_status status = pages_held_reserve(held, pages, (size_t)extent->length, err);
@@ -17869,9 +19162,9 @@ kl_status kl_pages_split_points(kl_pages *pages, const kl_tree_pointer *root, kl
 /* ---- core/drain/pages_value.c ---- */
 /* core/drain/pages_value.c: values that stay readable: copied, pinned, or in memory of their own.
  *
- * An extent in the cache lies behind 16 bytes that say how long it is and what its checksum is. Its address alone does
- * not: a forged tree could name the address of one extent with the length of another, and would be given bytes behind
- * its frame. */
+ * An extent in the cache lies, with its table of checksums if it has one, behind 16 bytes that say how long it is and
+ * what its checksum is. Its address alone does not: a forged tree could name the address of one extent with the length
+ * of another, and would be given bytes behind its frame. */
 
 /* -------- extents -------- */
 
@@ -17882,7 +19175,7 @@ static const char *pages_value_path(const kl_pages *pages) {
 }
 
 kl_status pages_extent_check(const kl_pages *pages, const kl_tree_extent *extent, kl_error *err) {
-  return kl_stored_check_extent(pages_value_path(pages), extent, err);
+  return kl_extent_check_reference(pages_value_path(pages), extent, err);
 }
 
 static kl_status pages_extent_of_memory(const pages_op *op, const kl_tree_extent *extent, kl_slice *out_bytes,
@@ -17906,14 +19199,16 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   *out_is_frame = false;
   kl_status status = pages_extent_check(pages, extent, err);
   if (status != KL_OK) return status;
+  if (extent->length > KL_PAGES_WHOLE) return KL_E_LIMIT;
   if (pages->cache == NULL) return pages_extent_of_memory(op, extent, out_bytes, err);
-  if (extent->length > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
+  if (extent->chunk != 0 && extent->chunk != KL_EXTENT_CHUNK) return KL_E_LIMIT; /* see pages_cache_verify */
+  if (extent->stored > atomic_load_explicit(&pages->extent_most, memory_order_relaxed)) return KL_E_LIMIT;
   if (op->tries >= PAGES_TRIES) return KL_E_LIMIT;
   uint32_t length = (uint32_t)extent->length;
   kl_cache_ref ref = {.address = extent->address / KL_CACHE_BLOCK | PAGES_EXTENT_KEY,
                       .checksum = extent->birth << 32 | extent->checksum,
                       .stored_length = length,
-                      .length = length + PAGES_EXTENT_HEAD};
+                      .length = (uint32_t)extent->stored + PAGES_EXTENT_HEAD};
   status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_CACHE_RETRY) op->wanted = ref.length;
   if (status == KL_CACHE_RETRY || status == KL_E_LIMIT) return status;
@@ -17924,20 +19219,24 @@ kl_status pages_extent_bytes(pages_op *op, const kl_tree_extent *extent, kl_slic
   uint32_t found[2];
   memcpy(found, frame, sizeof found);
   if (found[0] != length || found[1] != extent->checksum) {
-    return kl_stored_extent_wrong(pages_value_path(pages), extent, err);
+    return kl_extent_wrong(pages_value_path(pages), extent, err);
   }
   *out_bytes = kl_slice_make((const uint8_t *)frame + PAGES_EXTENT_HEAD, length);
   *out_is_frame = true;
   return KL_OK;
 }
 
+kl_status pages_read_store(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return kl_store_read(context, address, buffer, length, err);
+}
+
 kl_status pages_extent_read(kl_pages *pages, const kl_tree_extent *extent, void *buffer, kl_error *err) {
   kl_store *store = atomic_load_explicit(&pages->store, memory_order_acquire);
   if (store == NULL) return kl_fail(err, KL_E_CLOSED, "the database was closed; open it again");
-  kl_status status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
-  if (status != KL_OK) return status;
-  uint32_t found = kl_crc32c(0, buffer, (size_t)extent->length);
-  return kl_stored_check_value(kl_store_path(store), extent, found, err);
+  kl_extent_check check;
+  kl_status status = kl_extent_check_begin(&check, kl_store_path(store), extent, pages_read_store, store, err);
+  if (status == KL_OK) status = kl_store_read(store, extent->address, buffer, (size_t)extent->length, err);
+  return status == KL_OK ? kl_extent_check_add(&check, buffer, (size_t)extent->length, err) : status;
 }
 
 /* -------- held values -------- */
@@ -18327,33 +19626,6 @@ kl_status kl_stored_check_page(const char *path, const kl_tree_pointer *pointer,
   return kl_fail(err, status, "'%s', block %" PRIu64 ": %s", path, block, cause.message);
 }
 
-kl_status kl_stored_extent_wrong(const char *path, const kl_tree_extent *extent, kl_error *err) {
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s': a row names a value of %" PRIu64 " bytes at %" PRIu64
-                 ", which cannot be; restore from a "
-                 "backup",
-                 path, extent->length, extent->address);
-}
-
-kl_status kl_stored_check_extent(const char *path, const kl_tree_extent *extent, kl_error *err) {
-  if (extent->address % KL_BLOCK_SIZE != 0 || extent->length == 0 || extent->length > (uint64_t)INT64_MAX) {
-    return kl_stored_extent_wrong(path, extent, err);
-  }
-  if (extent->length != extent->stored) {
-    return kl_fail(err, KL_E_VERSION,
-                   "'%s': a value of %" PRIu64 " bytes is stored as %" PRIu64 "; open the database with a newer Keel",
-                   path, extent->length, extent->stored);
-  }
-  return KL_OK;
-}
-
-kl_status kl_stored_check_value(const char *path, const kl_tree_extent *extent, uint32_t found, kl_error *err) {
-  if (found == extent->checksum) return KL_OK;
-  return kl_fail(err, KL_E_CORRUPT,
-                 "'%s' is damaged in the value of %" PRIu64 " bytes at block %" PRIu64 "; restore from a backup", path,
-                 extent->length, extent->address / KL_BLOCK_SIZE);
-}
-
 /* ---- core/drain/tree_record.c ---- */
 /* core/drain/tree_record.c: codec of the catalogue's rows that name trees. */
 
@@ -18479,7 +19751,9 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts);
 #define KL_TXN_TXN_H
 
 enum { KL_MAX_KEY = 1024 };
-#define KL_MAX_VALUE ((size_t)0x7fffffff)
+#define KL_MAX_VALUE ((size_t)0x7fffffff)            /* of a value that is read and written as a whole */
+#define KL_MAX_LARGE_VALUE UINT64_C(0x1000000000000) /* of one that is written in parts */
+enum { KL_VALUE_DIRECT = 16 << 20 }; /* written in parts, up to this they are collected, and written as any other */
 
 typedef enum kl_durability {
   KL_DURABILITY_DEFAULT = 0, /* the database's */
@@ -18539,6 +19813,33 @@ kl_status kl_txn_get_copy(kl_txn *txn, uint32_t keyspace, kl_slice key, void *bu
 kl_status kl_txn_get_view(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_view **out_view, kl_error *err);
 kl_slice kl_view_value(const kl_view *view);
 void kl_view_release(kl_view *view); /* NULL is allowed */
+
+/* Copies the bytes of the value from `offset` on, as many as it has and `capacity` is. *out_got: how many, 0 at the end
+ * of the value and behind it. *out_size: of the whole value. Of a large value in a file only those parts are read, and
+ * verified, that the bytes lie in; it needs no memory for the rest. On failure the buffer may have been changed. */
+kl_status kl_txn_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer, size_t capacity,
+                          size_t *out_got, uint64_t *out_size, kl_error *err);
+
+/* A value that is written in parts:
+ *
+ *     kl_value_begin; kl_value_write ...; kl_value_finish; kl_value_free
+ *
+ * Above KL_VALUE_DIRECT bytes it is written straight to where it stays in the file, and passes neither through the log
+ * nor through memory. Nothing is seen of it before finish; then it is a write of the transaction like any other. A
+ * transaction may have several; each keeps the transaction alive, and is used as its cursors are.
+ *
+ * begin: `size` is what the value will have, exactly. KL_E_READ_ONLY, KL_E_KEY_SIZE, KL_E_VALUE_SIZE, KL_E_NO_MEMORY;
+ * of large ones KL_E_DISK_FULL, KL_E_IO, KL_E_LIMIT, KL_E_CORRUPT, KL_E_POISONED. */
+typedef struct kl_value_writer kl_value_writer;
+kl_status kl_value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                         kl_error *err);
+/* KL_E_INVALID, and nothing is taken: more bytes than were announced. KL_E_FINISHED: the value is, or the transaction.
+ * After KL_E_IO, KL_E_DISK_FULL, KL_E_CLOSED or KL_E_POISONED only kl_value_free makes sense. */
+kl_status kl_value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err);
+/* KL_E_INVALID: bytes are missing; it may go on. Otherwise as kl_value_write and kl_txn_put. After a failure it may be
+ * called again. */
+kl_status kl_value_finish(kl_value_writer *writer, kl_error *err);
+void kl_value_free(kl_value_writer *writer); /* of one that is not finished nothing is left. NULL is allowed */
 
 kl_status kl_txn_put(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err);
 kl_status kl_txn_delete(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_error *err); /* absent is no error */
@@ -19080,7 +20381,8 @@ struct kl_txn {
   kl_durability durability;
   bool read_only, uncounted;
   kl_snapshot snapshot;
-  kl_held held; /* the value that the last read from a tree lent */
+  kl_held held;        /* the value that the last read from a tree lent */
+  kl_pages_part *part; /* of the value that was read in parts last; NULL: of none */
   kl_write_set writes;
   uint64_t gets, puts, deletes, cursor_steps;
 };
@@ -22160,6 +23462,8 @@ static void txn_end(kl_txn *txn, kl_txn_state state) {
   } else if (txn->writes.arena.bytes_reserved != 0) {
     kl_write_set_reset(&txn->writes);
   }
+  kl_pages_part_free(txn->part);
+  txn->part = NULL;
   kl_held_clear(&txn->held); /* while the snapshot keeps what it holds on to */
   const kl_layers *layers = txn->snapshot.layers;
   kl_snapshot_end(&txn->snapshot);
@@ -22507,6 +23811,185 @@ void kl_commit_withdraw(kl_txn_manager *manager, kl_commit_request *request) {
     kl_inflight_withdraw(&manager->pipeline.inflight, request->hashes[i], request->ts);
   }
   atomic_fetch_sub_explicit(&manager->pipeline.reserved_bytes, request->delta_bytes, memory_order_relaxed);
+}
+
+/* ---- core/txn/value.c ---- */
+/* core/txn/value.c: values that are read and written in parts. See txn.h. */
+
+_Static_assert(KL_MAX_VALUE == KL_PAGES_WHOLE, "what is written as a whole can be read as a whole");
+_Static_assert(KL_MAX_LARGE_VALUE == KL_EXTENT_LENGTH_MOST, "longest value");
+
+/* -------- reading -------- */
+
+/* Inside of the transaction. */
+static kl_status value_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer,
+                                size_t capacity, size_t *out_got, uint64_t *out_size, kl_error *err) {
+  kl_txn_recent recent;
+  kl_pages *pages;
+  kl_tree_pointer root;
+  kl_txn_find_recent(txn, keyspace, key, &recent);
+  if (recent.known) {
+    if (recent.deleted) return KL_E_NOT_FOUND;
+    uint64_t left = offset < recent.value.size ? recent.value.size - offset : 0;
+    *out_size = recent.value.size;
+    *out_got = left < capacity ? (size_t)left : capacity;
+    if (*out_got != 0) memcpy(buffer, (const uint8_t *)recent.value.data + offset, *out_got);
+    return KL_OK;
+  }
+  kl_status status = kl_txn_tree(txn, keyspace, &pages, &root, err);
+  if (status != KL_OK) return status;
+  if (pages == NULL) return KL_E_NOT_FOUND;
+  return kl_pages_get_part(pages, &root, key, offset, buffer, capacity, &txn->part, out_got, out_size, err);
+}
+
+kl_status kl_txn_get_part(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t offset, void *buffer, size_t capacity,
+                          size_t *out_got, uint64_t *out_size, kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = kl_txn_check_key(key, err);
+  if (status == KL_OK) {
+    txn->gets++;
+    status = value_get_part(txn, keyspace, key, offset, buffer, capacity, out_got, out_size, err);
+    if (status == KL_E_NOT_FOUND) status = kl_txn_not_found(err, "the key has no value");
+  }
+  kl_txn_leave(txn);
+  return status;
+}
+
+/* -------- writing -------- */
+
+struct kl_value_writer {
+  kl_txn *txn; /* a reference */
+  uint32_t keyspace;
+  uint64_t size;
+  bool finished; /* the value is the transaction's */
+  /* One of the two: small values are collected, large ones go to where they stay. */
+  size_t used;
+  uint8_t *buffer;
+  kl_extent_writer *extent;
+  bool complete; /* all of it is in the file */
+  size_t key_size;
+  uint8_t key[KL_MAX_KEY];
+};
+
+/* What was written becomes a write of the transaction, in place of any that it has of the key. */
+static kl_status txn_value_settle(kl_value_writer *writer, kl_error *err) {
+  kl_slice key = kl_slice_make(writer->key, writer->key_size);
+  if (writer->extent == NULL) {
+    return kl_txn_put(writer->txn, writer->keyspace, key, kl_slice_make(writer->buffer, writer->used), err);
+  }
+  return kl_fail(err, KL_E_LIMIT, "a transaction can write values of up to %d bytes in parts; this one has %llu",
+                 KL_VALUE_DIRECT, (unsigned long long)writer->size);
+}
+
+/* Inside of the transaction, whose snapshot has the pages. */
+static kl_status value_writer_open(kl_value_writer *writer, kl_error *err) {
+  kl_txn *txn = writer->txn;
+  if (writer->size <= KL_VALUE_DIRECT) {
+    if (writer->size == 0) return KL_OK;
+    writer->buffer = kl_alloc(&txn->manager->allocator, (size_t)writer->size);
+    if (writer->buffer != NULL) return KL_OK;
+    return kl_fail(err, KL_E_NO_MEMORY, "no memory for a value of %llu bytes; free some",
+                   (unsigned long long)writer->size);
+  }
+  kl_roots *roots = txn->snapshot.layers->roots;
+  if (roots == NULL) return kl_fail(err, KL_E_LIMIT, "there is no file for a value of this size");
+  return kl_extent_writer_begin(kl_roots_pages(roots), writer->size, &writer->extent, err);
+}
+
+static kl_status value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                             kl_error *err) {
+  kl_status status = kl_txn_check_key(key, err);
+  if (status != KL_OK) return status;
+  if (txn->read_only) return kl_fail(err, KL_E_READ_ONLY, "the transaction was begun as read-only");
+  if (size > KL_MAX_LARGE_VALUE) {
+    return kl_fail(err, KL_E_VALUE_SIZE, "the value is to have %llu bytes; at most %llu are possible",
+                   (unsigned long long)size, (unsigned long long)KL_MAX_LARGE_VALUE);
+  }
+  kl_value_writer *writer = kl_alloc(&txn->manager->allocator, sizeof *writer);
+  if (writer == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to write a value; free some");
+  writer->txn = txn;
+  writer->keyspace = keyspace;
+  writer->size = size;
+  writer->key_size = key.size;
+  if (key.size != 0) memcpy(writer->key, key.data, key.size);
+  status = value_writer_open(writer, err);
+  if (status != KL_OK) {
+    kl_free(&txn->manager->allocator, writer, sizeof *writer);
+    return status;
+  }
+  atomic_fetch_add_explicit(&txn->references, 1, memory_order_relaxed);
+  *out_writer = writer;
+  return KL_OK;
+}
+
+kl_status kl_value_begin(kl_txn *txn, uint32_t keyspace, kl_slice key, uint64_t size, kl_value_writer **out_writer,
+                         kl_error *err) {
+  kl_status status = kl_txn_enter(txn, err);
+  if (status != KL_OK) return status;
+  status = value_begin(txn, keyspace, key, size, out_writer, err);
+  kl_txn_leave(txn);
+  return status;
+}
+
+static kl_status value_check_open(const kl_value_writer *writer, kl_error *err) {
+  if (!writer->finished) return KL_OK;
+  return kl_fail(err, KL_E_FINISHED, "the value is finished; begin another one");
+}
+
+/* Inside of the transaction. */
+static kl_status value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  kl_status status = value_check_open(writer, err);
+  if (status != KL_OK) return status;
+  if (writer->extent != NULL) return kl_extent_writer_write(writer->extent, bytes, size, err);
+  if (size > writer->size - writer->used) {
+    return kl_fail(err, KL_E_INVALID, "a value of %llu bytes was begun; %zu more than the %zu that it has are too many",
+                   (unsigned long long)writer->size, size, writer->used);
+  }
+  if (size != 0) memcpy(writer->buffer + writer->used, bytes, size);
+  writer->used += size;
+  return KL_OK;
+}
+
+kl_status kl_value_write(kl_value_writer *writer, const void *bytes, size_t size, kl_error *err) {
+  kl_status status = kl_txn_enter(writer->txn, err);
+  if (status != KL_OK) return status;
+  status = value_write(writer, bytes, size, err);
+  kl_txn_leave(writer->txn);
+  return status;
+}
+
+/* Inside of the transaction: all bytes are there, and in the file if it is to go there. */
+static kl_status value_complete(kl_value_writer *writer, kl_error *err) {
+  kl_status status = value_check_open(writer, err);
+  if (status != KL_OK || writer->complete) return status;
+  if (writer->extent != NULL) {
+    status = kl_extent_writer_finish(writer->extent, NULL, err);
+    writer->complete = status == KL_OK;
+    return status;
+  }
+  if (writer->used == writer->size) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "a value of %llu bytes was begun, and %zu were written; write the others",
+                 (unsigned long long)writer->size, writer->used);
+}
+
+kl_status kl_value_finish(kl_value_writer *writer, kl_error *err) {
+  kl_status status = kl_txn_enter(writer->txn, err);
+  if (status != KL_OK) return status;
+  status = value_complete(writer, err);
+  kl_txn_leave(writer->txn);
+  if (status == KL_OK) status = txn_value_settle(writer, err);
+  writer->finished |= status == KL_OK;
+  return status;
+}
+
+void kl_value_free(kl_value_writer *writer) {
+  if (writer == NULL) return;
+  kl_txn *txn = writer->txn;
+  kl_extent_writer_free(writer->extent);
+  if (writer->buffer != NULL) kl_free(&txn->manager->allocator, writer->buffer, (size_t)writer->size);
+  kl_free(&txn->manager->allocator, writer, sizeof *writer);
+  kl_txn_unref(txn);
 }
 
 /* ---- core/txn/write_set.c ---- */
@@ -23747,13 +25230,12 @@ kl_status check_read(check_reader *reader, uint64_t address, void *buffer, size_
 
 /* A value that is read in parts: begin, then parts until `left` is 0. */
 typedef struct check_value {
-  kl_tree_extent extent;
+  kl_extent_check check;
   uint64_t left;
-  uint32_t crc;
 } check_value;
 /* Checks the reference. */
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err);
-/* The next at most CHECK_PART bytes, into reader->part or `to`; the last part compares the checksum. */
+/* The next at most CHECK_PART bytes, into reader->part or `to`; only with the last part all is known to be right. */
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err);
 
 /* KL_E_CORRUPT, KL_E_IO, KL_E_VERSION: something is wrong with what was read. */
@@ -23859,21 +25341,24 @@ void check_reader_destroy(check_reader *reader) {
   reader->page = reader->part = NULL;
 }
 
+static kl_status check_read_table(void *context, uint64_t address, void *buffer, size_t length, kl_error *err) {
+  return check_read(context, address, buffer, length, err);
+}
+
 kl_status check_value_begin(check_reader *reader, const kl_tree_extent *extent, check_value *out, kl_error *err) {
-  *out = (check_value){.extent = *extent, .left = extent->length};
-  kl_status status = kl_stored_check_extent(reader->path, extent, err);
+  out->left = extent->length;
+  kl_status status = kl_extent_check_begin(&out->check, reader->path, extent, check_read_table, reader, err);
   return status == KL_OK ? check_birth(reader, extent->address, extent->birth, err) : status;
 }
 
 kl_status check_value_part(check_reader *reader, check_value *value, uint8_t *to, kl_error *err) {
   size_t size = value->left < CHECK_PART ? (size_t)value->left : CHECK_PART;
-  uint64_t address = value->extent.address + (value->extent.length - value->left);
+  uint64_t address = value->check.extent.address + (value->check.extent.length - value->left);
   if (to == NULL) to = reader->part;
   kl_status status = check_read(reader, address, to, size, err);
   if (status != KL_OK) return status;
-  value->crc = kl_crc32c(value->crc, to, size);
   value->left -= size;
-  return value->left != 0 ? KL_OK : kl_stored_check_value(reader->path, &value->extent, value->crc, err);
+  return kl_extent_check_add(&value->check, to, size, err);
 }
 
 /* -------- problems -------- */
@@ -26115,6 +27600,7 @@ struct kl_salvage {
   uint64_t txn_bytes; /* written in it */
   uint8_t *value;     /* room for a value */
   size_t value_capacity;
+  uint64_t whole_most; /* bytes of the longest value that is read into it; others are copied part by part */
   kl_check_report report;
 };
 
@@ -26405,6 +27891,7 @@ kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salva
   salvage->os = os;
   salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
   salvage->from = copy;
+  salvage->whole_most = KL_MAX_VALUE;
   salvage->from_size = size;
   kl_status status = salvage_open_source(salvage, err);
   if (status == KL_OK) status = salvage_choose(salvage, err);
@@ -26467,14 +27954,18 @@ static void salvage_damage(kl_salvage *salvage) {
   check_problem_page(&salvage->problems, space, item);
 }
 
+static kl_status salvage_begin_value(kl_salvage *salvage, const kl_tree_extent *extent, check_value *out,
+                                     kl_error *err) {
+  kl_status status = check_value_begin(&salvage->reader, extent, out, err);
+  if (status != KL_OK || extent->length <= salvage->file_bytes) return status;
+  return kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be", salvage->from,
+                 extent->length, extent->address / KL_BLOCK_SIZE);
+}
+
 /* The whole value of an extent, into salvage->value. */
 static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *extent, kl_error *err) {
   check_value value;
-  kl_status status = check_value_begin(&salvage->reader, extent, &value, err);
-  if (status == KL_OK && (extent->length > KL_MAX_VALUE || extent->length > salvage->file_bytes)) {
-    status = kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be",
-                     salvage->from, extent->length, extent->address / KL_BLOCK_SIZE);
-  }
+  kl_status status = salvage_begin_value(salvage, extent, &value, err);
   if (status != KL_OK) return status;
   if (salvage->value_capacity < extent->length) {
     kl_free(salvage->allocator, salvage->value, salvage->value_capacity);
@@ -26491,16 +27982,46 @@ static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *e
   return status;
 }
 
+/* Writes a value in parts that is too long to be in memory; what is damaged is never finished. `cause` tells of damage,
+ * `err` of what ends the salvage: one of the two statuses is KL_OK. */
+static kl_status salvage_copy_value(kl_salvage *salvage, const check_space *space, kl_slice key,
+                                    const kl_tree_extent *extent, kl_status *out_damage, kl_error *cause,
+                                    kl_error *err) {
+  check_value value;
+  kl_value_writer *writer = NULL;
+  *out_damage = salvage_begin_value(salvage, extent, &value, cause);
+  if (*out_damage != KL_OK) return KL_OK;
+  kl_status status = salvage_begin_write(salvage, key.size, err);
+  if (status == KL_OK) {
+    status = kl_value_begin(salvage->txn, kl_keyspace_id(space->target), key, extent->length, &writer, err);
+  }
+  while (status == KL_OK && *out_damage == KL_OK && value.left != 0) {
+    size_t size = value.left < CHECK_PART ? (size_t)value.left : CHECK_PART;
+    *out_damage = check_value_part(&salvage->reader, &value, NULL, cause);
+    if (*out_damage == KL_OK) status = kl_value_write(writer, salvage->reader.part, size, err);
+  }
+  if (status == KL_OK && *out_damage == KL_OK) status = kl_value_finish(writer, err);
+  kl_value_free(writer);
+  return status;
+}
+
 static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
   const kl_tree_item *item = &salvage->item;
   check_space *space = salvage_space(salvage);
   kl_slice value = item->value.bytes;
   kl_error cause;
   kl_status status = KL_OK;
+  bool copied = false;
   if (item->value.is_extent) {
     kl_tree_extent extent;
     kl_tree_value_extent(&item->value, &extent);
-    status = salvage_read_value(salvage, &extent, &cause);
+    copied = space != NULL && extent.length > salvage->whole_most;
+    if (copied) {
+      kl_status ended = salvage_copy_value(salvage, space, item->key, &extent, &status, &cause, err);
+      if (ended != KL_OK) return ended;
+    } else {
+      status = salvage_read_value(salvage, &extent, &cause);
+    }
     if (check_is_damage(status)) {
       salvage->report.lost_extents++;
       if (space != NULL) salvage->report.lost_rows++;
@@ -26508,12 +28029,12 @@ static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
       return KL_OK;
     }
     if (status != KL_OK) return salvage_pass(status, &cause, err);
-    value = kl_slice_make(salvage->value, (size_t)extent.length);
+    value = kl_slice_make(salvage->value, copied ? 0 : (size_t)extent.length);
     salvage->report.extents++;
     salvage->report.value_bytes += extent.length;
   }
   if (space != NULL) {
-    status = salvage_put(salvage, space, item->key, value, err);
+    if (!copied) status = salvage_put(salvage, space, item->key, value, err);
     if (status == KL_OK) salvage->report.rows++;
     return status;
   }
@@ -27115,7 +28636,7 @@ static kl_status verify_value_part(kl_verify *verify, kl_error *err) {
   } else if (verify->value.left == 0) {
     verify->in_value = false;
     verify->report.extents++;
-    verify->report.value_bytes += verify->value.extent.length;
+    verify->report.value_bytes += verify->value.check.extent.length;
   }
   return KL_OK;
 }
@@ -27491,7 +29012,7 @@ bool capi_is_utf8(const char *data, size_t size);
  *
  * Two ways to be inside:
  *   shared      any number of threads (databases, keyspaces, views). Enter and leave change the count of pins.
- *   exclusive   one thread (transactions, cursors, batches, checks, loads). A second one gets KL_E_CONCURRENT_USE, also when it wants to
+ *   exclusive   one thread (transactions, cursors, batches, checks, loads, values that are written). A second one gets KL_E_CONCURRENT_USE, also when it wants to
  *               close. Leave is a plain store, since nobody else may change the word.
  *
  * Objects embed capi_object first. Thread rules: everything from any thread. Errors are those of the public calls. */
@@ -27506,11 +29027,12 @@ typedef enum capi_kind {
   CAPI_VIEW = 5,
   CAPI_BATCH = 6,
   CAPI_CHECK = 7,
-  CAPI_LOAD = 8
+  CAPI_LOAD = 8,
+  CAPI_VALUE = 9
 } capi_kind;
 
 enum {
-  CAPI_KINDS = 8,
+  CAPI_KINDS = 9,
   CAPI_SLOT_BITS = 21,
   CAPI_COUNT_BITS = 28,
   CAPI_SEGMENTS = 17,       /* segment k has 16 << k slots: 2,097,136 in all, below 2^21 */
@@ -27711,6 +29233,12 @@ typedef struct capi_load {
   kl_db *engine;
   kl_load *load;
 } capi_load;
+
+typedef struct capi_writer {
+  capi_object object;
+  kl_db *engine;
+  kl_value_writer *writer;
+} capi_writer;
 
 /* An object of `size` bytes, zeroed, with its destructor. NULL: no memory, and err says so. */
 void *capi_object_new(size_t size, kl_status (*destroy)(capi_object *self, kl_error *err), kl_error *err);
@@ -28515,7 +30043,7 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load"};
+    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load", "keel_value"};
 
 /* ---- Why a handle is refused ---- */
 
@@ -29366,6 +30894,110 @@ keel_status keel_rollback(keel_txn txn, keel_error *err) {
   status = kl_txn_rollback(object->txn, capi_detail(err, &detail));
   capi_transaction_end(slot, status);
   return capi_report(status, &detail, err);
+}
+
+/* ---- capi/value.c ---- */
+/* capi/value.c: parts of values: reading them, and writing a value in parts. */
+
+_Static_assert(KEEL_MAX_LARGE_VALUE_SIZE == KL_MAX_LARGE_VALUE, "longest value that is written in parts");
+
+/* ---- reading ---- */
+
+static kl_status capi_value_read(keel_txn txn, keel_keyspace keyspace, kl_slice key, uint64_t offset, void *buffer,
+                                 size_t capacity, size_t *out_size, uint64_t *out_value_size, kl_error *err) {
+  capi_scope scope;
+  kl_status status = capi_scope_enter(txn, keyspace, &scope, err);
+  if (status != KL_OK) return status;
+  size_t size = 0;
+  uint64_t whole = 0;
+  status = kl_txn_get_part(scope.txn->txn, scope.keyspace, key, offset, buffer, capacity, &size, &whole, err);
+  capi_scope_leave(&scope);
+  if (status != KL_OK) return status;
+  *out_size = size;
+  *out_value_size = whole;
+  return KL_OK;
+}
+
+keel_status keel_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t offset,
+                          void *buffer, size_t capacity, size_t *out_size, uint64_t *out_value_size, keel_error *err) {
+  kl_error detail;
+  kl_slice name;
+  kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
+  if (status == KL_OK && out_size == NULL) status = capi_null("out_size", capi_detail(err, &detail));
+  if (status == KL_OK && out_value_size == NULL) status = capi_null("out_value_size", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_buffer(buffer, capacity, capi_detail(err, &detail));
+  if (status == KL_OK) {
+    status = capi_value_read(txn, keyspace, name, offset, buffer, capacity, out_size, out_value_size,
+                             capi_detail(err, &detail));
+  }
+  return capi_report(status, &detail, err);
+}
+
+/* ---- writing ---- */
+
+static kl_status capi_value_destroy(capi_object *self, kl_error *err) {
+  capi_writer *object = (capi_writer *)self;
+  kl_value_free(object->writer);
+  kl_status status = kl_db_release(object->engine, err);
+  capi_object_free(object, sizeof *object);
+  return status;
+}
+
+static kl_status capi_value_begin_in(const capi_scope *scope, kl_slice key, uint64_t size, keel_value *out_value,
+                                     kl_error *err) {
+  capi_writer *object = capi_object_new(sizeof *object, capi_value_destroy, err);
+  if (object == NULL) return KL_E_NO_MEMORY;
+  kl_status status = kl_value_begin(scope->txn->txn, scope->keyspace, key, size, &object->writer, err);
+  if (status != KL_OK) {
+    capi_object_free(object, sizeof *object);
+    return status;
+  }
+  kl_db_ref(scope->txn->engine);
+  object->engine = scope->txn->engine;
+  return capi_publish(CAPI_VALUE, &object->object, out_value, err);
+}
+
+keel_status keel_value_begin(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, uint64_t size,
+                             keel_value *out_value, keel_error *err) {
+  kl_error detail;
+  kl_slice name;
+  capi_scope scope;
+  kl_status status = capi_key("key", key, key_size, &name, capi_detail(err, &detail));
+  if (status == KL_OK && out_value == NULL) status = capi_null("out_value", capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_scope_enter(txn, keyspace, &scope, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  status = capi_value_begin_in(&scope, name, size, out_value, capi_detail(err, &detail));
+  capi_scope_leave(&scope);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_write(keel_value value, const void *data, size_t data_size, keel_error *err) {
+  kl_error detail;
+  kl_slice bytes;
+  capi_slot *slot;
+  kl_status status = capi_value(data, data_size, &bytes, capi_detail(err, &detail));
+  if (status == KL_OK) status = capi_enter_exclusive(CAPI_VALUE, value, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_writer *object = capi_slot_object(slot);
+  status = kl_value_write(object->writer, bytes.data, bytes.size, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_finish(keel_value value, keel_error *err) {
+  kl_error detail;
+  capi_slot *slot;
+  kl_status status = capi_enter_exclusive(CAPI_VALUE, value, &slot, capi_detail(err, &detail));
+  if (status != KL_OK) return capi_report(status, &detail, err);
+  const capi_writer *object = capi_slot_object(slot);
+  status = kl_value_finish(object->writer, capi_detail(err, &detail));
+  capi_leave_exclusive(slot);
+  return capi_report(status, &detail, err);
+}
+
+keel_status keel_value_end(keel_value value, keel_error *err) {
+  kl_error detail;
+  return capi_report(capi_close_exclusive(CAPI_VALUE, value, capi_detail(err, &detail)), &detail, err);
 }
 
 /* ---- capi/write.c ---- */

@@ -76,7 +76,8 @@ typedef int32_t keel_status;
 #define KEEL_E_READ_ONLY ((keel_status)-104)
 /* A key is longer than KEEL_MAX_KEY_SIZE bytes. What to do: Use shorter keys, for example a hash of the long one. */
 #define KEEL_E_KEY_SIZE ((keel_status)-105)
-/* A value is longer than KEEL_MAX_VALUE_SIZE bytes. What to do: Split the value over several keys. */
+/* A value is longer than KEEL_MAX_VALUE_SIZE bytes, or one that is written in parts than KEEL_MAX_LARGE_VALUE_SIZE.
+ * What to do: Write the value in parts (keel_value_begin), or split it over several keys. */
 #define KEEL_E_VALUE_SIZE ((keel_status)-106)
 /* The caller's buffer is too small; the size that is needed was stored. What to do: Call again with a buffer of that
  * size. */
@@ -174,8 +175,10 @@ typedef int32_t keel_status;
 
 /* Longest key. Empty keys are allowed. In bytes. Since 0.1. */
 #define KEEL_MAX_KEY_SIZE 1024
-/* Longest value. Empty values are allowed. In bytes. Since 0.1. */
+/* Longest value that is read and written as a whole. Empty values are allowed. In bytes. Since 0.1. */
 #define KEEL_MAX_VALUE_SIZE 2147483647
+/* Longest value that is written in parts (keel_value_begin). In bytes. Since 0.1. */
+#define KEEL_MAX_LARGE_VALUE_SIZE 281474976710656
 /* Longest name of a keyspace; the shortest has 1 byte. In bytes. Since 0.1. */
 #define KEEL_MAX_KEYSPACE_NAME_SIZE 255
 /* Longest path, without the terminating zero byte. In bytes. Since 0.1. */
@@ -287,6 +290,8 @@ typedef uint64_t keel_batch;
 typedef uint64_t keel_check;
 /* A bulk load on its way. From keel_load_begin, until keel_load_end. */
 typedef uint64_t keel_load;
+/* A value that is being written in parts. From keel_value_begin, until keel_value_end. */
+typedef uint64_t keel_value;
 
 /* ---- Structs ---- */
 
@@ -1130,6 +1135,37 @@ KEEL_API keel_status keel_get(keel_txn txn, keel_keyspace keyspace, const void *
 KEEL_API keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, void *buffer,
                                    size_t capacity, size_t *out_value_size, keel_error *err);
 
+/* Looks up a key, and copies a part of its value into the caller's buffer. Of a large value only the parts that the
+ * bytes lie in are read from the file, 64 KiB each, and verified; it needs no memory for the rest. Reading on behind
+ * the part that was read last is fast.
+ *
+ *   txn               The transaction.
+ *   keyspace          A keyspace of the same database.
+ *   key, key_size     (at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0) The key.
+ *   offset            First byte of the value to copy; may lie behind its end.
+ *   buffer, capacity  (out) Receives the bytes from offset on, as many as there are and fit. NULL with capacity 0
+ *                     asks for the size only. When the call fails, what is in it is not defined.
+ *   out_size          (out) How many bytes were copied: less than capacity only at the end of the value.
+ *   out_value_size    (out) The value's full size.
+ *
+ * Threads: Any thread, one at a time per transaction. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID             A pointer that must not be NULL is. A pointer is NULL although its size is not 0.
+ *   KEEL_E_HANDLE              A handle is not open, of the wrong kind, or of another database.
+ *   KEEL_E_FINISHED            The transaction has ended.
+ *   KEEL_E_KEY_SIZE            key is larger than KEEL_MAX_KEY_SIZE.
+ *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED              The handle was made before a fork.
+ *   KEEL_E_NOT_FOUND           The key has no value.
+ *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_SNAPSHOT_TOO_OLD    The snapshot was ended.
+ *   KEEL_E_IO                  Reading failed.
+ *   KEEL_E_CORRUPT             The database is damaged.
+ *   KEEL_E_NO_MEMORY           Out of memory. */
+KEEL_API keel_status keel_get_part(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size,
+                                   uint64_t offset, void *buffer, size_t capacity, size_t *out_size,
+                                   uint64_t *out_value_size, keel_error *err);
+
 /* Looks up a key, and pins its value so that it stays valid until the view is released, whatever happens to the
  * transaction and the database.
  *
@@ -1302,6 +1338,90 @@ KEEL_API keel_status keel_del_range(keel_txn txn, keel_keyspace keyspace, const 
  *   KEEL_E_LIMIT               The buffer is larger than KEEL_MAX_WRITE_BATCH, or the memory limit is reached. */
 KEEL_API keel_status keel_write_batch(keel_txn txn, keel_keyspace keyspace, const void *ops, size_t ops_size,
                                       uint64_t *out_count, keel_error *err);
+
+/* Begins to write a value in parts. Large ones, above 16 MiB, go straight to where they stay in the file; so they
+ * need no memory and are written once. Nothing of it is seen before keel_value_finish. A transaction may write
+ * several at once.
+ *
+ *   txn            The transaction.
+ *   keyspace       A keyspace of the same database.
+ *   key, key_size  (at most KEEL_MAX_KEY_SIZE bytes, NULL only with size 0) The key.
+ *   size           How many bytes the value will have, exactly.
+ *   out_value      (out) The value; end it with keel_value_end.
+ *
+ * Threads: Any thread, one at a time per transaction. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID             A pointer that must not be NULL is. A pointer is NULL although its size is not 0.
+ *   KEEL_E_HANDLE              A handle is not open, of the wrong kind, or of another database.
+ *   KEEL_E_FINISHED            The transaction has ended.
+ *   KEEL_E_READ_ONLY           The transaction or the database is read-only.
+ *   KEEL_E_KEY_SIZE            key is larger than KEEL_MAX_KEY_SIZE.
+ *   KEEL_E_VALUE_SIZE          size is larger than KEEL_MAX_LARGE_VALUE_SIZE.
+ *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED              The handle was made before a fork.
+ *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_IO                  Making room for it failed.
+ *   KEEL_E_DISK_FULL           There is no room for it.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
+ *   KEEL_E_CORRUPT             The map of free space is damaged.
+ *   KEEL_E_NO_MEMORY           Out of memory.
+ *   KEEL_E_LIMIT               The file can have no such room, or too many handles are open. */
+KEEL_API keel_status keel_value_begin(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size,
+                                      uint64_t size, keel_value *out_value, keel_error *err);
+
+/* Writes the next bytes of the value. After KEEL_E_IO, KEEL_E_DISK_FULL or KEEL_E_POISONED it cannot be finished.
+ *
+ *   value            The value.
+ *   data, data_size  (at most KEEL_MAX_VALUE_SIZE bytes, NULL only with size 0) The bytes. They are copied, or
+ *                    written at once.
+ *
+ * Threads: Any thread, one at a time per value. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID         A pointer is NULL although its size is not 0. More bytes than the value was to have.
+ *                          Nothing was taken.
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_FINISHED        The value is finished, or its transaction has ended.
+ *   KEEL_E_VALUE_SIZE      data is larger than KEEL_MAX_VALUE_SIZE.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              Writing failed.
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        An earlier write or sync failed. */
+KEEL_API keel_status keel_value_write(keel_value value, const void *data, size_t data_size, keel_error *err);
+
+/* All bytes are written; from now on the value is the transaction's, as with keel_put. After a failure the call may
+ * be made again.
+ *
+ *   value  The value.
+ *
+ * Threads: Any thread, one at a time per value. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_INVALID             Bytes are missing; it may go on.
+ *   KEEL_E_HANDLE              A handle is not open, of the wrong kind.
+ *   KEEL_E_FINISHED            The value is finished, or its transaction has ended.
+ *   KEEL_E_CONCURRENT_USE      Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED              The handle was made before a fork.
+ *   KEEL_E_KEYSPACE_NOT_FOUND  The keyspace was dropped.
+ *   KEEL_E_IO                  Writing failed.
+ *   KEEL_E_DISK_FULL           As KEEL_E_IO.
+ *   KEEL_E_POISONED            An earlier write or sync failed.
+ *   KEEL_E_NO_MEMORY           Out of memory.
+ *   KEEL_E_LIMIT               The memory limit is reached, or the value is larger than a transaction can write. */
+KEEL_API keel_status keel_value_finish(keel_value value, keel_error *err);
+
+/* Ends writing a value. One that was not finished leaves nothing.
+ *
+ *   value  The value. It is gone after the call.
+ *
+ * Threads: Any thread, one at a time per value. Since 0.1.
+ * Returns KEEL_OK or
+ *   KEEL_E_HANDLE          A handle is not open, of the wrong kind.
+ *   KEEL_E_CONCURRENT_USE  Another thread is inside a call with the same handle.
+ *   KEEL_E_FORKED          The handle was made before a fork.
+ *   KEEL_E_IO              This was the last use of the engine, and the final sync failed (as for keel_close).
+ *   KEEL_E_DISK_FULL       As KEEL_E_IO.
+ *   KEEL_E_POISONED        As KEEL_E_IO; an earlier write or sync had failed. */
+KEEL_API keel_status keel_value_end(keel_value value, keel_error *err);
 
 /* ---- Bulk loads ---- */
 
