@@ -15891,7 +15891,7 @@ typedef struct kl_held {
 } kl_held;
 
 /* Bytes of the largest value that is read as a whole: a longer one answers KL_E_LIMIT, and is read in parts. */
-#define KL_PAGES_WHOLE ((uint64_t)0x7fffffff)
+#define KL_PAGES_WHOLE ((UINT64_C(1) << 31) - 1)
 
 enum {
   KL_HELD_COPY = 4096,      /* bytes up to which a value is copied */
@@ -20382,8 +20382,8 @@ void kl_inflight_withdraw(kl_inflight *table, uint64_t hash, uint64_t ts);
 #define KL_TXN_TXN_H
 
 enum { KL_MAX_KEY = 1024 };
-#define KL_MAX_VALUE ((size_t)0x7fffffff)      /* of a value that is read and written as a whole */
-#define KL_MAX_LARGE_VALUE (UINT64_C(1) << 48) /* of one that is written in parts */
+#define KL_MAX_VALUE ((size_t)0x7fffffff)            /* of a value that is read and written as a whole */
+#define KL_MAX_LARGE_VALUE UINT64_C(0x1000000000000) /* of one that is written in parts */
 enum { KL_VALUE_DIRECT = 16 << 20 }; /* written in parts, up to this they are collected, and written as any other */
 
 typedef enum kl_durability {
@@ -20953,7 +20953,7 @@ typedef struct kl_txn_manager_stats {
   char oldest_snapshot_label[32];
   uint64_t visible_ts;
   uint64_t memory_bytes;
-  kl_delta_stats deltas; /* the active and the frozen one */
+  kl_delta_stats deltas;          /* the active and the frozen one */
   uint64_t spills, spilled_bytes; /* moves of writes into runs, and the keys and values that were moved */
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
@@ -21099,7 +21099,7 @@ static inline kl_slice kl_write_entry_value(const kl_write_entry *entry) {
 #endif
 
 /* Two groups of counters, by how a transaction uses them. */
-enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY };
+enum { TXN_COMMITS, TXN_COMMITS_READ_ONLY, TXN_ROLLBACKS, TXN_CONFLICTS, TXN_GROUPS, TXN_VIEWS, TXN_MEMORY, TXN_RUNS };
 enum { TXN_GETS, TXN_PUTS, TXN_DELETES, TXN_CURSOR_STEPS, TXN_SPILLS, TXN_SPILLED_BYTES };
 
 enum {
@@ -23285,8 +23285,10 @@ void kl_txn_manager_get_stats(kl_txn_manager *manager, kl_txn_manager_stats *out
   out->spilled_bytes = kl_counters_sum(&manager->operations, TXN_SPILLED_BYTES);
   kl_snapshot_summary summary;
   kl_snapshot_summarise(&manager->snapshots, &summary);
-  out->snapshots_live = summary.live;
-  out->transactions_live = summary.live; /* each has its own, until snapshots can be shared */
+  uint64_t views =
+      kl_counters_sum(counters, TXN_RUNS); /* those have a second one; it may have begun, or ended, just now */
+  out->snapshots_live = summary.live > views ? summary.live - views : 0;
+  out->transactions_live = out->snapshots_live; /* each has its own, until snapshots can be shared */
   uint64_t now = kl_os_monotonic_ns(manager->os);
   if (summary.live != 0 && now > summary.oldest_begin_ns) out->oldest_snapshot_age_ns = now - summary.oldest_begin_ns;
   memcpy(out->oldest_snapshot_label, summary.oldest_label, sizeof out->oldest_snapshot_label);
@@ -24942,6 +24944,7 @@ static kl_status spill_begin(kl_txn *txn, kl_error *err) {
     return status;
   }
   txn->run = run;
+  kl_counters_add(&manager->counters, TXN_RUNS, 1);
   return KL_OK;
 }
 
@@ -25000,6 +25003,7 @@ void kl_txn_leave_run(kl_txn *txn, bool committed) {
   }
   kl_run_unref(txn->run);
   txn->run = NULL;
+  kl_counters_add(&manager->counters, TXN_RUNS, (uint64_t)0 - 1);
   kl_layers_collect(&manager->layers);
 }
 
@@ -29652,6 +29656,7 @@ struct kl_salvage {
   uint64_t txn_bytes; /* written in it */
   uint8_t *value;     /* room for a value */
   size_t value_capacity;
+  uint64_t whole_most; /* bytes of the longest value that is read into it; others are copied part by part */
   kl_check_report report;
 };
 
@@ -29945,6 +29950,7 @@ kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salva
   salvage->os = os;
   salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
   salvage->from = copy;
+  salvage->whole_most = KL_MAX_VALUE;
   salvage->from_size = size;
   kl_status status = salvage_open_source(salvage, err);
   if (status == KL_OK) status = salvage_choose(salvage, err);
@@ -30007,14 +30013,18 @@ static void salvage_damage(kl_salvage *salvage) {
   check_problem_page(&salvage->problems, space, item);
 }
 
+static kl_status salvage_begin_value(kl_salvage *salvage, const kl_tree_extent *extent, check_value *out,
+                                     kl_error *err) {
+  kl_status status = check_value_begin(&salvage->reader, extent, out, err);
+  if (status != KL_OK || extent->length <= salvage->file_bytes) return status;
+  return kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be", salvage->from,
+                 extent->length, extent->address / KL_BLOCK_SIZE);
+}
+
 /* The whole value of an extent, into salvage->value. */
 static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *extent, kl_error *err) {
   check_value value;
-  kl_status status = check_value_begin(&salvage->reader, extent, &value, err);
-  if (status == KL_OK && (extent->length > KL_MAX_VALUE || extent->length > salvage->file_bytes)) {
-    status = kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be",
-                     salvage->from, extent->length, extent->address / KL_BLOCK_SIZE);
-  }
+  kl_status status = salvage_begin_value(salvage, extent, &value, err);
   if (status != KL_OK) return status;
   if (salvage->value_capacity < extent->length) {
     kl_free(salvage->allocator, salvage->value, salvage->value_capacity);
@@ -30031,16 +30041,46 @@ static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *e
   return status;
 }
 
+/* Writes a value in parts that is too long to be in memory; what is damaged is never finished. `cause` tells of damage,
+ * `err` of what ends the salvage: one of the two statuses is KL_OK. */
+static kl_status salvage_copy_value(kl_salvage *salvage, const check_space *space, kl_slice key,
+                                    const kl_tree_extent *extent, kl_status *out_damage, kl_error *cause,
+                                    kl_error *err) {
+  check_value value;
+  kl_value_writer *writer = NULL;
+  *out_damage = salvage_begin_value(salvage, extent, &value, cause);
+  if (*out_damage != KL_OK) return KL_OK;
+  kl_status status = salvage_begin_write(salvage, key.size, err);
+  if (status == KL_OK) {
+    status = kl_value_begin(salvage->txn, kl_keyspace_id(space->target), key, extent->length, &writer, err);
+  }
+  while (status == KL_OK && *out_damage == KL_OK && value.left != 0) {
+    size_t size = value.left < CHECK_PART ? (size_t)value.left : CHECK_PART;
+    *out_damage = check_value_part(&salvage->reader, &value, NULL, cause);
+    if (*out_damage == KL_OK) status = kl_value_write(writer, salvage->reader.part, size, err);
+  }
+  if (status == KL_OK && *out_damage == KL_OK) status = kl_value_finish(writer, err);
+  kl_value_free(writer);
+  return status;
+}
+
 static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
   const kl_tree_item *item = &salvage->item;
   check_space *space = salvage_space(salvage);
   kl_slice value = item->value.bytes;
   kl_error cause;
   kl_status status = KL_OK;
+  bool copied = false;
   if (item->value.is_extent) {
     kl_tree_extent extent;
     kl_tree_value_extent(&item->value, &extent);
-    status = salvage_read_value(salvage, &extent, &cause);
+    copied = space != NULL && extent.length > salvage->whole_most;
+    if (copied) {
+      kl_status ended = salvage_copy_value(salvage, space, item->key, &extent, &status, &cause, err);
+      if (ended != KL_OK) return ended;
+    } else {
+      status = salvage_read_value(salvage, &extent, &cause);
+    }
     if (check_is_damage(status)) {
       salvage->report.lost_extents++;
       if (space != NULL) salvage->report.lost_rows++;
@@ -30048,12 +30088,12 @@ static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
       return KL_OK;
     }
     if (status != KL_OK) return salvage_pass(status, &cause, err);
-    value = kl_slice_make(salvage->value, (size_t)extent.length);
+    value = kl_slice_make(salvage->value, copied ? 0 : (size_t)extent.length);
     salvage->report.extents++;
     salvage->report.value_bytes += extent.length;
   }
   if (space != NULL) {
-    status = salvage_put(salvage, space, item->key, value, err);
+    if (!copied) status = salvage_put(salvage, space, item->key, value, err);
     if (status == KL_OK) salvage->report.rows++;
     return status;
   }
@@ -32516,7 +32556,8 @@ keel_status keel_get_stats(keel_db db, keel_stats *out_stats, keel_error *err) {
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load", "keel_value"};
+    "",          "keel_db",    "keel_keyspace", "keel_txn",  "keel_cursor",
+    "keel_view", "keel_batch", "keel_check",    "keel_load", "keel_value"};
 
 /* ---- Why a handle is refused ---- */
 

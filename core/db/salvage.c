@@ -271,6 +271,7 @@ kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salva
   salvage->os = os;
   salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
   salvage->from = copy;
+  salvage->whole_most = KL_MAX_VALUE;
   salvage->from_size = size;
   kl_status status = salvage_open_source(salvage, err);
   if (status == KL_OK) status = salvage_choose(salvage, err);
@@ -333,14 +334,18 @@ static void salvage_damage(kl_salvage *salvage) {
   check_problem_page(&salvage->problems, space, item);
 }
 
+static kl_status salvage_begin_value(kl_salvage *salvage, const kl_tree_extent *extent, check_value *out,
+                                     kl_error *err) {
+  kl_status status = check_value_begin(&salvage->reader, extent, out, err);
+  if (status != KL_OK || extent->length <= salvage->file_bytes) return status;
+  return kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be", salvage->from,
+                 extent->length, extent->address / KL_BLOCK_SIZE);
+}
+
 /* The whole value of an extent, into salvage->value. */
 static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *extent, kl_error *err) {
   check_value value;
-  kl_status status = check_value_begin(&salvage->reader, extent, &value, err);
-  if (status == KL_OK && (extent->length > KL_MAX_VALUE || extent->length > salvage->file_bytes)) {
-    status = kl_fail(err, KL_E_CORRUPT, "'%s': a value of %" PRIu64 " bytes at block %" PRIu64 " cannot be",
-                     salvage->from, extent->length, extent->address / KL_BLOCK_SIZE);
-  }
+  kl_status status = salvage_begin_value(salvage, extent, &value, err);
   if (status != KL_OK) return status;
   if (salvage->value_capacity < extent->length) {
     kl_free(salvage->allocator, salvage->value, salvage->value_capacity);
@@ -357,16 +362,46 @@ static kl_status salvage_read_value(kl_salvage *salvage, const kl_tree_extent *e
   return status;
 }
 
+/* Writes a value in parts that is too long to be in memory; what is damaged is never finished. `cause` tells of damage,
+ * `err` of what ends the salvage: one of the two statuses is KL_OK. */
+static kl_status salvage_copy_value(kl_salvage *salvage, const check_space *space, kl_slice key,
+                                    const kl_tree_extent *extent, kl_status *out_damage, kl_error *cause,
+                                    kl_error *err) {
+  check_value value;
+  kl_value_writer *writer = NULL;
+  *out_damage = salvage_begin_value(salvage, extent, &value, cause);
+  if (*out_damage != KL_OK) return KL_OK;
+  kl_status status = salvage_begin_write(salvage, key.size, err);
+  if (status == KL_OK) {
+    status = kl_value_begin(salvage->txn, kl_keyspace_id(space->target), key, extent->length, &writer, err);
+  }
+  while (status == KL_OK && *out_damage == KL_OK && value.left != 0) {
+    size_t size = value.left < CHECK_PART ? (size_t)value.left : CHECK_PART;
+    *out_damage = check_value_part(&salvage->reader, &value, NULL, cause);
+    if (*out_damage == KL_OK) status = kl_value_write(writer, salvage->reader.part, size, err);
+  }
+  if (status == KL_OK && *out_damage == KL_OK) status = kl_value_finish(writer, err);
+  kl_value_free(writer);
+  return status;
+}
+
 static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
   const kl_tree_item *item = &salvage->item;
   check_space *space = salvage_space(salvage);
   kl_slice value = item->value.bytes;
   kl_error cause;
   kl_status status = KL_OK;
+  bool copied = false;
   if (item->value.is_extent) {
     kl_tree_extent extent;
     kl_tree_value_extent(&item->value, &extent);
-    status = salvage_read_value(salvage, &extent, &cause);
+    copied = space != NULL && extent.length > salvage->whole_most;
+    if (copied) {
+      kl_status ended = salvage_copy_value(salvage, space, item->key, &extent, &status, &cause, err);
+      if (ended != KL_OK) return ended;
+    } else {
+      status = salvage_read_value(salvage, &extent, &cause);
+    }
     if (check_is_damage(status)) {
       salvage->report.lost_extents++;
       if (space != NULL) salvage->report.lost_rows++;
@@ -374,12 +409,12 @@ static kl_status salvage_row(kl_salvage *salvage, kl_error *err) {
       return KL_OK;
     }
     if (status != KL_OK) return salvage_pass(status, &cause, err);
-    value = kl_slice_make(salvage->value, (size_t)extent.length);
+    value = kl_slice_make(salvage->value, copied ? 0 : (size_t)extent.length);
     salvage->report.extents++;
     salvage->report.value_bytes += extent.length;
   }
   if (space != NULL) {
-    status = salvage_put(salvage, space, item->key, value, err);
+    if (!copied) status = salvage_put(salvage, space, item->key, value, err);
     if (status == KL_OK) salvage->report.rows++;
     return status;
   }

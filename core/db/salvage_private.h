@@ -46,6 +46,7 @@ struct kl_salvage {
   uint64_t txn_bytes; /* written in it */
   uint8_t *value;     /* room for a value */
   size_t value_capacity;
+  uint64_t whole_most; /* bytes of the longest value that is read into it; others are copied part by part */
   kl_check_report report;
 };
 

@@ -1,7 +1,9 @@
 /* tests/unit/db/test_db_values.c: values that are written and read in parts, wherever they lie: among a transaction's own
  * writes, in deltas, in trees, after reopening. */
 #include "core/base/rng.h"
+#include "core/db/salvage_private.h"
 #include "core/os/sim/sim.h"
+#include "core/store/store.h"
 #include "core/txn/txn.h"
 #include "db_testing.h"
 #include "seed.h"
@@ -287,11 +289,116 @@ static void test_faults(void **state) {
   }
 }
 
+/* -------- damage -------- */
+
+#define VALUES_COPY "/db/copy.keel"
+enum { VALUES_LARGE = 4 }; /* the row that has a table of checksums */
+
+static uint64_t values_find(values_test *t) {
+  uint8_t bytes[16], first[16];
+  size_t got = 0;
+  for (size_t i = 0; i < sizeof first; i++) first[i] = values_byte(VALUES_LARGE, i);
+  for (uint64_t at = KL_SUPERBLOCKS * KL_BLOCK_SIZE;; at += KL_BLOCK_SIZE) {
+    assert_int_equal(kl_sim_peek(t->sim, VALUES_PATH, at, bytes, sizeof bytes, &got), KL_OK);
+    assert_int_equal(got, sizeof bytes);
+    if (memcmp(bytes, first, sizeof bytes) == 0) return at;
+  }
+}
+
+static void values_flip(values_test *t, uint64_t at) {
+  uint8_t byte = 0;
+  size_t got = 0;
+  assert_int_equal(kl_sim_peek(t->sim, VALUES_PATH, at, &byte, 1, &got), KL_OK);
+  byte ^= 1;
+  assert_int_equal(kl_sim_poke(t->sim, VALUES_PATH, at, &byte, 1), KL_OK);
+}
+
+/* A verification, or a salvage to VALUES_COPY, loses so many values, and says which. */
+static void values_check_report(values_test *t, bool salvages, bool in_parts, uint64_t lost) {
+  kl_error err;
+  kl_verify *verify = NULL;
+  kl_salvage *salvage = NULL;
+  kl_check_report report = {0};
+  if (salvages) assert_ok(kl_salvage_begin(t->os, VALUES_PATH, VALUES_COPY, &salvage, &err), &err);
+  if (in_parts) salvage->whole_most = 100000;
+  if (!salvages) assert_ok(kl_verify_begin(t->db, &verify, &err), &err);
+  while (!report.finished) {
+    assert_ok(salvages ? kl_salvage_step(salvage, 1 << 20, &err) : kl_verify_step(verify, 1 << 20, &err), &err);
+    if (salvages) kl_salvage_report(salvage, &report);
+    if (!salvages) kl_verify_report(verify, &report);
+  }
+  assert_int_equal(report.lost_extents, lost);
+  assert_int_equal(report.lost_rows, lost);
+  assert_int_equal(report.problems, lost);
+  if (lost != 0) {
+    const char *text = salvages ? kl_salvage_problem(salvage, 0) : kl_verify_problem(verify, 0);
+    assert_non_null(strstr(text, "row-4"));
+    assert_non_null(strstr(text, "block"));
+  }
+  kl_salvage_end(salvage);
+  kl_verify_end(verify);
+}
+
+static void values_check_copy(values_test *t, bool large) {
+  kl_error err;
+  char key[16];
+  kl_db *db = t->db;
+  t->db = db_open(t->os, VALUES_COPY, &(kl_db_options){.cache_size = 8 << 20});
+  kl_keyspace *keyspace = t->keyspace;
+  uint32_t id = t->id;
+  assert_ok(kl_keyspace_open(kl_db_catalogue(t->db), text("values"), false, &t->keyspace, &err), &err);
+  t->id = kl_keyspace_id(t->keyspace);
+  kl_txn *txn = begin_read_only(kl_db_txn_manager(t->db));
+  for (uint64_t row = 0; row < VALUES_ROWS; row++) {
+    kl_slice value;
+    if (large || row != VALUES_LARGE) values_check_part(t, txn, row, 0, values_sizes[row] + 1);
+    if (!large && row == VALUES_LARGE) {
+      assert_int_equal(kl_txn_get(txn, t->id, values_key(row, key), &value, &err), KL_E_NOT_FOUND);
+    }
+  }
+  kl_txn_release(txn);
+  values_detach(t);
+  t->db = db;
+  t->keyspace = keyspace;
+  t->id = id;
+  assert_ok(kl_os_remove(t->os, VALUES_COPY, &err), &err);
+}
+
+/* One bit in a part, in the last one, or in the table: verification and salvage lose that value and no other. */
+static void test_damage(void **state) {
+  (void)state;
+  values_test t;
+  kl_rng rng;
+  kl_error err;
+  kl_rng_init(&rng, test_seed(151));
+  values_open(&t, false);
+  kl_txn *txn = begin(kl_db_txn_manager(t.db));
+  for (uint64_t row = 0; row < VALUES_ROWS; row++) values_put(&t, txn, row, values_sizes[row], &rng);
+  (void)commit(txn);
+  assert_ok(kl_db_make_checkpoint(t.db, &err), &err);
+  uint64_t size = values_sizes[VALUES_LARGE], at = values_find(&t);
+  uint64_t table = (size + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE * KL_BLOCK_SIZE;
+  const uint64_t bad[] = {UINT64_MAX,     UINT64_MAX, 0,     0,
+                          5 * 65536 + 77, size - 1,   table, table + 4 * (size / 65536) + 3};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    bool damaged = bad[i] != UINT64_MAX;
+    if (damaged) values_flip(&t, at + bad[i]);
+    values_check_report(&t, false, false, damaged);
+    values_detach(&t); /* a salvage wants the file alone */
+    values_check_report(&t, true, i % 2 == 0, damaged);
+    values_attach(&t);
+    values_check_copy(&t, !damaged);
+    if (damaged) values_flip(&t, at + bad[i]);
+  }
+  values_check_new(&t, &rng);
+  values_close(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_values), cmocka_unit_test(test_values_in_memory),
       cmocka_unit_test(test_misuse), cmocka_unit_test(test_writer_outlives_the_database),
-      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_faults), cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
