@@ -41,8 +41,11 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
   uint64_t length = 0;
   for (size_t i = 0; i < count; i++) length += parts[i].size;
   uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
-  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
-      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
+  kl_mutex_lock(&store->making);
+  bool ours = store->in_progress && address % KL_BLOCK_SIZE == 0 &&
+              store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->making); /* the blocks are the caller's alone */
+  if (!ours) {
     return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
                      address);
   }

@@ -9,6 +9,7 @@ static void store_destroy(kl_store *store) {
   store_space_close(&store->space);
   store_memory_free(store);
   if (store->file != NULL) kl_os_close(store->os, store->file);
+  kl_mutex_destroy(&store->making);
   kl_mutex_destroy(&store->lock);
   kl_free(allocator, store->path, store->path_size);
   kl_free(allocator, store, sizeof *store);
@@ -23,6 +24,10 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
     status = kl_fail(err, KL_E_NO_MEMORY, "no memory to open database '%s'", path);
   } else {
     status = kl_mutex_init(&store->lock, err);
+    if (status == KL_OK) {
+      status = kl_mutex_init(&store->making, err);
+      if (status != KL_OK) kl_mutex_destroy(&store->lock);
+    }
   }
   if (status != KL_OK) {
     kl_free(os->allocator, copy, path_size);

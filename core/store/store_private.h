@@ -39,9 +39,11 @@ struct kl_store {
   uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
-  /* Of the thread that makes checkpoints. */
+  /* Of whoever makes checkpoints: one thread; between begin and publish several, and then what follows is read, and what
+   * comes behind `making` is under it. */
   bool in_progress;
-  uint64_t birth;      /* of the checkpoint in progress */
+  uint64_t birth; /* of the checkpoint in progress */
+  kl_mutex making;
   bool size_changed;   /* since the last sync of more than data */
   uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
   store_space space;

@@ -234,9 +234,22 @@ static kl_status model_allocate(model *m, kl_error *err) {
   *run = (model_run){.bytes = blocks * KL_BLOCK_SIZE - kl_rng_below(&m->rng, KL_BLOCK_SIZE),
                      .birth = kl_store_birth(m->store),
                      .tag = m->next_tag++};
-  kl_status status = kl_store_allocate(m->store, run->bytes, &run->address, err);
+  uint64_t needed = run->bytes;
+  kl_status status;
+  if (kl_rng_below(&m->rng, 4) == 0) { /* room for more, of which the rest is given back */
+    uint64_t got = 0, whole = blocks * KL_BLOCK_SIZE;
+    status = kl_store_reserve(m->store, needed, kl_rng_below(&m->rng, 64 * KL_BLOCK_SIZE), &run->address, &got, err);
+    if (status != KL_OK) return status;
+    assert_true(got >= whole && got % KL_BLOCK_SIZE == 0);
+    run->bytes = got;
+    model_check_allocated(m, run);
+    run->bytes = needed;
+    if (got > whole) status = kl_store_free(m->store, run->address + whole, got - whole, run->birth, err);
+  } else {
+    status = kl_store_allocate(m->store, needed, &run->address, err);
+    if (status == KL_OK) model_check_allocated(m, run);
+  }
   if (status != KL_OK) return status;
-  model_check_allocated(m, run);
   m->work->run_count++;
   return model_write(m, run, err);
 }
