@@ -109,9 +109,33 @@ static void drain_placed(drain_io *io, uint64_t address, uint64_t bytes) {
   kl_cache_drop(io->pages->cache, keys, 2);
 }
 
+/* What is left of the blocks that were reserved is free again. */
+static kl_status drain_return(drain_io *io, kl_error *err) {
+  uint64_t at = io->reserved_at, left = io->reserved_end - at;
+  io->reserved_at = io->reserved_end = 0;
+  return left != 0 ? kl_store_free(io->store, at, left, io->birth, err) : KL_OK;
+}
+
+/* Blocks. A lane takes them for several pages at once: what it writes lies together then, and lanes do not wait for each other
+ * at each page. */
+static kl_status drain_allocate(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  if (!io->is_lane || bytes > DRAIN_RESERVE / 4) return kl_store_allocate(io->store, bytes, out_address, err);
+  uint64_t whole = drain_blocks(bytes), at = 0, size = 0;
+  if (io->reserved_end - io->reserved_at < whole) {
+    kl_status status = drain_return(io, err);
+    if (status == KL_OK) status = kl_store_reserve(io->store, whole, DRAIN_RESERVE, &at, &size, err);
+    if (status != KL_OK) return status;
+    io->reserved_at = at;
+    io->reserved_end = at + size;
+  }
+  *out_address = io->reserved_at;
+  io->reserved_at += whole;
+  return KL_OK;
+}
+
 static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
   kl_status status = kl_drain_check_cancel(io->cancel, err);
-  if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
+  if (status == KL_OK) status = drain_allocate(io, bytes, out_address, err);
   if (status == KL_OK) drain_placed(io, *out_address, bytes);
   return status;
 }
@@ -241,14 +265,34 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   return KL_OK;
 }
 
+static kl_status drain_free_now(drain_io *io, kl_error *err) {
+  size_t count = io->freed_count;
+  io->freed_count = 0;
+  return count != 0 ? kl_store_free_runs(io->store, io->freed_runs, count, err) : KL_OK;
+}
+
+static kl_status drain_free(drain_io *io, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  if (!io->is_lane) return kl_store_free(io->store, address, bytes, birth, err);
+  io->freed_runs[io->freed_count++] = (kl_store_run){address, bytes, birth};
+  return io->freed_count == DRAIN_FREED ? drain_free_now(io, err) : KL_OK;
+}
+
+/* A page that this io has placed, and not written yet, is written before its block can be another's: the buffer would go over
+ * what is there then. */
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
   drain_io *io = context;
-  return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
+  kl_status status = drain_in_buffer(io, pointer) ? kl_drain_io_flush(io, err) : KL_OK;
+  return status == KL_OK ? drain_free(io, pointer->address, pointer->length, pointer->birth, err) : status;
 }
 
 static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, kl_error *err) {
-  drain_io *io = context;
-  return kl_store_free(io->store, extent->address, extent->stored, extent->birth, err);
+  return drain_free(context, extent->address, extent->stored, extent->birth, err);
+}
+
+kl_status kl_drain_io_finish(drain_io *io, kl_error *err) {
+  kl_status status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = drain_return(io, err);
+  return status == KL_OK ? drain_free_now(io, err) : status;
 }
 
 /* -------- life -------- */

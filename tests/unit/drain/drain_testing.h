@@ -18,6 +18,13 @@
 #include "seed.h"
 
 #define DRAIN_PATH "/db/drain.keel"
+
+/* The tests of drains are compiled twice: once as they are, and once for drains in parts (DRAIN-14), with lanes that are taken
+ * in turn, and, in test_drain_threads, with threads. */
+#ifndef DRAIN_LANES
+#define DRAIN_LANES 1
+#define DRAIN_PART_BYTES 0
+#endif
 enum { DRAIN_SPACES = 4, DRAIN_LIVE = 6 }; /* keyspaces 1 ... 4; the catalogue is 0 */
 
 /* -------- the model -------- */
@@ -128,6 +135,8 @@ typedef struct drain_db {
   bool dropped[DRAIN_SPACES + 1];
   kl_drain_place *place; /* NULL: drains are not sliced */
   uint64_t slice_bytes;
+  kl_drain_crew *crew; /* NULL: one lane */
+  uint64_t parts;      /* that drains have merged */
 } drain_db;
 
 /* `call` names its error `&must`. */
@@ -164,6 +173,7 @@ static inline void drain_db_open(drain_db *db, uint64_t seed, uint32_t page_size
   if (!memory) DRAIN_MUST(kl_store_create(db->os, DRAIN_PATH, &options, &db->store, &must));
   drain_db_attach(db);
   DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, &must));
+  if (DRAIN_LANES > 1) DRAIN_MUST(kl_drain_crew_new(db->os, db->allocator, DRAIN_LANES, true, &db->crew, &must));
 }
 
 static inline void drain_db_detach(drain_db *db) {
@@ -181,6 +191,7 @@ static inline void drain_db_detach(drain_db *db) {
 /* Frees all; nothing may be left of what the os gave. */
 static inline void drain_db_close(drain_db *db) {
   drain_db_detach(db);
+  kl_drain_crew_free(db->crew);
   kl_delta_unref(db->delta);
   model_free(&db->now);
   model_free(&db->drained);
@@ -229,10 +240,16 @@ static inline kl_status drain_db_try(drain_db *db, kl_roots **out, kl_drain_stat
                           .live = live,
                           .live_count = db->kept_count + 1,
                           .place = db->place,
-                          .slice_bytes = db->slice_bytes};
+                          .slice_bytes = db->slice_bytes,
+                          .crew = db->crew,
+                          .part_bytes = DRAIN_PART_BYTES};
+  kl_drain_stats own = {0};
   for (size_t i = 0; i < db->kept_count; i++) live[i] = kl_roots_sequence(db->kept[i].roots);
   live[db->kept_count] = kl_roots_sequence(db->roots);
-  return kl_drain_run(&input, out, stats, err);
+  kl_status status = kl_drain_run(&input, out, &own, err);
+  db->parts += own.parts;
+  if (stats != NULL) *stats = own;
+  return status;
 }
 
 /* After a drain that worked: its roots are the database's, and the delta begins anew. */

@@ -14,6 +14,9 @@ typedef struct race {
   uint64_t live[RACE_READERS];
   atomic_bool stop;
   atomic_uint_fast64_t reads;
+  kl_drain_crew *crew; /* NULL, or with threads; */
+  kl_os os;            /* which the simulation's own os does not start */
+  uint64_t parts;
 } race;
 
 typedef struct race_reader {
@@ -149,8 +152,12 @@ static void race_drain(race *r, uint64_t round) {
                           .ts = round,
                           .base = r->newest,
                           .live = live,
-                          .live_count = count};
-  DRAIN_MUST(kl_drain_run(&input, &roots, NULL, &must));
+                          .live_count = count,
+                          .crew = r->crew,
+                          .part_bytes = DRAIN_PART_BYTES};
+  kl_drain_stats stats;
+  DRAIN_MUST(kl_drain_run(&input, &roots, &stats, &must));
+  r->parts += stats.parts;
   pthread_mutex_lock(&r->lock);
   kl_roots *old = r->newest;
   r->newest = roots;
@@ -166,6 +173,9 @@ static void run_race(bool memory) {
   memset(&r, 0, sizeof r);
   drain_db_open(&r.db, 9, 4096, memory, KL_CACHE_LIMIT_MIN);
   r.newest = r.db.roots;
+  r.os = *r.db.os;
+  r.os.has_threads = true;
+  if (DRAIN_LANES > 1) DRAIN_MUST(kl_drain_crew_new(&r.os, r.db.allocator, DRAIN_LANES, true, &r.crew, &must));
   assert_int_equal(pthread_mutex_init(&r.lock, NULL), 0);
   race_drain(&r, 1);
   for (int i = 0; i < RACE_READERS; i++) {
@@ -176,6 +186,8 @@ static void run_race(bool memory) {
   while (atomic_load(&r.reads) < RACE_READERS) kl_thread_yield(); /* the readers may come late */
   atomic_store(&r.stop, true);
   for (int i = 0; i < RACE_READERS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+  kl_drain_crew_free(r.crew);
+  if (DRAIN_LANES > 1) assert_true(r.parts > RACE_ROUNDS * 2);
   r.db.roots = r.newest;
   assert_int_equal(pthread_mutex_destroy(&r.lock), 0);
   drain_db_close(&r.db);
