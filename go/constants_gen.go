@@ -343,6 +343,10 @@ type Stats struct {
 	DrainPagesRead uint64
 	// What drains wrote: pages and large values.
 	DrainBytesWritten uint64
+	// Threads that a drain may use.
+	DrainThreads uint64
+	// Parts of trees that drains have merged side by side; 0: all of them were merged on one thread.
+	DrainParts uint64
 	// Time that commits were held up because drains were behind.
 	ThrottledNs uint64
 	// Commits that waited because memory_limit was reached.
@@ -415,6 +419,8 @@ func (r *Stats) fields() []*uint64 {
 		&r.DrainPagesWritten,
 		&r.DrainPagesRead,
 		&r.DrainBytesWritten,
+		&r.DrainThreads,
+		&r.DrainParts,
 		&r.ThrottledNs,
 		&r.ThrottleWaits,
 		&r.CacheLimit,

@@ -59,6 +59,8 @@
   X(record, drain_pages_written), \
   X(record, drain_pages_read), \
   X(record, drain_bytes_written), \
+  X(record, drain_threads), \
+  X(record, drain_parts), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \

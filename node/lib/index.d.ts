@@ -59,6 +59,8 @@ export interface OpenOptions {
   /** How much is committed before it is drained into the trees, in bytes (default: a 32nd of `memoryLimit`, from 4 to
    * 256 MiB). */
   deltaSize?: number;
+  /** Threads that a drain of much merges on, at most 64 (default: half of the processors, from 1 to 4). */
+  drainThreads?: number;
 }
 
 export interface KeyspaceOptions {

@@ -523,6 +523,8 @@ STATS_FIELDS: tuple[str, ...] = (
     "drain_pages_written",
     "drain_pages_read",
     "drain_bytes_written",
+    "drain_threads",
+    "drain_parts",
     "throttled_ns",
     "throttle_waits",
     "cache_limit",

@@ -125,6 +125,10 @@ class Stats(NamedTuple):
     """Pages that drains read from the file."""
     drain_bytes_written: int
     """What drains wrote: pages and large values. In bytes."""
+    drain_threads: int
+    """Threads that a drain may use."""
+    drain_parts: int
+    """Parts of trees that drains have merged side by side; 0: all of them were merged on one thread."""
     throttled_ns: int
     """Time that commits were held up because drains were behind. In nanoseconds."""
     throttle_waits: int
