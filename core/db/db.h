@@ -37,6 +37,7 @@ typedef struct kl_db_options {
   uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
   uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
   uint32_t drain_threads;     /* that a drain of much merges on, 0: by the processors */
+  uint64_t drain_part_bytes;  /* about what each merges at once, 0: chosen. For tests; not in the C interface */
   uint32_t page_size;         /* format parameter at creation, 0: default */
   uint32_t file_mode;         /* 0: 0600 */
 } kl_db_options;

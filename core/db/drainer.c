@@ -88,7 +88,8 @@ kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
                                 .log_lsn = checkpoint.log_lsn,
                                 .known_durable = checkpoint.known_durable,
                                 .log_needed = checkpoint.log_needed,
-                                .crew = drainer_crew(db)};
+                                .crew = drainer_crew(db),
+                                .part_bytes = db->options.drain_part_bytes};
   kl_status status = drainer_live(db, out, err);
   if (status == KL_OK) out->input.base = kl_txn_manager_roots(db->manager);
   return status;

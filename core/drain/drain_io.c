@@ -143,7 +143,7 @@ static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address
 /* Collects bytes that fit the buffer. */
 static kl_status drain_append(drain_io *io, uint64_t address, const void *bytes, size_t length, kl_error *err) {
   size_t whole = (size_t)drain_blocks(length);
-  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= DRAIN_BUFFER;
+  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= io->buffer_size;
   kl_status status = follows ? KL_OK : kl_drain_io_flush(io, err);
   if (status != KL_OK) return status;
   if (io->buffer_used == 0) io->buffer_at = address;
@@ -224,7 +224,7 @@ static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, ui
   kl_status status = KL_OK;
   for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
     uint64_t left = extent->stored - at;
-    size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
+    size_t n = left < io->buffer_size ? (size_t)left : io->buffer_size, whole = (size_t)drain_blocks(n);
     status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
     if (status != KL_OK) break;
     crc = kl_crc32c(crc, io->buffer, n);
@@ -297,7 +297,8 @@ kl_status kl_drain_io_finish(drain_io *io, kl_error *err) {
 
 /* -------- life -------- */
 
-kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err) {
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, bool is_lane, kl_drain_stats *stats,
+                           kl_error *err) {
   memset(io, 0, sizeof *io);
   io->pages = input->pages;
   io->store = input->store;
@@ -309,15 +310,17 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
   io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
   io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
-  io->buffer = kl_alloc(io->allocator, DRAIN_BUFFER);
+  io->is_lane = is_lane;
+  io->buffer_size = is_lane ? DRAIN_RESERVE : DRAIN_BUFFER; /* what lies behind a reserve is mostly another lane's */
+  io->buffer = kl_alloc(io->allocator, io->buffer_size);
   io->ring = kl_alloc_aligned(io->allocator, (size_t)DRAIN_RING * io->pages->page_size, 64);
   if (io->buffer != NULL && io->ring != NULL) return KL_OK;
   return kl_fail(err, KL_E_NO_MEMORY, "no memory for the buffers of a drain (%d KiB); free some",
-                 (int)((DRAIN_BUFFER + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
+                 (int)((io->buffer_size + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
 }
 
 void kl_drain_io_close(drain_io *io) {
   drain_pause(io);
-  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
+  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, io->buffer_size);
   if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
 }

@@ -42,6 +42,7 @@ typedef struct drain_io {
   uint32_t until_room; /* pages until that is looked at again */
   uint64_t birth;
   uint8_t *buffer; /* written, and not in the file yet: what lies from buffer_at on */
+  size_t buffer_size;
   uint64_t buffer_at;
   size_t buffer_used;
   uint8_t *ring;
@@ -71,7 +72,8 @@ typedef struct drain_root_list {
 } drain_root_list;
 
 /* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
-kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, bool is_lane, kl_drain_stats *stats,
+                           kl_error *err);
 void kl_drain_io_close(drain_io *io);
 /* KL_E_CLOSED when the drain is to end. */
 kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);

@@ -172,8 +172,7 @@ static kl_status parts_open_lanes(drain_lanes *lanes, uint64_t birth, kl_error *
   if (lanes->lanes == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the %zu lanes of a drain", wanted);
   while (lanes->count < wanted && status == KL_OK) {
     drain_lane *lane = &lanes->lanes[lanes->count];
-    status = kl_drain_io_open(&lane->io, input, &lane->stats, err);
-    lane->io.is_lane = true;
+    status = kl_drain_io_open(&lane->io, input, true, &lane->stats, err);
     lane->io.birth = birth;
     if (status == KL_OK) lanes->count++;
     if (status != KL_OK) kl_drain_io_close(&lane->io);

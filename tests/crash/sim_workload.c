@@ -16,7 +16,9 @@ kl_status workload_open(kl_sim *sim, kl_db **out_db, kl_error *err) {
                            .log_segment_size = WORKLOAD_SEGMENT_SIZE,
                            .group_interval_ns = 5 * 1000 * 1000,
                            .memory_limit = 256u << 20,
-                           .delta_size = WORKLOAD_DELTA_SIZE};
+                           .delta_size = WORKLOAD_DELTA_SIZE,
+                           .drain_threads = 3, /* trees with more than some changes are merged in parts (DRAIN-14) */
+                           .drain_part_bytes = 1024};
   return kl_db_open(kl_sim_os(sim), WORKLOAD_PATH, &options, out_db, err);
 }
 
