@@ -222,7 +222,7 @@ static napi_value kn_job_start(napi_env env, kn_job *job) {
  * deltaSize, drainThreads): promise of a database, with the arguments of the raw open. */
 static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   static const char *const names[] = {"flags",          "durability",  "pageSize",  "groupIntervalMs", "fileMode",
-                                      "logSegmentSize", "memoryLimit", "cacheSize", "deltaSize", "drainThreads"};
+                                      "logSegmentSize", "memoryLimit", "cacheSize", "deltaSize",       "drainThreads"};
   enum { NUMBERS = 10, NARROW = 5 };
   napi_value arguments[1 + NUMBERS];
   uint64_t numbers[NUMBERS];
