@@ -30,6 +30,8 @@ static kl_status capi_database_check_options(const keel_options *options, kl_err
   if (status != KL_OK) return status;
   status = capi_check_choice("keel_options.file_mode", options->file_mode, CAPI_OPTIONS_FILE_MODE_MAX, err);
   if (status != KL_OK) return status;
+  status = capi_check_choice("keel_options.drain_threads", options->drain_threads, CAPI_OPTIONS_DRAIN_THREADS_MAX, err);
+  if (status != KL_OK) return status;
   return capi_check_power("keel_options.log_segment_size", options->log_segment_size, CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN,
                           CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX, err);
 }
@@ -49,6 +51,7 @@ static kl_status capi_database_read_options(const keel_options *in, kl_db_option
   out->memory_limit = options.memory_limit;
   out->cache_size = options.cache_size;
   out->delta_size = options.delta_size;
+  out->drain_threads = (uint32_t)options.drain_threads;
   out->page_size = options.page_size;
   out->file_mode = options.file_mode;
   return KL_OK;
@@ -198,6 +201,8 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->drain_bytes_written = in->drains.bytes_written;
   out->spills = in->spills;
   out->spilled_bytes = in->spilled_bytes;
+  out->drain_threads = in->drain_threads;
+  out->drain_parts = in->drains.parts;
   out->throttled_ns = in->throttled_ns;
   out->throttle_waits = in->throttle_waits;
   out->cache_limit = in->cache.limit;

@@ -10,7 +10,7 @@
 
 /* The smallest struct_size that is accepted: the struct as its first version had it. */
 enum {
-  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
+  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, drain_threads) + sizeof(((keel_options *)0)->drain_threads)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
   CAPI_LOAD_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_load_options, buffer_size) + sizeof(((keel_load_options *)0)->buffer_size)),
   CAPI_LOAD_REPORT_FIRST_SIZE = (int)(offsetof(keel_load_report, runs) + sizeof(((keel_load_report *)0)->runs)),
@@ -44,6 +44,7 @@ enum {
 #define CAPI_OPTIONS_FILE_MODE_MAX UINT64_C(511)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN UINT64_C(65536)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX UINT64_C(1073741824)
+#define CAPI_OPTIONS_DRAIN_THREADS_MAX UINT64_C(64)
 #define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MIN UINT64_C(65536)
 #define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MAX UINT64_C(1073741824)
 #define CAPI_TXN_OPTIONS_LABEL_MAX UINT64_C(255)
@@ -99,6 +100,7 @@ _Static_assert(offsetof(keel_options, log_segment_size) == offsetof(keel_options
 _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, log_segment_size) + sizeof(((keel_options *)0)->log_segment_size), "options.memory_limit");
 _Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
 _Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
+_Static_assert(offsetof(keel_options, drain_threads) == offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size), "options.drain_threads");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
 _Static_assert(offsetof(keel_load_options, flags) == offsetof(keel_load_options, struct_size) + sizeof(((keel_load_options *)0)->struct_size), "load_options.flags");
 _Static_assert(offsetof(keel_load_options, buffer_size) == offsetof(keel_load_options, flags) + sizeof(((keel_load_options *)0)->flags), "load_options.buffer_size");
@@ -167,7 +169,9 @@ _Static_assert(offsetof(keel_stats, drain_pages_read) == offsetof(keel_stats, dr
 _Static_assert(offsetof(keel_stats, drain_bytes_written) == offsetof(keel_stats, drain_pages_read) + sizeof(((keel_stats *)0)->drain_pages_read), "stats.drain_bytes_written");
 _Static_assert(offsetof(keel_stats, spills) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.spills");
 _Static_assert(offsetof(keel_stats, spilled_bytes) == offsetof(keel_stats, spills) + sizeof(((keel_stats *)0)->spills), "stats.spilled_bytes");
-_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, spilled_bytes) + sizeof(((keel_stats *)0)->spilled_bytes), "stats.throttled_ns");
+_Static_assert(offsetof(keel_stats, drain_threads) == offsetof(keel_stats, spilled_bytes) + sizeof(((keel_stats *)0)->spilled_bytes), "stats.drain_threads");
+_Static_assert(offsetof(keel_stats, drain_parts) == offsetof(keel_stats, drain_threads) + sizeof(((keel_stats *)0)->drain_threads), "stats.drain_parts");
+_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_parts) + sizeof(((keel_stats *)0)->drain_parts), "stats.throttled_ns");
 _Static_assert(offsetof(keel_stats, throttle_waits) == offsetof(keel_stats, throttled_ns) + sizeof(((keel_stats *)0)->throttled_ns), "stats.throttle_waits");
 _Static_assert(offsetof(keel_stats, cache_limit) == offsetof(keel_stats, throttle_waits) + sizeof(((keel_stats *)0)->throttle_waits), "stats.cache_limit");
 _Static_assert(offsetof(keel_stats, cache_resident) == offsetof(keel_stats, cache_limit) + sizeof(((keel_stats *)0)->cache_limit), "stats.cache_resident");

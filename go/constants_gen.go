@@ -349,6 +349,10 @@ type Stats struct {
 	Spills uint64
 	// Keys and values that were.
 	SpilledBytes uint64
+	// Threads that a drain may use.
+	DrainThreads uint64
+	// Parts of trees that drains have merged side by side; 0: all of them were merged on one thread.
+	DrainParts uint64
 	// Time that commits were held up because drains were behind.
 	ThrottledNs uint64
 	// Commits that waited because memory_limit was reached.
@@ -423,6 +427,8 @@ func (r *Stats) fields() []*uint64 {
 		&r.DrainBytesWritten,
 		&r.Spills,
 		&r.SpilledBytes,
+		&r.DrainThreads,
+		&r.DrainParts,
 		&r.ThrottledNs,
 		&r.ThrottleWaits,
 		&r.CacheLimit,

@@ -57,6 +57,8 @@ type Options struct {
 	// DeltaSize is how many bytes are committed before they are drained into the trees, in the background. More makes
 	// random writes cheaper, and recovery longer. 0: a 32nd of MemoryLimit, from 4 MiB to 256 MiB.
 	DeltaSize uint64
+	// DrainThreads is how many threads a drain of much merges on, at most 64. 0: half of the processors, from 1 to 4.
+	DrainThreads uint64
 	// LogSegmentSize in bytes, a power of two, for a new database; 0: chosen by Keel.
 	LogSegmentSize uint64
 	// PageSize in bytes, a power of two from 4096 to 65536, for a new database; 0: chosen by Keel.
@@ -101,7 +103,7 @@ func Open(path string, options *Options) (*DB, error) {
 	c := newCall()
 	status := rawOpen(text, options.flags(), uint(options.Durability), uint(options.PageSize),
 		uint(options.GroupInterval/time.Millisecond), uint(options.FileMode.Perm()), options.LogSegmentSize,
-		options.MemoryLimit, options.CacheSize, options.DeltaSize, &c.handle, &c.err)
+		options.MemoryLimit, options.CacheSize, options.DeltaSize, options.DrainThreads, &c.handle, &c.err)
 	handle := c.handle
 	if err := c.done(status); err != nil {
 		return nil, err

@@ -142,17 +142,18 @@ typedef long long swig_type_108;
 typedef long long swig_type_109;
 typedef long long swig_type_110;
 typedef long long swig_type_111;
-typedef _gostring_ swig_type_112;
-typedef long long swig_type_113;
-typedef _gostring_ swig_type_114;
-typedef long long swig_type_115;
+typedef long long swig_type_112;
+typedef _gostring_ swig_type_113;
+typedef long long swig_type_114;
+typedef _gostring_ swig_type_115;
 typedef long long swig_type_116;
-typedef _goslice_ swig_type_117;
-typedef long long swig_type_118;
+typedef long long swig_type_117;
+typedef _goslice_ swig_type_118;
 typedef long long swig_type_119;
-typedef _goslice_ swig_type_120;
+typedef long long swig_type_120;
 typedef _goslice_ swig_type_121;
 typedef _goslice_ swig_type_122;
+typedef _goslice_ swig_type_123;
 extern void _wrap_Swig_free_keel(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_keel(swig_intgo arg1);
 extern int _wrap_keelgo_get_many_keel(swig_type_1 arg1, swig_type_2 arg2, swig_type_3 arg3, swig_type_4 arg4, swig_type_5 arg5, swig_voidp arg6);
@@ -207,11 +208,11 @@ extern int _wrap_cursor_next_batch_keel(swig_type_97 arg1, swig_type_98 arg2, sw
 extern int _wrap_cursor_prev_batch_keel(swig_type_101 arg1, swig_type_102 arg2, swig_type_103 arg3, swig_type_104 arg4, swig_voidp arg5);
 extern int _wrap_batch_new_keel(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_batch_free_keel(swig_type_105 arg1, swig_voidp arg2);
-extern int _wrap_open_keel(swig_type_106 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_107 arg7, swig_type_108 arg8, swig_type_109 arg9, swig_type_110 arg10, swig_voidp arg11, swig_voidp arg12);
-extern int _wrap_keyspace_open_keel(swig_type_111 arg1, swig_type_112 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_load_begin_keel(swig_type_113 arg1, swig_type_114 arg2, swig_intgo arg3, swig_type_115 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_begin_keel(swig_type_116 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_117 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_cursor_open_keel(swig_type_118 arg1, swig_type_119 arg2, swig_type_120 arg3, swig_type_121 arg4, swig_type_122 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_open_keel(swig_type_106 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_intgo arg5, swig_intgo arg6, swig_type_107 arg7, swig_type_108 arg8, swig_type_109 arg9, swig_type_110 arg10, swig_type_111 arg11, swig_voidp arg12, swig_voidp arg13);
+extern int _wrap_keyspace_open_keel(swig_type_112 arg1, swig_type_113 arg2, swig_intgo arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_load_begin_keel(swig_type_114 arg1, swig_type_115 arg2, swig_intgo arg3, swig_type_116 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_begin_keel(swig_type_117 arg1, swig_intgo arg2, swig_intgo arg3, swig_intgo arg4, swig_type_118 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_cursor_open_keel(swig_type_119 arg1, swig_type_120 arg2, swig_type_121 arg3, swig_type_122 arg4, swig_type_123 arg5, swig_voidp arg6, swig_voidp arg7);
 #undef intgo
 */
 import "C"
@@ -849,7 +850,7 @@ func rawBatchFree(arg1 uint64, arg2 *rawError) (_swig_ret int32) {
 	return swig_r
 }
 
-func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint, arg7 uint64, arg8 uint64, arg9 uint64, arg10 uint64, arg11 *uint64, arg12 *rawError) (_swig_ret int32) {
+func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint, arg7 uint64, arg8 uint64, arg9 uint64, arg10 uint64, arg11 uint64, arg12 *uint64, arg13 *rawError) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
@@ -863,7 +864,8 @@ func rawOpen(arg1 []byte, arg2 uint, arg3 uint, arg4 uint, arg5 uint, arg6 uint,
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
 	_swig_i_11 := arg12
-	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_106)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_107(_swig_i_6), C.swig_type_108(_swig_i_7), C.swig_type_109(_swig_i_8), C.swig_type_110(_swig_i_9), C.swig_voidp(_swig_i_10), C.swig_voidp(_swig_i_11)))
+	_swig_i_12 := arg13
+	swig_r = (int32)(C._wrap_open_keel(*(*C.swig_type_106)(unsafe.Pointer(&_swig_i_0)), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_107(_swig_i_6), C.swig_type_108(_swig_i_7), C.swig_type_109(_swig_i_8), C.swig_type_110(_swig_i_9), C.swig_type_111(_swig_i_10), C.swig_voidp(_swig_i_11), C.swig_voidp(_swig_i_12)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg1
 	}
@@ -877,7 +879,7 @@ func rawKeyspaceOpen(arg1 uint64, arg2 string, arg3 uint, arg4 *uint64, arg5 *ra
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_111(_swig_i_0), *(*C.swig_type_112)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_keyspace_open_keel(C.swig_type_112(_swig_i_0), *(*C.swig_type_113)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -892,7 +894,7 @@ func rawLoadBegin(arg1 uint64, arg2 string, arg3 uint, arg4 uint64, arg5 *uint64
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_113(_swig_i_0), *(*C.swig_type_114)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_115(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_load_begin_keel(C.swig_type_114(_swig_i_0), *(*C.swig_type_115)(unsafe.Pointer(&_swig_i_1)), C.swig_intgo(_swig_i_2), C.swig_type_116(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg2
 	}
@@ -908,7 +910,7 @@ func rawBegin(arg1 uint64, arg2 uint, arg3 uint, arg4 uint, arg5 []byte, arg6 *u
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_116(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_117)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_begin_keel(C.swig_type_117(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_intgo(_swig_i_3), *(*C.swig_type_118)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg5
 	}
@@ -924,7 +926,7 @@ func rawCursorOpen(arg1 uint64, arg2 uint64, arg3 []byte, arg4 []byte, arg5 []by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_118(_swig_i_0), C.swig_type_119(_swig_i_1), *(*C.swig_type_120)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_121)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_122)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_cursor_open_keel(C.swig_type_119(_swig_i_0), C.swig_type_120(_swig_i_1), *(*C.swig_type_121)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_122)(unsafe.Pointer(&_swig_i_3)), *(*C.swig_type_123)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if rawSwigEscapeAlwaysFalse {
 		rawSwigEscapeVal = arg3
 	}

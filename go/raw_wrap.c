@@ -277,6 +277,8 @@ static void* Swig_malloc(int c) {
   X(record, drain_bytes_written), \
   X(record, spills), \
   X(record, spilled_bytes), \
+  X(record, drain_threads), \
+  X(record, drain_parts), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \
@@ -391,8 +393,8 @@ static keel_status keelgo_cursor_copy(keel_cursor cursor, void *buffer, size_t c
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
-                                  keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, uint64_t drain_threads,
+                                  keel_db *out_db, keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -405,6 +407,7 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.memory_limit = memory_limit;
   options.cache_size = cache_size;
   options.delta_size = delta_size;
+  options.drain_threads = drain_threads;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -1571,7 +1574,7 @@ int _wrap_batch_free_keel(long long _swig_go_0, keel_error *_swig_go_1) {
 }
 
 
-int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, long long *_swig_go_10, keel_error *_swig_go_11) {
+int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, intgo _swig_go_3, intgo _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, long long _swig_go_10, long long *_swig_go_11, keel_error *_swig_go_12) {
   char *arg1 = 0 ;
   uint32_t arg2 ;
   uint32_t arg3 ;
@@ -1582,8 +1585,9 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   uint64_t arg8 ;
   uint64_t arg9 ;
   uint64_t arg10 ;
-  keel_db *arg11 = 0 ;
-  keel_error *arg12 = 0 ;
+  uint64_t arg11 ;
+  keel_db *arg12 = 0 ;
+  keel_error *arg13 = 0 ;
   keel_status result;
   int _swig_go_result;
 
@@ -1597,10 +1601,11 @@ int _wrap_open_keel(_goslice_ _swig_go_0, intgo _swig_go_1, intgo _swig_go_2, in
   arg8 = (uint64_t)_swig_go_7;
   arg9 = (uint64_t)_swig_go_8;
   arg10 = (uint64_t)_swig_go_9;
-  arg11 = (uint64_t *)_swig_go_10;
-  arg12 = (keel_error *)_swig_go_11;
+  arg11 = (uint64_t)_swig_go_10;
+  arg12 = (uint64_t *)_swig_go_11;
+  arg13 = (keel_error *)_swig_go_12;
 
-  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
+  result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12,arg13);
   _swig_go_result = (int)result;
 
   return _swig_go_result;

@@ -23,8 +23,8 @@
 %inline %{
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
-                                  keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, uint64_t drain_threads,
+                                  keel_db *out_db, keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -37,6 +37,7 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.memory_limit = memory_limit;
   options.cache_size = cache_size;
   options.delta_size = delta_size;
+  options.drain_threads = drain_threads;
   return keel_open(path, &options, out_db, err);
 }
 

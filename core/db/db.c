@@ -13,6 +13,7 @@
 #define DB_DELTA_SHARE 32
 #define DB_DELTA_MIN ((uint64_t)4 << 20)
 #define DB_DELTA_MAX ((uint64_t)256 << 20)
+#define DB_DRAIN_THREADS_MOST 4          /* without an option */
 #define DB_CACHE_MAX ((uint64_t)1 << 42) /* more than any machine has; four times that is address space */
 
 static const char db_memory_path[] = ":memory:";
@@ -20,6 +21,10 @@ static const char db_memory_path[] = ":memory:";
 static kl_status db_check_options(const char *path, const kl_db_options *options, kl_error *err) {
   if (options->durability > KL_DURABILITY_NONE) {
     return kl_fail(err, KL_E_INVALID, "unknown durability %d", (int)options->durability);
+  }
+  if (options->drain_threads > KL_DRAIN_LANES_MOST) {
+    return kl_fail(err, KL_E_INVALID, "drain_threads of %u; at most %d are possible", (unsigned)options->drain_threads,
+                   KL_DRAIN_LANES_MOST);
   }
   if (options->no_create && options->must_create) {
     return kl_fail(err, KL_E_INVALID, "no_create and must_create exclude each other");
@@ -41,6 +46,11 @@ static uint64_t db_clamp(uint64_t value, uint64_t least, uint64_t most) {
 
 static uint64_t db_clamp_cache(uint64_t size) {
   return db_clamp(size, KL_CACHE_LIMIT_MIN, DB_CACHE_MAX);
+}
+
+/* Half of the processors are left to those who write and read. */
+static uint32_t db_default_threads(kl_os *os) {
+  return (uint32_t)db_clamp(kl_os_processors(os) / 2, 1, DB_DRAIN_THREADS_MOST);
 }
 
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
@@ -94,6 +104,7 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   if (db->options.durability == KL_DURABILITY_DEFAULT) db->options.durability = KL_DURABILITY_FULL;
   if (db->options.group_interval_ns == 0) db->options.group_interval_ns = DB_GROUP_INTERVAL_NS;
   db_default_sizes(&db->options, kl_os_physical_memory(os));
+  if (db->options.drain_threads == 0) db->options.drain_threads = db_default_threads(os);
   kl_mutex_lock(&db->busy);
   *out = db;
   return KL_OK;
@@ -103,6 +114,8 @@ static kl_status db_open_memory(kl_db *db, kl_error *err) {
   kl_status status = kl_db_engine_new(db, err);
   if (status != KL_OK) return status;
   uint32_t page_size = db->options.page_size != 0 ? db->options.page_size : KL_PAGE_SIZE_DEFAULT;
+  db->options.drain_threads =
+      1; /* where nothing is written to a file there is less to gain than to split and to join */
   status = kl_store_new_memory(db->os, page_size, &db->store, err);
   if (status == KL_OK) status = kl_db_engine_attach(db, err);
   if (status == KL_OK) {
@@ -142,6 +155,8 @@ kl_status kl_db_engine_attach(kl_db *db, kl_error *err) {
 }
 
 void kl_db_engine_detach(kl_db *db) {
+  kl_drain_crew_free(db->drainer.crew);
+  db->drainer.crew = NULL;
   if (db->pages == NULL) return;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
@@ -178,6 +193,7 @@ static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked
   if (asked->memory_limit != 0 && asked->memory_limit != db->options.memory_limit) which = "memory_limit";
   if (asked->cache_size != 0 && db_clamp_cache(asked->cache_size) != db->options.cache_size) which = "cache_size";
   if (asked->delta_size != 0 && asked->delta_size != db->options.delta_size) which = "delta_size";
+  if (asked->drain_threads != 0 && asked->drain_threads != db->options.drain_threads) which = "drain_threads";
   if (which == NULL) return KL_OK;
   return kl_fail(err, KL_E_INVALID, "%s is open in this process with another %s; ask for the same, or close it first",
                  db->path, which);

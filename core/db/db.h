@@ -37,9 +37,11 @@ typedef struct kl_db_options {
   uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
   uint64_t
       spill_size; /* bytes of a transaction's writes from which on they go into the file; 0: an eighth of memory_limit */
-  uint64_t delta_size; /* bytes of commits from which on they are drained, 0: by memory_limit */
-  uint32_t page_size;  /* format parameter at creation, 0: default */
-  uint32_t file_mode;  /* 0: 0600 */
+  uint64_t delta_size;       /* bytes of commits from which on they are drained, 0: by memory_limit */
+  uint32_t drain_threads;    /* that a drain of much merges on, 0: by the processors */
+  uint64_t drain_part_bytes; /* about what each merges at once, 0: chosen. For tests; not in the C interface */
+  uint32_t page_size;        /* format parameter at creation, 0: default */
+  uint32_t file_mode;        /* 0: 0600 */
 } kl_db_options;
 
 /* ":memory:" is a private database without files. */
@@ -95,7 +97,8 @@ typedef struct kl_db_stats {
   kl_cache_stats cache;
   kl_store_space space;
   uint64_t checkpoints, drain_failures;
-  kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
+  kl_drain_stats drains; /* of all: pages written and read, bytes written, parts, ns */
+  uint32_t drain_threads;
   uint64_t spills, spilled_bytes;
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;

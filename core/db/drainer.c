@@ -79,6 +79,16 @@ static kl_status drainer_live(kl_db *db, db_drain_base *out, kl_error *err) {
   }
 }
 
+/* Under `draining`. Without memory for a crew a drain goes on without one. */
+static kl_drain_crew *drainer_crew(kl_db *db) {
+  kl_drain_crew **crew = &db->drainer.crew;
+  if (*crew == NULL && db->options.drain_threads > 1 &&
+      kl_drain_crew_new(db->os, db->os->allocator, db->options.drain_threads, true, crew, NULL) != KL_OK) {
+    *crew = NULL;
+  }
+  return *crew;
+}
+
 kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -88,7 +98,9 @@ kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
                                 .ts = checkpoint.ts,
                                 .log_lsn = checkpoint.log_lsn,
                                 .known_durable = checkpoint.known_durable,
-                                .log_needed = checkpoint.log_needed};
+                                .log_needed = checkpoint.log_needed,
+                                .crew = drainer_crew(db),
+                                .part_bytes = db->options.drain_part_bytes};
   kl_status status = drainer_live(db, out, err);
   if (status == KL_OK) out->input.base = kl_txn_manager_roots(db->manager);
   return status;
@@ -106,6 +118,7 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   drainer->totals.pages_written += stats->pages_written;
   drainer->totals.pages_read += stats->pages_read;
   drainer->totals.bytes_written += stats->bytes_written;
+  drainer->totals.parts += stats->parts;
   drainer->totals.ns += stats->ns;
   kl_mutex_unlock(&drainer->mutex);
 }

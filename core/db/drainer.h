@@ -35,14 +35,15 @@ typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
   db_made made_as;   /* what it is */
-  _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
+  kl_drain_crew *crew; /* under `draining`; NULL: there is none yet */
+  _Atomic bool hurry;  /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
   kl_cond changed;
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, ns */
+  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, parts, ns */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);

@@ -44,6 +44,7 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->checkpoints = db->drainer.checkpoints;
   out->drain_failures = db->drainer.failures;
   out->drains = db->drainer.totals;
+  out->drain_threads = db->options.drain_threads;
   kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;
   out->recovery_bytes = db->recovery_bytes;

@@ -17,49 +17,74 @@ typedef struct drain_run {
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
   drain_root_list roots; /* that changed */
-  bool stopped;          /* the slice is full */
-  kl_drain_place place;  /* where it stopped, or zeros */
+  drain_lanes lanes;
+  drain_parts_result parts;
+  bool stopped;         /* the slice is full */
+  kl_drain_place place; /* where it stopped, or zeros */
 } drain_run;
 
 /* -------- changes -------- */
+
+/* A tree whose changes are asked for. */
+typedef struct drain_tree {
+  drain_run *run;
+  uint32_t keyspace;
+  bool stops; /* the changes end where the slice is full */
+} drain_tree;
 
 /* The newest versions of one keyspace's keys; for keyspace 0 together with the tree records. */
 typedef struct drain_changes {
   drain_run *run;
   kl_delta_cursor cursor;
-  bool taken; /* the row at the cursor was given */
+  const kl_slice *high; /* what is to end before; NULL: nothing */
+  bool taken;           /* the row at the cursor was given */
+  bool stops;
   uint32_t keyspace;
   uint32_t count;
   size_t root; /* the next tree record; root_count: none is to come */
   uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
 } drain_changes;
 
-static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t keyspace) {
-  changes->run = run;
-  changes->taken = false;
-  changes->count = 0;
-  changes->keyspace = keyspace;
-  changes->root = keyspace == 0 ? 0 : run->roots.count;
-  kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
+static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err);
+
+/* The one place that says what a drain merges into a tree: the changes of a keyspace from `low` on, before `high` unless
+ * that is NULL. Several may be open at once, each used by one thread: for drain_source. */
+static kl_status drain_changes_open(void *context, void *memory, kl_slice low, const kl_slice *high,
+                                    kl_tree_changes *out, kl_error *err) {
+  const drain_tree *tree = context;
+  drain_changes *changes = memory;
+  drain_run *run = tree->run;
   const kl_drain_place *from = run->input->place;
-  bool begun = from != NULL && from->begun;
-  if (begun && keyspace == 0) {
+  (void)err;
+  memset(changes, 0, sizeof *changes);
+  changes->run = run;
+  changes->keyspace = tree->keyspace;
+  changes->stops = tree->stops;
+  changes->high = high;
+  changes->root = tree->keyspace == 0 ? 0 : run->roots.count;
+  kl_delta_cursor_init(&changes->cursor, run->input->delta, tree->keyspace, run->input->ts);
+  if (tree->keyspace == 0 && from != NULL && from->begun) {
     changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
-  } else if (begun && keyspace == from->keyspace) {
-    kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
   } else {
-    kl_delta_cursor_first(&changes->cursor);
+    kl_delta_cursor_seek_ge(&changes->cursor, low);
   }
+  *out = (kl_tree_changes){drain_changes_next, changes};
+  return KL_OK;
 }
 
-/* The slice is full: the change at the cursor is the first of the next one. */
-static void drain_stop(drain_run *run, const drain_changes *changes) {
+static void drain_changes_close(void *context, void *memory) {
+  (void)context;
+  (void)memory;
+}
+
+/* The slice is full: the next one goes on in this keyspace, at this key. */
+static void drain_stop(drain_run *run, uint32_t keyspace, kl_slice key) {
   kl_drain_place *place = &run->place;
   run->stopped = true;
   place->begun = true;
-  place->keyspace = changes->keyspace;
-  place->key_size = (uint16_t)changes->cursor.key.size;
-  if (place->key_size != 0) memcpy(place->key, changes->cursor.key.data, place->key_size);
+  place->keyspace = keyspace;
+  place->key_size = (uint16_t)key.size;
+  if (key.size != 0) memcpy(place->key, key.data, key.size);
 }
 
 static bool drain_is_full(const drain_run *run) {
@@ -88,8 +113,9 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
     }
   }
   if (!cursor->valid) return KL_E_NOT_FOUND;
-  if (changes->keyspace != 0 && drain_is_full(changes->run)) {
-    drain_stop(changes->run, changes);
+  if (changes->high != NULL && kl_slice_compare(cursor->key, *changes->high) >= 0) return KL_E_NOT_FOUND;
+  if (changes->stops && drain_is_full(changes->run)) {
+    drain_stop(changes->run, changes->keyspace, cursor->key);
     return KL_E_NOT_FOUND;
   }
   out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
@@ -101,13 +127,44 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
+/* Where the changes of a keyspace begin. */
+static kl_slice drain_low(const drain_run *run, uint32_t keyspace) {
+  const kl_drain_place *from = run->input->place;
+  bool inside = from != NULL && from->begun && keyspace != 0 && keyspace == from->keyspace;
+  return kl_slice_make(inside ? from->key : NULL, inside ? from->key_size : 0);
+}
+
+static kl_status drain_merge_whole(drain_run *run, drain_tree *tree, kl_tree_pointer *root, uint64_t *out_rows,
+                                   kl_error *err) {
+  drain_changes memory;
+  kl_tree_changes changes;
+  kl_status status = drain_changes_open(tree, &memory, drain_low(run, tree->keyspace), NULL, &changes, err);
+  if (status != KL_OK) return status;
+  status = kl_drain_merge(run->input, &run->io, &changes, root, out_rows, err);
+  drain_changes_close(tree, &memory);
+  return status;
+}
+
 /* *root becomes the new one. `out_rows` counts only when it changed. */
 static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
                              kl_error *err) {
-  drain_changes changes;
-  const kl_tree_changes next = {drain_changes_next, &changes};
-  drain_changes_init(&changes, run, keyspace);
-  return kl_drain_merge(run->input, &run->io, &next, root, out_rows, err);
+  drain_tree tree = {run, keyspace, false};
+  const drain_source source = {sizeof(drain_changes), drain_changes_open, drain_changes_close, &tree};
+  drain_parts_result *result = &run->parts;
+  uint64_t room = 0, used = run->stats.bytes_written;
+  if (run->input->place != NULL) room = run->input->slice_bytes > used ? run->input->slice_bytes - used : 1;
+  result->done = false;
+  if (keyspace != 0 && !drain_is_full(run)) {
+    kl_status status = kl_drain_merge_parts(&run->lanes, &run->io, &source, drain_low(run, keyspace), room, root,
+                                            out_rows, result, err);
+    if (status != KL_OK) return status;
+  }
+  if (!result->done) {
+    tree.stops = keyspace != 0;
+    return drain_merge_whole(run, &tree, root, out_rows, err);
+  }
+  if (result->stopped) drain_stop(run, keyspace, kl_slice_make(result->stop, result->stop_size));
+  return KL_OK;
 }
 
 /* -------- keyspaces -------- */
@@ -204,13 +261,15 @@ static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_p
 }
 
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
-  drain_run run = {.input = input};
+  drain_run run = {.input = input, .lanes = {.input = input}};
   uint64_t begun = kl_os_monotonic_ns(input->pages->os);
   if (input->ts < kl_roots_ts(input->base)) {
     return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
                      (unsigned long long)kl_roots_ts(input->base));
   }
+  if (input->place != NULL) run.lanes.each = input->place->each;
   kl_status status = kl_drain_make(input, &run.io, &run.stats, &run.roots, drain_trees, &run, out_roots, err);
+  kl_drain_lanes_close(&run.lanes);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
   kl_drain_free_roots(&run.roots, input->allocator);
   if (status != KL_OK) return status;
@@ -218,6 +277,7 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (out_stats != NULL) *out_stats = run.stats;
   if (input->place != NULL) {
     run.place.complete = !run.stopped;
+    run.place.each = run.lanes.each;
     *input->place = run.place;
   }
   return KL_OK;

@@ -12,8 +12,8 @@
  * Memory: a bound that depends on the page size and the number of keyspaces in the delta, not on the sizes of delta
  * and trees (README.md).
  *
- * Thread rules: one drain at a time for a store, on one thread; reads of any roots go on meanwhile, and inserts into
- * other deltas. */
+ * Thread rules: one drain at a time for a store, on one thread, which may have a crew beside it (crew.h); reads of any roots
+ * go on meanwhile, and inserts into other deltas. */
 #ifndef KL_DRAIN_DRAIN_H
 #define KL_DRAIN_DRAIN_H
 
@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "../delta/delta.h"
+#include "crew.h"
 #include "roots.h"
 
 /* How far the slices of a drain have come. All zero before the first one. */
@@ -31,6 +32,7 @@ typedef struct kl_drain_place {
   uint32_t keyspace;
   uint16_t key_size;
   uint8_t key[KL_TREE_KEY_MAX]; /* where the next slice goes on, in `keyspace` */
+  uint64_t each;                /* bytes that a change has come to so far, where parts were merged; 0: not known */
 } kl_drain_place;
 
 typedef struct kl_drain_input {
@@ -48,6 +50,8 @@ typedef struct kl_drain_input {
   kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
   uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
+  kl_drain_crew *crew;        /* NULL, or: trees that change much are merged in parts, on its lanes (DRAIN-19) */
+  uint64_t part_bytes;        /* about what a part places, and half of what is worth parts; 0: chosen by itself */
 } kl_drain_input;
 
 typedef struct kl_drain_stats {
@@ -59,6 +63,7 @@ typedef struct kl_drain_stats {
   uint64_t bytes_written; /* whole blocks, pages and extents */
   uint64_t writes;        /* calls that wrote them */
   uint64_t pages_read;    /* from the file: they were not in the cache */
+  uint64_t parts;         /* that were merged on lanes */
   uint64_t leaked_trees;  /* dropped trees that a damaged page kept from being freed wholly; see README.md */
   uint64_t ns;
 } kl_drain_stats;

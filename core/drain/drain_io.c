@@ -109,9 +109,33 @@ static void drain_placed(drain_io *io, uint64_t address, uint64_t bytes) {
   kl_cache_drop(io->pages->cache, keys, 2);
 }
 
+/* What is left of the blocks that were reserved is free again. */
+static kl_status drain_return(drain_io *io, kl_error *err) {
+  uint64_t at = io->reserved_at, left = io->reserved_end - at;
+  io->reserved_at = io->reserved_end = 0;
+  return left != 0 ? kl_store_free(io->store, at, left, io->birth, err) : KL_OK;
+}
+
+/* Blocks. A lane takes them for several pages at once: what it writes lies together then, and lanes do not wait for each other
+ * at each page. */
+static kl_status drain_allocate(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  if (!io->is_lane || bytes > DRAIN_RESERVE / 4) return kl_store_allocate(io->store, bytes, out_address, err);
+  uint64_t whole = drain_blocks(bytes), at = 0, size = 0;
+  if (io->reserved_end - io->reserved_at < whole) {
+    kl_status status = drain_return(io, err);
+    if (status == KL_OK) status = kl_store_allocate_some(io->store, whole, DRAIN_RESERVE, &at, &size, err);
+    if (status != KL_OK) return status;
+    io->reserved_at = at;
+    io->reserved_end = at + size;
+  }
+  *out_address = io->reserved_at;
+  io->reserved_at += whole;
+  return KL_OK;
+}
+
 static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
   kl_status status = kl_drain_check_cancel(io->cancel, err);
-  if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
+  if (status == KL_OK) status = drain_allocate(io, bytes, out_address, err);
   if (status == KL_OK) drain_placed(io, *out_address, bytes);
   return status;
 }
@@ -119,7 +143,7 @@ static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address
 /* Collects bytes that fit the buffer. */
 static kl_status drain_append(drain_io *io, uint64_t address, const void *bytes, size_t length, kl_error *err) {
   size_t whole = (size_t)drain_blocks(length);
-  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= DRAIN_BUFFER;
+  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= io->buffer_size;
   kl_status status = follows ? KL_OK : kl_drain_io_flush(io, err);
   if (status != KL_OK) return status;
   if (io->buffer_used == 0) io->buffer_at = address;
@@ -224,7 +248,7 @@ static kl_status drain_copy_bytes(drain_io *io, uint64_t from, uint64_t to, uint
   kl_status status = KL_OK;
   for (uint64_t at = 0; at < bytes && status == KL_OK;) {
     uint64_t left = bytes - at;
-    size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
+    size_t n = left < io->buffer_size ? (size_t)left : io->buffer_size, whole = (size_t)drain_blocks(n);
     status = kl_store_read(io->store, from + at, io->buffer, n, err);
     if (status == KL_OK && check != NULL) status = kl_extent_check_add(check, io->buffer, n, err);
     if (status != KL_OK) break;
@@ -277,12 +301,21 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   return KL_OK;
 }
 
+static kl_status drain_free_now(drain_io *io, kl_error *err) {
+  size_t count = io->freed_count;
+  io->freed_count = 0;
+  return count != 0 ? kl_store_free_runs(io->store, io->freed_runs, count, err) : KL_OK;
+}
+
 /* Blocks that this checkpoint gave out may be given out again as soon as they are freed: then nothing may be written to
  * them any more for what was there (STORE-7). */
 static kl_status drain_free(drain_io *io, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
   bool buffered = birth == io->birth && address < io->buffer_at + io->buffer_used && address + bytes > io->buffer_at;
   kl_status status = buffered ? kl_drain_io_flush(io, err) : KL_OK;
-  return status == KL_OK ? kl_store_free(io->store, address, bytes, birth, err) : status;
+  if (status != KL_OK) return status;
+  if (!io->is_lane) return kl_store_free(io->store, address, bytes, birth, err);
+  io->freed_runs[io->freed_count++] = (kl_store_run){address, bytes, birth};
+  return io->freed_count == DRAIN_FREED ? drain_free_now(io, err) : KL_OK;
 }
 
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
@@ -293,9 +326,16 @@ static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, 
   return drain_free(context, extent->address, extent->stored, extent->birth, err);
 }
 
+kl_status kl_drain_io_finish(drain_io *io, kl_error *err) {
+  kl_status status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = drain_return(io, err);
+  return status == KL_OK ? drain_free_now(io, err) : status;
+}
+
 /* -------- life -------- */
 
-kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err) {
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, bool is_lane, kl_drain_stats *stats,
+                           kl_error *err) {
   memset(io, 0, sizeof *io);
   io->pages = input->pages;
   io->store = input->store;
@@ -307,15 +347,17 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
   io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
   io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
-  io->buffer = kl_alloc(io->allocator, DRAIN_BUFFER);
+  io->is_lane = is_lane;
+  io->buffer_size = is_lane ? DRAIN_RESERVE : DRAIN_BUFFER; /* what lies behind a reserve is mostly another lane's */
+  io->buffer = kl_alloc(io->allocator, io->buffer_size);
   io->ring = kl_alloc_aligned(io->allocator, (size_t)DRAIN_RING * io->pages->page_size, 64);
   if (io->buffer != NULL && io->ring != NULL) return KL_OK;
   return kl_fail(err, KL_E_NO_MEMORY, "no memory for the buffers of a drain (%d KiB); free some",
-                 (int)((DRAIN_BUFFER + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
+                 (int)((io->buffer_size + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
 }
 
 void kl_drain_io_close(drain_io *io) {
   drain_pause(io);
-  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
+  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, io->buffer_size);
   if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
 }

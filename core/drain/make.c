@@ -111,7 +111,7 @@ kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stat
                               .log_lsn = input->log_lsn,
                               .known_durable = input->known_durable,
                               .log_needed = input->log_needed};
-  kl_status status = kl_drain_io_open(io, input, stats, err);
+  kl_status status = kl_drain_io_open(io, input, false, stats, err);
   if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
   if (status == KL_OK) {
     status = make_trees(input, io, list, trees, context, &checkpoint, &roots, err);

@@ -104,6 +104,7 @@ struct kl_os {
   uint64_t (*process_id)(kl_os *);
   void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
   uint64_t (*physical_memory)(kl_os *);                      /* bytes, or a container's limit; 0 when unknown */
+  uint32_t (*processors)(kl_os *); /* that this process may run on at once, or a container's limit; at least 1 */
 
   /* Anonymous memory whose address space is taken first and whose pages come later. `size` of each call, and `memory`
    * of commit and release, are multiples of KL_MEMORY_PAGE. KL_E_NO_MEMORY: the system refuses.
@@ -194,6 +195,9 @@ static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) {
 }
 static inline uint64_t kl_os_physical_memory(kl_os *os) {
   return os->physical_memory(os);
+}
+static inline uint32_t kl_os_processors(kl_os *os) {
+  return os->processors(os);
 }
 static inline kl_status kl_os_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
   return os->map(os, size, out_memory, err);

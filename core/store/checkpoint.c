@@ -82,54 +82,75 @@ static kl_status store_checkpoint_begun(const kl_store *store, kl_error *err) {
   return kl_fail(err, KL_E_INVALID, "no checkpoint of database '%s' is in progress", store->path);
 }
 
-static kl_status store_checkpoint_take(kl_store *store, uint64_t bytes, uint64_t end_block, uint64_t *out_address,
-                                       kl_error *err) {
+/* All that allocates. The run begins where one of `least` bytes is put, and has up to `most`. */
+static kl_status store_checkpoint_allocate(kl_store *store, uint64_t least, uint64_t most, uint64_t end_block,
+                                           uint64_t *out_address, uint64_t *out_bytes, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
+  if (least == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0, blocks = store_blocks_count(most);
   kl_mutex_lock(&store->space_lock);
-  status = store_space_allocate(&store->space, store_blocks_count(bytes), end_block, &block, err);
+  status = store_space_allocate(&store->space, store_blocks_count(least), &blocks, end_block, &block, err);
   kl_mutex_unlock(&store->space_lock);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  if (status != KL_OK) return status;
+  *out_address = block * KL_BLOCK_SIZE;
+  *out_bytes = blocks * KL_BLOCK_SIZE;
+  return KL_OK;
 }
 
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
-  return store_checkpoint_take(store, bytes, STORE_SPACE_NONE, out_address, err);
+  uint64_t got;
+  return store_checkpoint_allocate(store, bytes, bytes, STORE_SPACE_NONE, out_address, &got, err);
+}
+
+kl_status kl_store_allocate_some(kl_store *store, uint64_t least, uint64_t most, uint64_t *out_address,
+                                 uint64_t *out_bytes, kl_error *err) {
+  return store_checkpoint_allocate(store, least, most < least ? least : most, STORE_SPACE_NONE, out_address, out_bytes,
+                                   err);
 }
 
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
                                    kl_error *err) {
-  return store_checkpoint_take(store, bytes, end / KL_BLOCK_SIZE, out_address, err);
+  uint64_t got;
+  return store_checkpoint_allocate(store, bytes, bytes, end / KL_BLOCK_SIZE, out_address, &got, err);
 }
 
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  uint64_t block = 0, end = 0;
+  uint64_t block = 0, one = 1, end = 0;
   kl_mutex_lock(&store->space_lock);
   status = store_space_compact(&store->space, &end, err);
   /* One block more and one less: the map, which describes itself, gets a new root in any case. */
-  if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
+  if (status == KL_OK) status = store_space_allocate(&store->space, 1, &one, STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
   kl_mutex_unlock(&store->space_lock);
   if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
 
-kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+/* Under space_lock. */
+static kl_status store_checkpoint_free(kl_store *store, const kl_store_run *run, kl_error *err) {
+  if (run->address % KL_BLOCK_SIZE != 0 || run->bytes == 0) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
+                   store->path, run->bytes, run->address);
+  }
+  return store_space_free(&store->space, run->address / KL_BLOCK_SIZE, store_blocks_count(run->bytes), run->birth,
+                          store->birth, err);
+}
+
+kl_status kl_store_free_runs(kl_store *store, const kl_store_run *runs, size_t count, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  if (address % KL_BLOCK_SIZE != 0 || bytes == 0) {
-    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
-                   store->path, bytes, address);
-  }
   kl_mutex_lock(&store->space_lock);
-  status =
-      store_space_free(&store->space, address / KL_BLOCK_SIZE, store_blocks_count(bytes), birth, store->birth, err);
+  for (size_t i = 0; i < count && status == KL_OK; i++) status = store_checkpoint_free(store, &runs[i], err);
   kl_mutex_unlock(&store->space_lock);
   return status;
+}
+
+kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  const kl_store_run run = {address, bytes, birth};
+  return kl_store_free_runs(store, &run, 1, err);
 }
 
 kl_status kl_store_adopt(kl_store *store, uint64_t address, uint64_t bytes, kl_error *err) {

@@ -278,20 +278,26 @@ kl_status store_space_prepare(store_space *space, uint64_t block, uint64_t block
   return KL_OK;
 }
 
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
-                               kl_error *err) {
-  uint64_t block = 0;
-  kl_status status = store_space_check_size(space, blocks, err);
-  if (status == KL_OK) status = store_space_find(space, blocks, limit, &block, err);
+/* How long a run at `block` may be, which is of `blocks` as yet: with the free blocks of its chunk that follow. The file
+ * grows for more than that where it has to grow for those. */
+static uint64_t store_space_extend(const store_space *space, uint64_t block, uint64_t blocks, uint64_t most) {
+  uint64_t end = block + blocks, number = (end - 1) / STORE_MAP_BITS, first = number * STORE_MAP_BITS;
+  if (most > STORE_MAP_BITS) most = STORE_MAP_BITS;
+  if (blocks >= most) return blocks;
+  if (end > space->frontier) return most;
+  const store_space_chunk *chunk = store_space_loaded(space, number);
+  if (chunk == NULL) return blocks;
+  uint64_t wanted = block + most - first, limit = store_space_limit(space, number);
+  return first + store_space_scan(chunk->busy, end - first, wanted < limit ? wanted : limit, true) - block;
+}
+
+/* The run, which is free, is used from now on. On failure it is as before. */
+static kl_status store_space_take(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
   uint64_t end = block + blocks;
-  if (status == KL_OK) status = store_space_grow(space, end, err);
+  kl_status status = store_space_grow(space, end, err);
   if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
   if (status != KL_OK) return status;
-  *out_block = block;
-  if (end > space->frontier) {
-    space->frontier = end;
-    if (blocks == 1) space->rove = end;
-  }
+  if (end > space->frontier) space->frontier = end;
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = store_space_loaded(space, part.number);
@@ -300,6 +306,26 @@ kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t lim
     store_space_set(chunk->busy, part.from, part.to);
     store_space_account(space, chunk, part.to - part.from, part.to - part.from);
   }
+  return KL_OK;
+}
+
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *most, uint64_t limit, uint64_t *out_block,
+                               kl_error *err) {
+  uint64_t block = 0, got = blocks;
+  kl_status status = store_space_check_size(space, blocks, err);
+  if (status == KL_OK) status = store_space_find(space, blocks, limit, &block, err);
+  if (status != KL_OK) return status;
+  if (*most > blocks && limit == STORE_SPACE_NONE) got = store_space_extend(space, block, blocks, *most);
+  bool behind = block + blocks > space->frontier;
+  status = store_space_take(space, block, got, err);
+  if (status != KL_OK && got > blocks) { /* for what is needed there may be room yet */
+    got = blocks;
+    status = store_space_take(space, block, got, err);
+  }
+  if (status != KL_OK) return status;
+  if (blocks == 1 && (behind || got > 1)) space->rove = block + got;
+  *out_block = block;
+  *most = got;
   return KL_OK;
 }
 

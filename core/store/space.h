@@ -100,9 +100,11 @@ void store_space_start(store_space *space);
 /* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are
  * used have room before it, beside those in limbo there. What of the map lies behind it will move. */
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
-/* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
- * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block, kl_error *err);
+/* A run of blocks that are not busy, where one of `blocks` goes; as long as *most where those behind it are not busy
+ * either, and *most becomes its length. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
+ * that block (and *most is `blocks`), or KL_E_NOT_FOUND: there is none, and nothing has changed. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *most, uint64_t end, uint64_t *out_block,
+                               kl_error *err);
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);

@@ -29,8 +29,8 @@ static kl_status store_space_place(store_space *space, uint32_t level, uint64_t 
   for (size_t i = 0; i < space->dirty_count; i++) {
     store_space_node *node = space->dirty[i];
     if (node->level != level || node->placed || store_space_child_of(space, node)->used == 0) continue;
-    uint64_t block = 0;
-    kl_status status = store_space_allocate(space, 1, STORE_SPACE_NONE, &block, err);
+    uint64_t block = 0, one = 1;
+    kl_status status = store_space_allocate(space, 1, &one, STORE_SPACE_NONE, &block, err);
     if (status != KL_OK) return status;
     node->placed = true;
     node->next = (kl_store_pointer){block * KL_BLOCK_SIZE, KL_BLOCK_SIZE, 0, birth};

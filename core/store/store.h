@@ -22,7 +22,8 @@
  *
  * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
  * time before close; so may be reserved, given back, written to what is reserved, and synced. begin ... publish or
- * abort: one thread at a time; publishing without begin (a seal) too. */
+ * abort: one thread at a time; publishing without begin (a seal) too. But allocate, adopt, free and write: several threads at
+ * once, all of them between the begin and the publish or abort of one thread. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
@@ -130,6 +131,11 @@ uint64_t kl_store_birth(const kl_store *store);
  * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
  * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* As kl_store_allocate for `least` bytes, but the run is longer, up to `most` bytes, where free blocks follow: for a thread
+ * that takes room for several pages at once, so that what it writes lies together. It frees what it does not use
+ * (kl_store_free, born in this checkpoint). */
+kl_status kl_store_allocate_some(kl_store *store, uint64_t least, uint64_t most, uint64_t *out_address,
+                                 uint64_t *out_bytes, kl_error *err);
 /* For a checkpoint that is to move data towards the front of the file: after begin, before anything is allocated.
  * Until it ends, the first free blocks are handed out, however scattered; at its end the file is cut to what is needed.
  * *out_end: whatever the newest checkpoint uses has room before it, with about a thirty-second to spare and beside the
@@ -148,6 +154,11 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
  * some of it as free already (it is damaged, or the tree is), or a part of the map that was needed is damaged;
  * KL_E_NO_MEMORY, KL_E_IO. On failure nothing is freed. */
 kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err);
+/* The same for many. On failure those from some one on are not freed: the checkpoint is to be aborted. */
+typedef struct kl_store_run {
+  uint64_t address, bytes, birth;
+} kl_store_run;
+kl_status kl_store_free_runs(kl_store *store, const kl_store_run *runs, size_t count, kl_error *err);
 /* The checkpoint in progress did not happen: everything is as before begin, what was allocated is free again. Without
  * one in progress: nothing. */
 void kl_store_abort(kl_store *store);

@@ -40,7 +40,7 @@ void tree_builder_free(tree_builder *builder) {
 
 static kl_status tree_level_reserve(tree_builder *builder, tree_level *level, size_t bytes, kl_error *err) {
   size_t needed = level->data_size + bytes;
-  if (needed > level->data_capacity) {
+  if (needed > level->data_capacity || level->data == NULL) { /* an only row may have an empty key and value */
     size_t capacity = level->data_capacity == 0 ? (size_t)builder->page_size * 2 : level->data_capacity;
     while (capacity < needed) capacity *= 2;
     uint8_t *data = kl_realloc(builder->allocator, level->data, level->data_capacity, capacity);

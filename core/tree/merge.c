@@ -5,32 +5,9 @@
  * one. A page is opened too when the builder refuses it, because what lies before it would be left too small (TREE-6).
  * Changes are given to children by the separators of the old tree, so that an old separator stays true in the new one
  * (TREE-5). */
+#include "merge.h"
+
 #include "../base/assert.h"
-#include "builder.h"
-
-typedef struct tree_merge {
-  tree_builder builder;
-  tree_frames frames;
-  const kl_tree_merge_options *options;
-  const kl_tree_changes *changes;
-  kl_tree_merge_stats stats;
-  kl_tree_pointer root;  /* of the old tree */
-  kl_tree_change change; /* the next one, when `has_change` */
-  bool has_change;
-  bool any_change; /* there was one already: `last` is its key */
-  uint8_t last[KL_TREE_KEY_MAX];
-  size_t last_size;
-  struct {
-    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
-  } bound[KL_TREE_LEVELS];      /* of the child at hand of the open page of each level */
-  uint8_t key[KL_TREE_KEY_MAX]; /* of the row at hand */
-} tree_merge;
-
-/* The range of a subtree: [low, high), or [low, end). */
-typedef struct tree_range {
-  kl_slice low, high;
-  bool has_high;
-} tree_range;
 
 static kl_status tree_merge_check_change(tree_merge *merge, kl_error *err) {
   const kl_tree_change *change = &merge->change;
@@ -43,14 +20,18 @@ static kl_status tree_merge_check_change(tree_merge *merge, kl_error *err) {
   if (merge->any_change && kl_slice_compare(kl_slice_make(merge->last, merge->last_size), change->key) >= 0) {
     return kl_fail(err, KL_E_INVALID, "tree: changes are not in strictly ascending order of keys; sort them first");
   }
+  const kl_tree_part *part = merge->part;
+  if (part != NULL && (kl_slice_compare(change->key, part->low) < 0 ||
+                       (part->has_high && kl_slice_compare(change->key, part->high) >= 0))) {
+    return kl_fail(err, KL_E_INVALID, "tree: a change outside of its part of the tree; give each part its own");
+  }
   if (change->key.size != 0) memcpy(merge->last, change->key.data, change->key.size);
   merge->last_size = change->key.size;
   merge->any_change = true;
   return KL_OK;
 }
 
-/* Moves on to the next change that changes something: a delete of what is absent would rewrite a path for nothing. */
-static kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
+kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
   const kl_tree_source *source = merge->options->source;
   merge->has_change = false;
   for (;;) {
@@ -71,7 +52,7 @@ static kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
   return KL_OK;
 }
 
-static bool tree_merge_change_within(const tree_merge *merge, const tree_range *range) {
+bool tree_merge_change_within(const tree_merge *merge, const tree_range *range) {
   return merge->has_change && (!range->has_high || kl_slice_compare(merge->change.key, range->high) < 0);
 }
 
@@ -91,15 +72,13 @@ static kl_status tree_merge_free_value(tree_merge *merge, const kl_tree_value *v
   return freed->extent(freed->context, &extent, err);
 }
 
-/* Loads a page of the old tree that the new one will not have. */
-static kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
-                                 const uint8_t **out_page, kl_error *err) {
+kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const uint8_t **out_page,
+                          kl_error *err) {
   kl_status status = tree_frames_load(&merge->frames, pointer, level, out_page, err);
   return status == KL_OK ? tree_merge_free_page(merge, pointer, err) : status;
 }
 
-/* Adds the row of the change at hand, if it is one, and moves on. */
-static kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err) {
+kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err) {
   const kl_tree_change *change = &merge->change;
   const kl_tree_sink *sink = merge->options->sink;
   uint8_t reference[KL_TREE_EXTENT_SIZE];
@@ -192,11 +171,11 @@ static kl_status tree_merge_row(tree_merge *merge, kl_slice low, kl_slice key, c
   return tree_builder_row(&merge->builder, low, key, bytes, value->is_extent, err);
 }
 
-/* Rows of a leaf and the changes in its range, in one order. */
-static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range, kl_error *err) {
+kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, uint32_t first, uint32_t end, const tree_range *range,
+                          kl_error *err) {
   tree_keys keys = tree_leaf_keys(page);
   kl_status status = KL_OK;
-  for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
+  for (uint32_t i = first; i < end && status == KL_OK; i++) {
     kl_tree_value value;
     kl_slice key = tree_keys_copy(&keys, i, merge->key);
     int order = 1; /* of the change at hand, against this row */
@@ -219,25 +198,18 @@ static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const t
   return status;
 }
 
-/* Where child i begins: the separator before it, put together in `out`; the page's own low key for the first. */
-static kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out) {
+kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out) {
   if (i == 0) return page_low;
   tree_keys keys = tree_inner_keys(page);
   return tree_keys_copy(&keys, i - 1, out);
 }
 
-/* A subtree without changes: taken whole, or as much of it as the builder takes and as is to stay where it is. */
-static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
-                                 uint64_t rows, kl_error *err) {
-  bool taken = false, moves = false;
+kl_status tree_merge_spill(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                           kl_error *err) {
   const uint8_t *page = NULL;
-  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
-  if (status == KL_OK && !moves) {
-    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
-  }
-  if (status != KL_OK || taken) return status;
-  status = tree_merge_open(merge, pointer, level, &page, err);
+  kl_status status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
+  level = tree_page_level(page);
   if (level == 0) {
     tree_keys keys = tree_leaf_keys(page);
     for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
@@ -257,14 +229,24 @@ static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *point
   return status;
 }
 
-/* A subtree with a change in its range. The recursion goes down one level at a time. */
-static kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
-                                 const tree_range *range, kl_error *err) {
+kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                          uint64_t rows, kl_error *err) {
+  bool taken = false, moves = false;
+  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
+  if (status == KL_OK && !moves) {
+    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  }
+  if (status != KL_OK || taken) return status;
+  return tree_merge_spill(merge, pointer, level, low, err);
+}
+
+kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const tree_range *range,
+                          kl_error *err) {
   const uint8_t *page = NULL;
   kl_status status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
   level = tree_page_level(page);
-  if (level == 0) return tree_merge_leaf(merge, page, range, err);
+  if (level == 0) return tree_merge_leaf(merge, page, 0, tree_page_count(page), range, err);
   uint32_t count = tree_page_count(page);
   for (uint32_t i = 0; i < count && status == KL_OK;) {
     uint32_t next = tree_merge_change_within(merge, range) ? tree_inner_search(page, merge->change.key) : count;
@@ -306,8 +288,7 @@ static kl_status tree_merge_borrow(tree_merge *merge, uint32_t level, kl_error *
   return tree_builder_prepend(builder, level, page, kl_slice_make(low, low_size), err);
 }
 
-/* Writes what is pending, from the leaves up, until one page is left: the root. */
-static kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
+kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
   tree_builder *builder = &merge->builder;
   memset(out_root, 0, sizeof *out_root);
   for (uint32_t level = 0; level < KL_TREE_LEVELS; level++) {
@@ -352,10 +333,8 @@ static kl_status tree_merge_run(tree_merge *merge, kl_tree_pointer *out_root, kl
   return status == KL_OK ? tree_merge_finish(merge, out_root, err) : status;
 }
 
-kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
-                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
-                        kl_error *err) {
-  kl_tree_pointer new_root;
+kl_status tree_merge_new(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                         const kl_tree_changes *changes, tree_merge **out_merge, kl_error *err) {
   if (!kl_tree_pointer_is_null(root) && options->source == NULL) {
     return kl_fail(err, KL_E_INVALID, "tree: no source to read the old tree from; give one");
   }
@@ -368,15 +347,32 @@ kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_poin
       (tree_frames){.allocator = options->allocator, .source = options->source, .page_size = options->page_size};
   kl_status status = tree_builder_init(&merge->builder, options, &merge->stats, err);
   if (status == KL_OK) {
-    status = tree_merge_run(merge, &new_root, err);
-    tree_frames_free(&merge->frames);
-    tree_builder_free(&merge->builder);
+    *out_merge = merge;
+  } else {
+    kl_free(options->allocator, merge, sizeof *merge);
   }
+  return status;
+}
+
+void tree_merge_free(tree_merge *merge) {
+  tree_frames_free(&merge->frames);
+  tree_builder_free(&merge->builder);
+  kl_free(merge->options->allocator, merge, sizeof *merge);
+}
+
+kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
+                        kl_error *err) {
+  kl_tree_pointer new_root;
+  tree_merge *merge = NULL;
+  kl_status status = tree_merge_new(options, root, changes, &merge, err);
+  if (status != KL_OK) return status;
+  status = tree_merge_run(merge, &new_root, err);
   if (status == KL_OK) {
     *out_root = new_root;
     if (out_stats != NULL) *out_stats = merge->stats;
   }
-  kl_free(options->allocator, merge, sizeof *merge);
+  tree_merge_free(merge);
   return status;
 }
 

@@ -269,6 +269,30 @@ kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_poin
 kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_changes *rows, kl_tree_pointer *out_root,
                         kl_tree_merge_stats *out_stats, kl_error *err);
 
+/* A part of a tree on its way into a merge on several threads: the keys from `low` on (empty: from the first) to before
+ * `high`, where it has one. The slices are the caller's. */
+typedef struct kl_tree_part {
+  kl_slice low, high;
+  bool has_high;
+  bool changed;         /* set by kl_tree_merge_part: `root` counts. False: the part is what it was */
+  kl_tree_pointer root; /* of a tree of the part alone; null: no rows are left in it */
+} kl_tree_part;
+
+/* Merges the changes of one part, all of which have keys in it, into the old tree's rows in it. Parts may be merged side by
+ * side, each with a source, sink and freed of its own; what they free belongs to different pages and extents. `move` is
+ * not looked at. Of the stats, `rows` are those of the part, if it changed. Errors as kl_tree_merge; KL_E_INVALID also: a
+ * change outside of the part. On failure `part` is untouched. */
+kl_status kl_tree_merge_part(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                             const kl_tree_changes *changes, kl_tree_part *part, kl_tree_merge_stats *out_stats,
+                             kl_error *err);
+/* Makes one tree of the parts, which are all of the old tree's keys, ascending, one behind the other. Its source finds
+ * what the parts have placed. It reads and writes about two pages of each level for each part, and frees their roots, and
+ * the old tree's pages that reach over a cut. Parts that did not change are taken from the old tree, so that only what
+ * changes need be merged before. None has changed: *out_root is `root`, and nothing was written. Of the stats, `rows` are
+ * those of the new tree, when there are two parts or more and one changed. Errors as kl_tree_merge. */
+kl_status kl_tree_join(const kl_tree_merge_options *options, const kl_tree_pointer *root, const kl_tree_part *parts,
+                       size_t count, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats, kl_error *err);
+
 /* -------- walking -------- */
 
 typedef enum kl_tree_item_kind {

@@ -61,6 +61,8 @@ export interface OpenOptions {
   /** How much is committed before it is drained into the trees, in bytes (default: a 32nd of `memoryLimit`, from 4 to
    * 256 MiB). */
   deltaSize?: number;
+  /** Threads that a drain of much merges on, at most 64 (default: half of the processors, from 1 to 4). */
+  drainThreads?: number;
 }
 
 export interface KeyspaceOptions {
@@ -453,6 +455,10 @@ export interface Stats {
   drainPagesWritten: number;
   drainPagesRead: number;
   drainBytesWritten: number;
+  /** Threads that a drain may use. */
+  drainThreads: number;
+  /** Parts of trees that drains have merged side by side. */
+  drainParts: number;
   /** How often writes of a transaction were moved to the file before its commit. */
   spills: number;
   /** Keys and values that were. In bytes. */

@@ -61,6 +61,7 @@ const OPEN_NUMBERS = [
   'memoryLimit',
   'cacheSize',
   'deltaSize',
+  'drainThreads',
 ];
 const OPEN_NAMES = ['readOnly', 'create', 'mustCreate', 'durability', ...OPEN_NUMBERS];
 

@@ -219,11 +219,11 @@ static napi_value kn_job_start(napi_env env, kn_job *job) {
 }
 
 /* open_async(path, flags, durability, pageSize, groupIntervalMs, fileMode, logSegmentSize, memoryLimit, cacheSize,
- * deltaSize): promise of a database, with the arguments of the raw open. */
+ * deltaSize, drainThreads): promise of a database, with the arguments of the raw open. */
 static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   static const char *const names[] = {"flags",          "durability",  "pageSize",  "groupIntervalMs", "fileMode",
-                                      "logSegmentSize", "memoryLimit", "cacheSize", "deltaSize"};
-  enum { NUMBERS = 9, NARROW = 5 };
+                                      "logSegmentSize", "memoryLimit", "cacheSize", "deltaSize",       "drainThreads"};
+  enum { NUMBERS = 10, NARROW = 5 };
   napi_value arguments[1 + NUMBERS];
   uint64_t numbers[NUMBERS];
   size_t given = 1 + NUMBERS;
@@ -247,6 +247,7 @@ static napi_value kn_open_async(napi_env env, napi_callback_info info) {
   job->options.memory_limit = numbers[6];
   job->options.cache_size = numbers[7];
   job->options.delta_size = numbers[8];
+  job->options.drain_threads = numbers[9];
   return kn_job_start(env, job);
 }
 

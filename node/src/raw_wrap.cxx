@@ -1515,6 +1515,8 @@ template <typename T> T SwigValueInit() {
   X(record, drain_bytes_written), \
   X(record, spills), \
   X(record, spilled_bytes), \
+  X(record, drain_threads), \
+  X(record, drain_parts), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \
@@ -1793,8 +1795,8 @@ SWIG_AsVal_size_t (Napi::Value obj, size_t *val)
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
-                                  keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, uint64_t drain_threads,
+                                  keel_db *out_db, keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -1807,6 +1809,7 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.memory_limit = memory_limit;
   options.cache_size = cache_size;
   options.delta_size = delta_size;
+  options.drain_threads = drain_threads;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -3528,8 +3531,9 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   uint64_t arg8 ;
   uint64_t arg9 ;
   uint64_t arg10 ;
-  keel_db *arg11 = 0 ;
-  keel_error *arg12 = 0 ;
+  uint64_t arg11 ;
+  keel_db *arg12 = 0 ;
+  keel_error *arg13 = 0 ;
   KnBytes text1 ;
   uint64_t number2 ;
   uint64_t number3 ;
@@ -3540,20 +3544,21 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   uint64_t number8 ;
   uint64_t number9 ;
   uint64_t number10 ;
-  uint64_t made11 ;
-  keel_error error12 ;
+  uint64_t number11 ;
+  uint64_t made12 ;
+  keel_error error13 ;
   keel_status result;
 
-  if(static_cast<int>(info.Length()) < 10 || static_cast<int>(info.Length()) > 10) {
+  if(static_cast<int>(info.Length()) < 11 || static_cast<int>(info.Length()) > 11) {
     SWIG_Error(SWIG_ERROR, "Illegal number of arguments for _wrap_open.");
   }
 
-  made11 = 0;
-  arg11 = &made11;
-  error12.code = KEEL_OK;
-  error12.system_errno = 0;
-  error12.message[0] = 0;
-  arg12 = &error12;
+  made12 = 0;
+  arg12 = &made12;
+  error13.code = KEEL_OK;
+  error13.system_errno = 0;
+  error13.message[0] = 0;
+  arg13 = &error13;
   if (!kn_text_in(env, info[0], "path", false, &text1)) SWIG_fail;
   arg1 = (char *)text1.data;if (!kn_number_in(env, info[1], "flags", INT32_MAX, &number2)) SWIG_fail;
   arg2 = (uint32_t)number2;if (!kn_number_in(env, info[2], "durability", INT32_MAX, &number3)) SWIG_fail;
@@ -3564,19 +3569,21 @@ Napi::Value _wrap_open(const Napi::CallbackInfo &info) {
   arg7 = (uint64_t)number7;if (!kn_number_in(env, info[7], "memory_limit", SIZE_MAX, &number8)) SWIG_fail;
   arg8 = (uint64_t)number8;if (!kn_number_in(env, info[8], "cache_size", SIZE_MAX, &number9)) SWIG_fail;
   arg9 = (uint64_t)number9;if (!kn_number_in(env, info[9], "delta_size", SIZE_MAX, &number10)) SWIG_fail;
-  arg10 = (uint64_t)number10;result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
+  arg10 = (uint64_t)number10;if (!kn_number_in(env, info[10], "drain_threads", SIZE_MAX, &number11)) SWIG_fail;
+  arg11 = (uint64_t)number11;result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12,arg13);
   jsresult = env.Undefined();
-  if (result == KEEL_OK && *arg11 != 0) {
-    if (!kn_keep(kn_state_of(env), KN_DB, *arg11)) {
+  if (result == KEEL_OK && *arg12 != 0) {
+    if (!kn_keep(kn_state_of(env), KN_DB, *arg12)) {
       kn_throw_no_memory(env);
       SWIG_fail;
     }
-    jsresult = Napi::Value(env, kn_number_out(env, *arg11));
+    jsresult = Napi::Value(env, kn_number_out(env, *arg12));
   }
   if (result != KEEL_OK) {
-    kn_throw(env, arg12);
+    kn_throw(env, arg13);
     SWIG_fail;
   }
+
 
 
 

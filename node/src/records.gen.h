@@ -63,6 +63,8 @@
   X(record, drain_bytes_written), \
   X(record, spills), \
   X(record, spilled_bytes), \
+  X(record, drain_threads), \
+  X(record, drain_parts), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \

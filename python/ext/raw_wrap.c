@@ -3312,6 +3312,8 @@ static swig_module_info swig_module = {swig_types, 14, 0, 0, 0, 0};
   X(record, drain_bytes_written), \
   X(record, spills), \
   X(record, spilled_bytes), \
+  X(record, drain_threads), \
+  X(record, drain_parts), \
   X(record, throttled_ns), \
   X(record, throttle_waits), \
   X(record, cache_limit), \
@@ -3741,8 +3743,8 @@ SWIGINTERNINLINE PyObject*
 
 static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t durability, uint32_t page_size,
                                   uint32_t group_interval_ms, uint32_t file_mode, uint64_t log_segment_size,
-                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, keel_db *out_db,
-                                  keel_error *err) {
+                                  uint64_t memory_limit, uint64_t cache_size, uint64_t delta_size, uint64_t drain_threads,
+                                  keel_db *out_db, keel_error *err) {
   keel_options options;
   memset(&options, 0, sizeof options);
   options.struct_size = (uint32_t)sizeof options;
@@ -3755,6 +3757,7 @@ static keel_status keel_flat_open(const char *path, uint32_t flags, uint32_t dur
   options.memory_limit = memory_limit;
   options.cache_size = cache_size;
   options.delta_size = delta_size;
+  options.drain_threads = drain_threads;
   return keel_open(path, &options, out_db, err);
 }
 
@@ -5501,8 +5504,9 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
   uint64_t arg8 ;
   uint64_t arg9 ;
   uint64_t arg10 ;
-  keel_db *arg11 = 0 ;
-  keel_error *arg12 = 0 ;
+  uint64_t arg11 ;
+  keel_db *arg12 = 0 ;
+  keel_error *arg13 = 0 ;
   PyObject *encoded1 ;
   unsigned int val2 ;
   int ecode2 = 0 ;
@@ -5522,20 +5526,22 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
   int ecode9 = 0 ;
   unsigned long long val10 ;
   int ecode10 = 0 ;
-  keel_db made11 ;
-  keel_error error12 ;
-  PyObject *swig_obj[10] ;
+  unsigned long long val11 ;
+  int ecode11 = 0 ;
+  keel_db made12 ;
+  keel_error error13 ;
+  PyObject *swig_obj[11] ;
   keel_status result;
 
   encoded1 = NULL;
-  made11 = 0;
-  arg11 = &made11;
-  error12.code = 0;
-  error12.system_errno = 0;
-  error12.message[0] = 0;
-  arg12 = &error12;
+  made12 = 0;
+  arg12 = &made12;
+  error13.code = 0;
+  error13.system_errno = 0;
+  error13.message[0] = 0;
+  arg13 = &error13;
   (void)self;
-  if (!SWIG_Python_UnpackTuple(args, "open", 10, 10, swig_obj)) SWIG_fail;
+  if (!SWIG_Python_UnpackTuple(args, "open", 11, 11, swig_obj)) SWIG_fail;
   if (!PyUnicode_FSConverter(swig_obj[0], &encoded1)) SWIG_fail;
   arg1 = PyBytes_AsString(encoded1);
   ecode2 = SWIG_AsVal_unsigned_SS_int(swig_obj[1], &val2);
@@ -5583,19 +5589,24 @@ SWIGINTERN PyObject *_wrap_open(PyObject *self, PyObject *args) {
     SWIG_exception_fail(SWIG_ArgError(ecode10), "in method '" "open" "', argument " "10"" of type '" "uint64_t""'");
   }
   arg10 = (uint64_t)(val10);
+  ecode11 = SWIG_AsVal_unsigned_SS_long_SS_long(swig_obj[10], &val11);
+  if (!SWIG_IsOK(ecode11)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode11), "in method '" "open" "', argument " "11"" of type '" "uint64_t""'");
+  }
+  arg11 = (uint64_t)(val11);
   {
     Py_BEGIN_ALLOW_THREADS
-    result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12);
+    result = (keel_status)keel_flat_open((char const *)arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11,arg12,arg13);
     Py_END_ALLOW_THREADS
   }
 
   if (result == KEEL_OK) {
-    resultobj = PyLong_FromUnsignedLongLong(*arg11);
+    resultobj = PyLong_FromUnsignedLongLong(*arg12);
     if (!resultobj) SWIG_fail;
   }
   if (result != KEEL_OK) {
     Py_CLEAR(resultobj);
-    keelpy_raise(result, arg12);
+    keelpy_raise(result, arg13);
     SWIG_fail;
   }
   if (!resultobj) resultobj = SWIG_Py_Void();

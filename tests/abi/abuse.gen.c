@@ -163,6 +163,8 @@ static void test_keel_open(void **state) {
   FIELD(log_segment_size, UINT64_C(65536) + 1, KEEL_E_INVALID);
   FIELD(log_segment_size, UINT64_C(65536) / 2, KEEL_E_INVALID);
   FIELD(log_segment_size, 1, KEEL_E_INVALID);
+  FIELD(drain_threads, UINT64_C(64) + 1, KEEL_E_INVALID);
+  FIELD(drain_threads, UINT32_MAX, KEEL_E_INVALID);
 #undef FIELD
   WITH(keel_db *, out_db, NULL, KEEL_E_INVALID);
 #undef WITH

@@ -22,7 +22,9 @@ kl_status workload_open(kl_sim *sim, kl_db **out_db, kl_error *err) {
                            .group_interval_ns = 5 * 1000 * 1000,
                            .memory_limit = 256u << 20,
                            .spill_size = WORKLOAD_SPILL_SIZE,
-                           .delta_size = WORKLOAD_DELTA_SIZE};
+                           .delta_size = WORKLOAD_DELTA_SIZE,
+                           .drain_threads = 3, /* trees with more than some changes are merged in parts (DRAIN-19) */
+                           .drain_part_bytes = 1024};
   return kl_db_open(kl_sim_os(sim), WORKLOAD_PATH, &options, out_db, err);
 }
 

@@ -1,6 +1,7 @@
 /* core/os/posix/host.c: random bytes, and what process and machine this is. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,4 +90,28 @@ uint64_t kl_posix_physical_memory(kl_os *os) {
     if (limits[i] < memory) memory = limits[i];
   }
   return memory;
+}
+
+/* Processors that a container's quota amounts to, rounded up; UINT32_MAX when there is none. */
+static uint32_t posix_processor_limit(void) {
+  char text[64];
+  char *end;
+  text[posix_read_some("/sys/fs/cgroup/cpu.max", text, sizeof text - 1)] = '\0'; /* "quota period", or "max period" */
+  unsigned long long quota = strtoull(text, &end, 10);
+  if (end == text || *end != ' ') return UINT32_MAX;
+  unsigned long long period = strtoull(end, NULL, 10);
+  if (quota == 0 || period == 0 || quota / period >= UINT32_MAX) return UINT32_MAX;
+  return (uint32_t)((quota + period - 1) / period);
+}
+
+uint32_t kl_posix_processors(kl_os *os) {
+  (void)os;
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+#endif
+  if (count < 1) return 1;
+  uint32_t limit = posix_processor_limit();
+  return count < (long)limit ? (uint32_t)count : limit;
 }

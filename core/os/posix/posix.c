@@ -29,6 +29,7 @@ static kl_os posix_os = {
     .process_id = kl_posix_process_id,
     .process_name = kl_posix_process_name,
     .physical_memory = kl_posix_physical_memory,
+    .processors = kl_posix_processors,
     .map = kl_posix_map,
     .unmap = kl_posix_unmap,
     .commit = kl_posix_commit,

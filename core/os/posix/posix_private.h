@@ -71,6 +71,7 @@ void kl_posix_random(kl_os *os, void *out, size_t size);
 uint64_t kl_posix_process_id(kl_os *os);
 void kl_posix_process_name(kl_os *os, char *out, size_t capacity);
 uint64_t kl_posix_physical_memory(kl_os *os);
+uint32_t kl_posix_processors(kl_os *os);
 
 /* memory.c */
 kl_status kl_posix_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err);

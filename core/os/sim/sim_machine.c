@@ -59,6 +59,11 @@ static uint64_t sim_physical_memory(kl_os *os) {
   return SIM_PHYSICAL_MEMORY;
 }
 
+static uint32_t sim_processors(kl_os *os) {
+  (void)os;
+  return 1;
+}
+
 static void *sim_alloc(kl_allocator *face, size_t size, size_t align) {
   kl_sim_allocator *allocator = (kl_sim_allocator *)(void *)face;
   uint64_t number = atomic_fetch_add(&allocator->allocations, 1) + 1;
@@ -133,6 +138,7 @@ static void sim_machine_wire(kl_sim *sim) {
   sim->os.process_id = sim_process_id;
   sim->os.process_name = sim_process_name;
   sim->os.physical_memory = sim_physical_memory;
+  sim->os.processors = sim_processors;
   sim->os.map = sim_map;
   sim->os.unmap = sim_unmap;
   sim->os.commit = sim_commit;

@@ -372,6 +372,7 @@ def open(
     memory_limit: int | None = None,
     cache_size: int | None = None,
     delta_size: int | None = None,
+    drain_threads: int | None = None,
 ) -> Database:
     """Open the database at `path`, or ":memory:" for one without files.
 
@@ -388,6 +389,7 @@ def open(
     cache_size         most memory for pages of the file, in bytes (a quarter of the machine's; at least 8 MiB)
     delta_size         how much is committed before it is drained into the trees, in bytes (a 32nd of memory_limit, from
                        4 to 256 MiB)
+    drain_threads      threads that a drain of much merges on (half of the processors, from 1 to 4)
 
     A second process gets `LockedError`. Opening a path twice in one process gives two objects on one engine; options
     of the second that are given must be those of the first.
@@ -407,6 +409,7 @@ def open(
         memory_limit or 0,
         cache_size or 0,
         delta_size or 0,
+        drain_threads or 0,
     )
     return Database(handle, os.fsdecode(path), read_only)
 

@@ -526,6 +526,8 @@ STATS_FIELDS: tuple[str, ...] = (
     "drain_bytes_written",
     "spills",
     "spilled_bytes",
+    "drain_threads",
+    "drain_parts",
     "throttled_ns",
     "throttle_waits",
     "cache_limit",

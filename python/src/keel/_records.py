@@ -129,6 +129,10 @@ class Stats(NamedTuple):
     """How often writes of a transaction were moved to the file before its commit."""
     spilled_bytes: int
     """Keys and values that were. In bytes."""
+    drain_threads: int
+    """Threads that a drain may use."""
+    drain_parts: int
+    """Parts of trees that drains have merged side by side; 0: all of them were merged on one thread."""
     throttled_ns: int
     """Time that commits were held up because drains were behind. In nanoseconds."""
     throttle_waits: int

@@ -118,8 +118,92 @@ static void test_commit_through_one_log(void **state) {
   finish(&s);
 }
 
+/* -------- drains on several threads -------- */
+
+enum { DRAIN_ROWS = 3000, DRAIN_ROUNDS = 12 };
+
+static void drained_key(int worker, int row, char out[32]) {
+  (void)snprintf(out, 32, "%06d-%d", row * 7919 % DRAIN_ROWS, worker); /* every worker writes everywhere */
+}
+
+static void drained_worker(void *context) {
+  shared *s = context;
+  int worker = atomic_fetch_add(&s->next_worker, 1);
+  kl_error err;
+  char key[32], value[256];
+  memset(value, 'v', sizeof value);
+  for (int round = 0; round < DRAIN_ROUNDS; round++) {
+    for (int row = round; row < DRAIN_ROWS; row += DRAIN_ROUNDS) {
+      drained_key(worker, row, key);
+      (void)snprintf(value, sizeof value, "%0200d", row);
+      note(s, db_put(s->db, "rows", key, value, KL_DURABILITY_NONE, &err), &err);
+      drained_key(worker, row / 2, key); /* which another round has written, or none */
+      if (row % 9 == 0) note(s, db_put(s->db, "others", key, value, KL_DURABILITY_NONE, &err), &err);
+    }
+  }
+}
+
+/* Commits go on beside drains that merge parts on three threads; what was committed is there, also after the file was
+ * closed and opened. */
+static void test_drains_on_threads(void **state) {
+  (void)state;
+  shared s;
+  kl_db_stats stats;
+  kl_error err;
+  kl_db_options options = {
+      .delta_size = 256 << 10, .drain_threads = 3, .drain_part_bytes = 16 << 10, .durability = KL_DURABILITY_NONE};
+  start(&s);
+  s.db = db_open(kl_os_posix(), s.path, &options);
+  run_threads(drained_worker, &s);
+  assert_ok(kl_db_make_checkpoint(s.db, &err), &err);
+  assert_ok(kl_db_get_stats(s.db, &stats, &err), &err);
+  assert_int_equal(stats.drain_threads, 3);
+  assert_true(stats.drains.parts > 20);
+  assert_int_equal(stats.drain_failures, 0);
+  for (int pass = 0; pass < 2; pass++) {
+    for (int row = 0; row < THREADS * DRAIN_ROWS; row += 11) {
+      char key[32], value[256];
+      drained_key(row % THREADS, row / THREADS, key);
+      (void)snprintf(value, sizeof value, "%0200d", row / THREADS);
+      db_assert_value(s.db, "rows", key, value);
+    }
+    db_close(s.db);
+    s.db = db_open(kl_os_posix(), s.path, &options);
+  }
+  db_close(s.db);
+  finish(&s);
+}
+
+/* How many threads there may be. */
+static void test_threads_of_drains(void **state) {
+  (void)state;
+  shared s;
+  kl_db *db = NULL;
+  kl_db_stats stats;
+  kl_error err;
+  kl_db_options options = {.drain_threads = KL_DRAIN_LANES_MOST + 1};
+  start(&s);
+  assert_int_equal(kl_db_open(kl_os_posix(), s.path, &options, &db, &err), KL_E_INVALID);
+  s.db = db_open(kl_os_posix(), s.path, NULL);
+  assert_ok(kl_db_get_stats(s.db, &stats, &err), &err);
+  assert_in_range(stats.drain_threads, 1, 4);
+  options.drain_threads = 7;
+  assert_int_equal(kl_db_open(kl_os_posix(), s.path, &options, &db, &err), KL_E_INVALID);
+  assert_non_null(strstr(err.message, "drain_threads"));
+  options.drain_threads = stats.drain_threads;
+  db_close(db_open(kl_os_posix(), s.path, &options));
+  db_close(s.db);
+  options.drain_threads = 4;
+  db = db_open(kl_os_posix(), ":memory:", &options);
+  assert_ok(kl_db_get_stats(db, &stats, &err), &err);
+  assert_int_equal(stats.drain_threads, 1);
+  db_close(db);
+  finish(&s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_open_and_close),
-                                     cmocka_unit_test(test_commit_through_one_log)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_commit_through_one_log),
+      cmocka_unit_test(test_drains_on_threads), cmocka_unit_test(test_threads_of_drains)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

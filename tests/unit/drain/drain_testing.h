@@ -18,6 +18,13 @@
 #include "seed.h"
 
 #define DRAIN_PATH "/db/drain.keel"
+
+/* The tests of drains are compiled twice: once as they are, and once for drains in parts (DRAIN-19), with lanes that are taken
+ * in turn, and, in test_drain_threads, with threads. */
+#ifndef DRAIN_LANES
+#define DRAIN_LANES 1
+#define DRAIN_PART_BYTES 0
+#endif
 #ifndef DRAIN_SPACES
 #define DRAIN_SPACES 4 /* keyspaces 1 ... 4; the catalogue is 0 */
 #endif
@@ -131,14 +138,24 @@ typedef struct drain_db {
   bool dropped[DRAIN_SPACES + 1];
   kl_drain_place *place; /* NULL: drains are not sliced */
   uint64_t slice_bytes;
+  kl_drain_crew *crew; /* NULL: one lane */
+  uint64_t parts;      /* that drains have merged */
 } drain_db;
 
+/* As fail_msg, which says nothing when it is called on a thread that cmocka did not start. */
+#define drain_fail(...)                 \
+  do {                                  \
+    (void)fprintf(stderr, __VA_ARGS__); \
+    (void)fputc('\n', stderr);          \
+    fail_msg(__VA_ARGS__);              \
+  } while (0)
+
 /* `call` names its error `&must`. */
-#define DRAIN_MUST(call)                                                                                \
-  do {                                                                                                  \
-    kl_error must = {0};                                                                                \
-    kl_status must_status = (call);                                                                     \
-    if (must_status != KL_OK) fail_msg("%s: %s: %s", #call, kl_status_name(must_status), must.message); \
+#define DRAIN_MUST(call)                                                                                  \
+  do {                                                                                                    \
+    kl_error must = {0};                                                                                  \
+    kl_status must_status = (call);                                                                       \
+    if (must_status != KL_OK) drain_fail("%s: %s: %s", #call, kl_status_name(must_status), must.message); \
   } while (0)
 
 static inline void drain_db_attach(drain_db *db) {
@@ -167,6 +184,7 @@ static inline void drain_db_open(drain_db *db, uint64_t seed, uint32_t page_size
   if (!memory) DRAIN_MUST(kl_store_create(db->os, DRAIN_PATH, &options, &db->store, &must));
   drain_db_attach(db);
   DRAIN_MUST(kl_delta_new(db->allocator, &db->delta, &must));
+  if (DRAIN_LANES > 1) DRAIN_MUST(kl_drain_crew_new(db->os, db->allocator, DRAIN_LANES, true, &db->crew, &must));
 }
 
 static inline void drain_db_detach(drain_db *db) {
@@ -184,6 +202,7 @@ static inline void drain_db_detach(drain_db *db) {
 /* Frees all; nothing may be left of what the os gave. */
 static inline void drain_db_close(drain_db *db) {
   drain_db_detach(db);
+  kl_drain_crew_free(db->crew);
   kl_delta_unref(db->delta);
   model_free(&db->now);
   model_free(&db->drained);
@@ -232,10 +251,16 @@ static inline kl_status drain_db_try(drain_db *db, kl_roots **out, kl_drain_stat
                           .live = live,
                           .live_count = db->kept_count + 1,
                           .place = db->place,
-                          .slice_bytes = db->slice_bytes};
+                          .slice_bytes = db->slice_bytes,
+                          .crew = db->crew,
+                          .part_bytes = DRAIN_PART_BYTES};
+  kl_drain_stats own = {0};
   for (size_t i = 0; i < db->kept_count; i++) live[i] = kl_roots_sequence(db->kept[i].roots);
   live[db->kept_count] = kl_roots_sequence(db->roots);
-  return kl_drain_run(&input, out, stats, err);
+  kl_status status = kl_drain_run(&input, out, &own, err);
+  db->parts += own.parts;
+  if (stats != NULL) *stats = own;
+  return status;
 }
 
 /* After a drain that worked: its roots are the database's, and the delta begins anew. */

@@ -24,6 +24,7 @@ static void fault_prepare(drain_db *db, bool memory) {
   for (uint64_t i = 0; i < FAULT_KEYS; i += 5) drain_db_write(db, 1, fault_key(i, bytes), i % 3 != 0, i + 3000, 90);
   for (uint64_t i = 0; i < 20; i++) drain_db_write(db, 3, fault_key(i, bytes), true, i, i == 7 ? 700000 : 2000);
   drain_db_drop(db, 2);
+  if (DRAIN_LANES > 1) assert_true(db->parts > 20);
 }
 
 /* After a failed drain: what was is there, and the same delta can be drained. */

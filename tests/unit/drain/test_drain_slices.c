@@ -93,6 +93,7 @@ static void run_slices(bool memory) {
   while (!run_slice(&db, &total)) assert_true(slices++ < SLICES_MAX);
   print_message("%d slices of 32 KiB, %llu KiB written\n", slices, (unsigned long long)(total.bytes_written >> 10));
   assert_in_range(slices, 10, 200);
+  if (DRAIN_LANES > 1) assert_true(db.parts > 2 * (uint64_t)slices);
   check_all(db.roots, &db.drained);
   check_all(db.kept[0].roots, &db.kept[0].model); /* what the first checkpoint showed is there yet */
   if (!memory) {
@@ -216,7 +217,7 @@ static void test_the_file_stays_short(void **state) {
   print_message("the file ends at %llu %% of what is used with whole drains, at %llu %% with slices\n",
                 (unsigned long long)whole, (unsigned long long)sliced);
   assert_true(whole >= 250);
-  assert_true(sliced <= 135);
+  assert_true(sliced <= (DRAIN_LANES > 1 ? 150 : 135)); /* each part has paths of its own, and these are small */
 }
 
 int main(void) {

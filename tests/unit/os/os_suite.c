@@ -327,6 +327,7 @@ static void suite_clocks_and_chance(void **state) {
   assert_int_equal(kl_os_process_id(f->os), kl_os_process_id(f->os));
   kl_os_process_name(f->os, name, sizeof name); /* cut, with its end */
   assert_non_null(memchr(name, '\0', sizeof name));
+  assert_in_range(kl_os_processors(f->os), 1, 1 << 20);
   assert_true(kl_os_physical_memory(f->os) == 0 || kl_os_physical_memory(f->os) > 1 << 20);
 }
 

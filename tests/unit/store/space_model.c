@@ -250,13 +250,32 @@ static model_run model_new_run(model *m) {
   return (model_run){.bytes = blocks * KL_BLOCK_SIZE - kl_rng_below(&m->rng, KL_BLOCK_SIZE), .tag = m->next_tag++};
 }
 
+/* Room for more, of which the rest is given back. */
+static kl_status model_allocate_some(model *m, model_run *run, kl_error *err) {
+  uint64_t got = 0, needed = run->bytes, whole = model_blocks(run) * KL_BLOCK_SIZE;
+  uint64_t most = kl_rng_below(&m->rng, 64 * KL_BLOCK_SIZE);
+  kl_status status = kl_store_allocate_some(m->store, needed, most, &run->address, &got, err);
+  if (status != KL_OK) return status;
+  assert_true(got >= whole && got % KL_BLOCK_SIZE == 0);
+  run->bytes = got;
+  model_check_allocated(m, run);
+  run->bytes = needed;
+  if (got == whole) return KL_OK;
+  return kl_store_free(m->store, run->address + whole, got - whole, run->birth, err);
+}
+
 static kl_status model_allocate(model *m, kl_error *err) {
   model_run *run = &m->work->runs[m->work->run_count];
   *run = model_new_run(m);
   run->birth = kl_store_birth(m->store);
-  kl_status status = kl_store_allocate(m->store, run->bytes, &run->address, err);
+  kl_status status;
+  if (kl_rng_below(&m->rng, 4) == 0) {
+    status = model_allocate_some(m, run, err);
+  } else {
+    status = kl_store_allocate(m->store, run->bytes, &run->address, err);
+    if (status == KL_OK) model_check_allocated(m, run);
+  }
   if (status != KL_OK) return status;
-  model_check_allocated(m, run);
   m->work->run_count++;
   return model_write(m, run, false, err);
 }

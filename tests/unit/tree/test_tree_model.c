@@ -74,7 +74,7 @@ static const struct {
                       {"deep", model_deep, 2500},         {"ascending", model_ascending, 4000},
                       {"mixed", model_mixed, 1500}};
 
-enum { MODEL_KEPT = 4 };
+enum { MODEL_KEPT = 4, MODEL_CUTS = 12 };
 
 typedef struct model_test {
   kl_rng rng;
@@ -232,6 +232,31 @@ static kl_status model_has_moved(void *context, const kl_tree_pointer *pointer, 
   return KL_OK;
 }
 
+/* Some cuts, ascending: keys of the tree, of the changes, others, and what keys begin with, as separators do. */
+static size_t model_cuts(model_test *test, const tree_run *run, kl_slice *out) {
+  kl_rng *rng = &test->rng;
+  const tree_model *model = &test->state[0].model;
+  tree_run cuts = {calloc(MODEL_CUTS, sizeof *cuts.row), 1 + (size_t)kl_rng_below(rng, MODEL_CUTS), 0, NULL};
+  assert_non_null(cuts.row);
+  for (size_t i = 0; i < cuts.count; i++) {
+    uint8_t key[KL_TREE_KEY_MAX];
+    size_t size = test->make(rng, key);
+    const tree_model_row *row = NULL;
+    if (model->count != 0 && kl_rng_below(rng, 3) != 0) row = &model->row[kl_rng_below(rng, model->count)];
+    if (run->count != 0 && kl_rng_below(rng, 4) == 0) row = &run->row[kl_rng_below(rng, run->count)];
+    if (row != NULL) memcpy(key, row->key, size = row->key_size);
+    if (size > 1 && kl_rng_below(rng, 2) == 0) size -= (size_t)kl_rng_below(rng, size < 4 ? size : 4);
+    if (size == 0) key[size++] = 0; /* a cut before the first key would leave an empty part */
+    cuts.row[i].key = tree_pool_bytes(&test->pool, size);
+    cuts.row[i].key_size = size;
+    memcpy(cuts.row[i].key, key, size);
+  }
+  tree_run_sort(&cuts);
+  for (size_t i = 0; i < cuts.count; i++) out[i] = kl_slice_make(cuts.row[i].key, cuts.row[i].key_size);
+  free(cuts.row);
+  return cuts.count;
+}
+
 static void model_step(model_test *test, size_t most) {
   kl_error err = {0};
   kl_tree_merge_stats stats = {0};
@@ -257,7 +282,16 @@ static void model_step(model_test *test, size_t most) {
   }
   next.model = tree_model_merge(&test->state[0].model, &run);
   size_t alive = test->pages.alive;
-  kl_status status = kl_tree_merge(&options, &test->state[0].root, &changes, &next.root, &stats, &err);
+  kl_status status;
+  if (moves || kl_rng_below(&test->rng, 2) == 0) {
+    status = kl_tree_merge(&options, &test->state[0].root, &changes, &next.root, &stats, &err);
+  } else { /* TREE-11 */
+    kl_slice cuts[MODEL_CUTS];
+    size_t count = model_cuts(test, &run, cuts);
+    status = tree_merge_in_parts(&options, &test->state[0].root, &run, cuts, count, &next.root, &stats, &err);
+    if (stats.rows != 0) assert_int_equal(stats.rows, next.model.count);
+    if (stats.puts + stats.deletes == 0) assert_memory_equal(&next.root, &test->state[0].root, sizeof next.root);
+  }
   if (status != KL_OK) fail_msg("merge: %s", err.message);
   assert_int_equal(test->pages.alive, alive + stats.pages_written - stats.pages_freed);
   assert_int_equal(run.at, run.count);

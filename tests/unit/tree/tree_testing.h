@@ -285,6 +285,42 @@ static inline tree_model tree_model_merge(const tree_model *old, const tree_run 
   return model;
 }
 
+/* What kl_tree_merge does, in parts cut at `cuts`, ascending: each part on its own, then joined. */
+static inline kl_status tree_merge_in_parts(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                                            tree_run *run, const kl_slice *cuts, size_t cut_count,
+                                            kl_tree_pointer *out_root, kl_tree_merge_stats *stats, kl_error *err) {
+  kl_tree_part *parts = calloc(cut_count + 1, sizeof *parts);
+  tree_model changes = {run->row, run->count};
+  kl_status status = KL_OK;
+  size_t from = 0;
+  kl_tree_merge_stats one = {0};
+  assert_non_null(parts);
+  for (size_t i = 0; i <= cut_count && status == KL_OK; i++) {
+    if (i != 0) parts[i].low = cuts[i - 1];
+    parts[i].has_high = i < cut_count;
+    if (i < cut_count) parts[i].high = cuts[i];
+    size_t end = i < cut_count ? tree_model_seek(&changes, cuts[i]) : run->count;
+    tree_run own = {run->row + from, end - from, 0, run->pages};
+    kl_tree_changes next = {tree_run_next, &own};
+    status = kl_tree_merge_part(options, root, &next, &parts[i], &one, err);
+    stats->puts += one.puts;
+    stats->deletes += one.deletes;
+    stats->pages_written += one.pages_written;
+    stats->pages_freed += one.pages_freed;
+    if (status == KL_OK) assert_int_equal(own.at, own.count);
+    from = end;
+  }
+  run->at = run->count;
+  if (status == KL_OK) status = kl_tree_join(options, root, parts, cut_count + 1, out_root, &one, err);
+  if (status == KL_OK) {
+    stats->pages_written += one.pages_written;
+    stats->pages_freed += one.pages_freed;
+    if (one.rows != 0) stats->rows = one.rows;
+  }
+  free(parts);
+  return status;
+}
+
 static inline void tree_check_value(tree_pages *pages, uint32_t page_size, const tree_model_row *row,
                                     const kl_tree_value *value) {
   assert_true(value->found);
