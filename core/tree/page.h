@@ -11,6 +11,7 @@
 #define KL_TREE_PAGE_H
 
 #include "../base/endian.h"
+#include "heads.h"
 #include "tree.h"
 
 enum {
@@ -129,12 +130,12 @@ static inline uint32_t tree_keys_search(const tree_keys *keys, kl_slice key, boo
     key = kl_slice_make((const uint8_t *)key.data + keys->prefix_size, key.size - keys->prefix_size);
   }
   uint32_t head = tree_head(key.data, key.size), low = 0, left = keys->count;
-  while (left > 1) { /* without branches that depend on the keys */
+  while (left > TREE_HEADS_RUN) { /* without branches that depend on the keys */
     uint32_t half = left / 2;
     low += kl_load_u32_le(keys->heads + 4 * (size_t)(low + half - 1)) < head ? half : 0;
     left -= half;
   }
-  if (left == 1 && kl_load_u32_le(keys->heads + 4 * (size_t)low) < head) low++;
+  low += tree_heads_below(keys->heads + 4 * (size_t)low, left, head);
   uint32_t high = keys->count;
   while (low < high && kl_load_u32_le(keys->heads + 4 * (size_t)low) == head) { /* equal heads: the rest decides */
     uint32_t middle = low + (high - low) / 2;
