@@ -116,7 +116,6 @@ size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t cou
     if (entry.frame == 0) continue;
     if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, addresses[i]);
     out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
-    __builtin_prefetch(out_frames[i]);
     found++;
   }
   return found;
@@ -125,6 +124,10 @@ size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t cou
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
   const void *frame;
   return kl_cache_load(cache, ref, bytes, flags, &frame, err);
+}
+
+kl_cache_notes kl_cache_get_notes(const kl_cache *cache) {
+  return (kl_cache_notes){cache->base, cache->notes, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK};
 }
 
 void kl_cache_read_stats(const kl_cache *cache, kl_cache_stats *out_stats) {

@@ -23,6 +23,7 @@
 enum {
   KL_CACHE_CHUNK = KL_MEMORY_HUGE,
   KL_CACHE_CHUNK_BLOCKS = KL_CACHE_CHUNK / KL_CACHE_BLOCK,
+  KL_CACHE_CHUNK_NOTES = KL_CACHE_CHUNK_BLOCKS * KL_CACHE_NOTE, /* bytes; whole pages of the system's */
   KL_CACHE_CLASSES = 12,
   KL_CACHE_RUN = KL_CACHE_CLASSES, /* as a class: a run of whole chunks */
   KL_CACHE_HIT_SHARDS = 8,
@@ -75,6 +76,7 @@ typedef struct kl_hits { /* one shard of buffered hits: addresses */
 struct kl_cache {
   kl_table table; /* with `base` and `heat_limit`, all that a hit reads */
   unsigned char *base;
+  unsigned char *notes; /* KL_CACHE_NOTE for each block of the arena; NULL: the loader writes none */
   uint32_t heat_limit;
 
   kl_os *os;

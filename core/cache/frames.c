@@ -8,7 +8,7 @@ static const uint16_t frames_class_blocks[KL_CACHE_CLASSES] = {1, 2, 4, 8, 16, 2
 
 /* Below this much memory chunks get small pages: a small database should not cost 2 MiB for each size of page it has.
  */
-#define FRAMES_HUGE_FROM (UINT64_C(32) << 20)
+#define FRAMES_HUGE_FROM (UINT64_C(8) << 20)
 #define FRAMES_ADDRESS_SPACE_LEAST (UINT64_C(16) << 30)
 #define FRAMES_LIMIT_MOST (UINT64_C(4) << 40) /* frame numbers have 32 bits, and address space is twice the limit */
 
@@ -40,6 +40,10 @@ kl_frame *kl_cache_frame_at(const kl_cache *cache, uint32_t number) {
 
 static uint64_t frames_chunk_table_bytes(uint32_t chunk_count) {
   return ((uint64_t)chunk_count * sizeof(kl_chunk) + KL_MEMORY_PAGE - 1) / KL_MEMORY_PAGE * KL_MEMORY_PAGE;
+}
+
+static uint64_t frames_notes_bytes(const kl_cache *cache) {
+  return (uint64_t)cache->chunk_count * KL_CACHE_CHUNK_NOTES;
 }
 
 /* Twice the limit and room for one page of the largest size, so that runs find a gap between what is scattered. */
@@ -79,11 +83,26 @@ kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
   status = kl_os_map(cache->os, size, &memory, err);
   if (status != KL_OK) return status;
   cache->chunks = memory;
-  return kl_os_commit(cache->os, memory, size, false, err);
+  status = kl_os_commit(cache->os, memory, size, false, err);
+  if (status != KL_OK || cache->loader.note == NULL) return status;
+  status = kl_os_map(cache->os, frames_notes_bytes(cache), &memory, err);
+  if (status == KL_OK) cache->notes = memory;
+  return status;
 }
 
-static uint64_t frames_chunk_taken(const kl_chunk *chunk) {
+/* Frames of this class hold pages that have notes. (Runs never do.) */
+static bool frames_noted(const kl_cache *cache, uint32_t size_class) {
+  return cache->notes != NULL && size_class < KL_CACHE_RUN &&
+         (uint32_t)frames_class_blocks[size_class] * KL_CACHE_BLOCK <= KL_CACHE_NOTED;
+}
+
+static unsigned char *frames_notes_of(const kl_cache *cache, uint32_t chunk) {
+  return cache->notes + (uint64_t)chunk * KL_CACHE_CHUNK_NOTES;
+}
+
+static uint64_t frames_chunk_taken(const kl_cache *cache, const kl_chunk *chunk) {
   uint64_t bytes = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK : (uint64_t)chunk->run_blocks * KL_CACHE_BLOCK;
+  if (frames_noted(cache, chunk->size_class)) bytes += KL_CACHE_CHUNK_NOTES;
   return bytes + chunk->count * sizeof(kl_frame);
 }
 
@@ -93,6 +112,7 @@ void kl_cache_arena_close(kl_cache *cache) {
     if (chunk->kind != KL_CHUNK_SLAB && chunk->kind != KL_CHUNK_RUN) continue;
     kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   }
+  if (cache->notes != NULL) kl_os_unmap(cache->os, cache->notes, frames_notes_bytes(cache));
   kl_os_unmap(cache->os, cache->chunks, frames_chunk_table_bytes(cache->chunk_count));
   kl_os_unmap(cache->os, cache->base, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK);
 }
@@ -134,17 +154,20 @@ static void frames_close_chunk(kl_cache *cache, uint32_t number) {
     cache->free_bytes[chunk->size_class] -= (uint64_t)chunk->free_count * frames_blocks(chunk) * KL_CACHE_BLOCK;
   frames_unlink(cache, number);
   chunk->leaving = true;
-  atomic_fetch_add_explicit(&cache->leaving, frames_chunk_taken(chunk), memory_order_relaxed);
+  atomic_fetch_add_explicit(&cache->leaving, frames_chunk_taken(cache, chunk), memory_order_relaxed);
 }
 
 /* All frames of a leaving chunk are free: its memory goes back. */
 static void frames_release(kl_cache *cache, uint32_t number) {
   kl_chunk *chunk = &cache->chunks[number];
   KL_ASSERT(chunk->leaving && !chunk->linked && chunk->free_count == chunk->count);
-  uint64_t taken = frames_chunk_taken(chunk);
+  uint64_t taken = frames_chunk_taken(cache, chunk);
   uint32_t blocks = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK_BLOCKS : chunk->run_blocks;
   uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
   kl_os_release(cache->os, kl_cache_bytes_of(cache, number * KL_CACHE_CHUNK_BLOCKS), (uint64_t)blocks * KL_CACHE_BLOCK);
+  if (frames_noted(cache, chunk->size_class)) {
+    kl_os_release(cache->os, frames_notes_of(cache, number), KL_CACHE_CHUNK_NOTES);
+  }
   kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   atomic_fetch_sub_explicit(&cache->frames, chunk->count, memory_order_relaxed);
   for (uint32_t i = 0; i < chunks; i++) cache->chunks[number + i] = (kl_chunk){0};
@@ -282,6 +305,9 @@ static kl_status frames_enter(kl_cache *cache, uint32_t number, uint32_t size_cl
   kl_status status = whole != 0 ? kl_os_commit(cache->os, memory, whole, huge, err) : KL_OK;
   /* The end of a run: only what it needs, and so in small pages. */
   if (status == KL_OK && all > whole) status = kl_os_commit(cache->os, memory + whole, all - whole, false, err);
+  if (status == KL_OK && frames_noted(cache, size_class)) {
+    status = kl_os_commit(cache->os, frames_notes_of(cache, number), KL_CACHE_CHUNK_NOTES, false, err);
+  }
   if (status != KL_OK) return status;
   bool slab = size_class < KL_CACHE_RUN;
   uint32_t count = slab ? frames_per_slab(size_class) : 1;
@@ -335,6 +361,7 @@ kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t len
   uint32_t blocks = slab ? KL_CACHE_CHUNK_BLOCKS : (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK;
   uint32_t count = slab ? frames_per_slab(size_class) : 1;
   uint64_t descriptors = count * sizeof(kl_frame), bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors;
+  if (frames_noted(cache, size_class)) bytes += KL_CACHE_CHUNK_NOTES;
   *out_run = NULL;
   if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT; /* again under the mutex; here it saves the work */
   kl_frame *frames = kl_alloc(cache->allocator, descriptors);

@@ -54,6 +54,14 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_cache_lo
   return 0;
 }
 
+/* CACHE-10: before anybody can find the frame, and after it was verified. */
+static void load_note(const kl_cache *cache, const kl_cache_ref *ref, const kl_frame *frame) {
+  if (cache->notes == NULL || ref->length > KL_CACHE_NOTED) return;
+  cache->loader.note(cache->loader.context, ref, kl_cache_bytes_of(cache, frame->number),
+                     cache->notes + (uint64_t)frame->number * KL_CACHE_NOTE,
+                     kl_cache_frame_bytes(cache, frame) / KL_CACHE_BLOCK * KL_CACHE_NOTE);
+}
+
 /* Takes a frame and fills it. No lock is held (CACHE-5). */
 static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, kl_frame **out_frame,
                            kl_error *err) {
@@ -68,6 +76,7 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
   void *memory = kl_cache_bytes_of(cache, (*out_frame)->number);
   if (bytes != NULL) {
     memcpy(memory, bytes, ref->length);
+    load_note(cache, ref, *out_frame);
     return KL_OK;
   }
   status = cache->loader.load(cache->loader.context, ref, memory, err);
@@ -76,7 +85,10 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
     status = cache->loader.verify(cache->loader.context, ref, memory, err);
   }
   kl_counter_add(status == KL_OK ? &cache->loads : &cache->load_errors, 1);
-  if (status == KL_OK) return KL_OK;
+  if (status == KL_OK) {
+    load_note(cache, ref, *out_frame);
+    return KL_OK;
+  }
   kl_cache_frame_give(cache, *out_frame);
   *out_frame = NULL;
   return status;

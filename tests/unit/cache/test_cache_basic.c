@@ -152,7 +152,7 @@ static void test_everything_pinned_ends(void **state) {
     kl_cache_options options = {.os = kl_os_posix(),
                                 .allocator = kl_allocator_libc(),
                                 .epoch = f.epoch,
-                                .loader = {&f.source, source_load, source_verify},
+                                .loader = {&f.source, source_load, source_verify, source_note},
                                 .policy = (kl_policy_kind)kind,
                                 .limit = 8 * MIB,
                                 .pin_budget = 64 * MIB};
@@ -308,7 +308,7 @@ static void test_each_allocation_fails_once(void **state) {
       kl_cache_options options = {.os = kl_sim_os(sim),
                                   .allocator = kl_sim_os(sim)->allocator,
                                   .epoch = f.epoch,
-                                  .loader = {&f.source, source_load, source_verify},
+                                  .loader = {&f.source, source_load, source_verify, source_note},
                                   .policy = (kl_policy_kind)kind,
                                   .limit = 8 * MIB};
       kl_sim_fail_allocation(sim, n);
