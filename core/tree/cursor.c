@@ -37,8 +37,12 @@ static inline kl_status tree_cursor_page(kl_tree_cursor *cursor, uint32_t at, co
 
 static kl_status tree_cursor_push(kl_tree_cursor *cursor, const kl_tree_pointer *pointer, uint32_t level,
                                   const uint8_t **out_page, kl_error *err) {
-  kl_status status = tree_load(cursor->source, pointer, level, out_page, err);
+  kl_status status = cursor->source->load(cursor->source->context, pointer, out_page, err);
   if (status != KL_OK) return status;
+  tree_prefetch_arrays(*out_page);
+  if (level != TREE_LEVEL_ANY && tree_page_level(*out_page) != level) {
+    return tree_level_wrong(pointer, tree_page_level(*out_page), level, err);
+  }
   cursor->stack[cursor->depth].pointer = *pointer;
   cursor->stack[cursor->depth].page = *out_page;
   cursor->stack[cursor->depth].level = tree_page_level(*out_page);

@@ -233,6 +233,18 @@ static inline kl_status tree_load(const kl_tree_source *source, const kl_tree_po
   return KL_OK;
 }
 
+/* Asks for the arrays at a page's start. A search goes through them one cache miss after the other; asked for at once,
+ * they come side by side. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
+ * for one that does nothing, and removes it. */
+__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + 64);
+  __builtin_prefetch(page + 128);
+  __builtin_prefetch(page + 192);
+  __builtin_prefetch(page + 256);
+  __builtin_prefetch(page + 320);
+}
+
 /* Own copies of pages, one per level, for whoever reads on for longer than an epoch should last. */
 typedef struct tree_frames {
   kl_allocator *allocator;

@@ -79,17 +79,6 @@ static bool tree_digest_find(const tree_digest *digest, const uint8_t *page, uin
 
 /* -------- one key -------- */
 
-/* The arrays at a page's start. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
- * for one that does nothing, and removes it. */
-__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
-  __builtin_prefetch(page);
-  __builtin_prefetch(page + 64);
-  __builtin_prefetch(page + 128);
-  __builtin_prefetch(page + 192);
-  __builtin_prefetch(page + 256);
-  __builtin_prefetch(page + 320);
-}
-
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
                       kl_error *err) {
   kl_tree_pointer pointer = *root;
