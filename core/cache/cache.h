@@ -39,9 +39,10 @@
 #include "policy.h"
 
 enum {
-  KL_CACHE_RETRY = 1,    /* see above; positive: not an error, `err` is not filled */
-  KL_CACHE_BLOCK = 4096, /* unit of block addresses and of frames */
-  KL_CACHE_NOTE = 128    /* bytes of note for each block of a frame */
+  KL_CACHE_RETRY = 1,     /* see above; positive: not an error, `err` is not filled */
+  KL_CACHE_BLOCK = 4096,  /* unit of block addresses and of frames */
+  KL_CACHE_NOTE = 128,    /* bytes of note for each block of a frame, the first KL_CACHE_NOTE_HEAD of which */
+  KL_CACHE_NOTE_HEAD = 16 /* are the cache's own */
 };
 #define KL_CACHE_LIMIT_MIN (UINT64_C(8) << 20)
 #define KL_CACHE_SLACK (UINT64_C(4) << 20)
@@ -65,8 +66,8 @@ typedef struct kl_cache_loader {
    * done it (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
   kl_status (*verify)(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err);
   /* Writes a note about a page that is about to become visible, of `size` bytes (KL_CACHE_NOTE for each block of the
-   * frame, undefined before), which readers find by kl_cache_notes. Called for pages of at most KL_CACHE_NOTED bytes.
-   * NULL: the cache keeps none, and takes no memory for them. */
+   * frame, less KL_CACHE_NOTE_HEAD; undefined before), which readers find by kl_cache_notes. Called for pages of at most KL_CACHE_NOTED bytes.
+   * NULL: there are none. */
   void (*note)(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size);
 } kl_cache_loader;
 
@@ -96,6 +97,9 @@ void kl_cache_free(kl_cache *cache);
  * KL_CACHE_RETRY: above. KL_E_LIMIT: everything is pinned, or the page is larger than the limit: read it without the
  * cache. KL_E_NO_MEMORY. KL_E_INVALID: a length of 0 or above KL_CACHE_PAGE_MAX. What load and verify give. */
 kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame, kl_error *err);
+
+/* The first half of kl_cache_get: the bytes of a page that is there; NULL: it is not. */
+const void *kl_cache_find(kl_cache *cache, uint64_t address, uint64_t checksum, uint32_t flags);
 
 /* Interleaved lookups: looks all addresses up with their cache misses overlapped. out_frames[i]: the frame, whose bytes are
  * not touched, or NULL when it is absent; nothing is loaded (kl_cache_get does it).

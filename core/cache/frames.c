@@ -55,6 +55,23 @@ static uint32_t frames_per_slab(uint32_t size_class) {
   return (uint32_t)KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class];
 }
 
+static uint64_t frames_memo_bytes(const kl_cache *cache) {
+  return (cache->memo_mask + 1) * sizeof(uint32_t);
+}
+
+/* Twice as many places as the limit has blocks. It is address space until it is used, and a share of it is counted with
+ * each chunk. */
+static kl_status frames_open_memo(kl_cache *cache, uint64_t limit, kl_error *err) {
+  uint64_t places = KL_MEMORY_PAGE / sizeof(uint32_t);
+  void *memory = NULL;
+  while (places < 2 * (limit / KL_CACHE_BLOCK)) places *= 2;
+  kl_status status = kl_os_map(cache->os, places * sizeof(uint32_t), &memory, err);
+  if (status != KL_OK) return status;
+  cache->memo = memory;
+  cache->memo_mask = places - 1;
+  return kl_os_commit(cache->os, memory, frames_memo_bytes(cache), false, err);
+}
+
 kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
   uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
   bool asked = cache->limit_most != 0;
@@ -84,26 +101,29 @@ kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
   if (status != KL_OK) return status;
   cache->chunks = memory;
   status = kl_os_commit(cache->os, memory, size, false, err);
-  if (status != KL_OK || cache->loader.note == NULL) return status;
-  status = kl_os_map(cache->os, frames_notes_bytes(cache), &memory, err);
-  if (status == KL_OK) cache->notes = memory;
-  return status;
+  if (status == KL_OK) status = kl_os_map(cache->os, frames_notes_bytes(cache), &memory, err);
+  if (status != KL_OK) return status;
+  cache->notes = memory;
+  return frames_open_memo(cache, limit, err);
 }
 
-/* Frames of this class hold pages that have notes. (Runs never do.) */
-static bool frames_noted(const kl_cache *cache, uint32_t size_class) {
-  return cache->notes != NULL && size_class < KL_CACHE_RUN &&
-         (uint32_t)frames_class_blocks[size_class] * KL_CACHE_BLOCK <= KL_CACHE_NOTED;
+/* Bytes of notes of a chunk; of a run only the head is used. */
+static uint64_t frames_chunk_notes(uint32_t size_class) {
+  return size_class < KL_CACHE_RUN ? KL_CACHE_CHUNK_NOTES : KL_MEMORY_PAGE;
+}
+
+/* What a chunk, or a run, takes beside its memory and descriptors: its notes, and its part of the memo. */
+static uint64_t frames_chunk_aside(uint32_t size_class) {
+  return frames_chunk_notes(size_class) + 4 * KL_CACHE_CHUNK_BLOCKS * sizeof(uint32_t);
 }
 
 static unsigned char *frames_notes_of(const kl_cache *cache, uint32_t chunk) {
   return cache->notes + (uint64_t)chunk * KL_CACHE_CHUNK_NOTES;
 }
 
-static uint64_t frames_chunk_taken(const kl_cache *cache, const kl_chunk *chunk) {
+static uint64_t frames_chunk_taken(const kl_chunk *chunk) {
   uint64_t bytes = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK : (uint64_t)chunk->run_blocks * KL_CACHE_BLOCK;
-  if (frames_noted(cache, chunk->size_class)) bytes += KL_CACHE_CHUNK_NOTES;
-  return bytes + chunk->count * sizeof(kl_frame);
+  return bytes + chunk->count * sizeof(kl_frame) + frames_chunk_aside(chunk->size_class);
 }
 
 void kl_cache_arena_close(kl_cache *cache) {
@@ -113,6 +133,7 @@ void kl_cache_arena_close(kl_cache *cache) {
     kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   }
   if (cache->notes != NULL) kl_os_unmap(cache->os, cache->notes, frames_notes_bytes(cache));
+  if (cache->memo != NULL) kl_os_unmap(cache->os, (void *)cache->memo, frames_memo_bytes(cache));
   kl_os_unmap(cache->os, cache->chunks, frames_chunk_table_bytes(cache->chunk_count));
   kl_os_unmap(cache->os, cache->base, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK);
 }
@@ -154,20 +175,18 @@ static void frames_close_chunk(kl_cache *cache, uint32_t number) {
     cache->free_bytes[chunk->size_class] -= (uint64_t)chunk->free_count * frames_blocks(chunk) * KL_CACHE_BLOCK;
   frames_unlink(cache, number);
   chunk->leaving = true;
-  atomic_fetch_add_explicit(&cache->leaving, frames_chunk_taken(cache, chunk), memory_order_relaxed);
+  atomic_fetch_add_explicit(&cache->leaving, frames_chunk_taken(chunk), memory_order_relaxed);
 }
 
 /* All frames of a leaving chunk are free: its memory goes back. */
 static void frames_release(kl_cache *cache, uint32_t number) {
   kl_chunk *chunk = &cache->chunks[number];
   KL_ASSERT(chunk->leaving && !chunk->linked && chunk->free_count == chunk->count);
-  uint64_t taken = frames_chunk_taken(cache, chunk);
+  uint64_t taken = frames_chunk_taken(chunk);
   uint32_t blocks = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK_BLOCKS : chunk->run_blocks;
   uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
   kl_os_release(cache->os, kl_cache_bytes_of(cache, number * KL_CACHE_CHUNK_BLOCKS), (uint64_t)blocks * KL_CACHE_BLOCK);
-  if (frames_noted(cache, chunk->size_class)) {
-    kl_os_release(cache->os, frames_notes_of(cache, number), KL_CACHE_CHUNK_NOTES);
-  }
+  kl_os_release(cache->os, frames_notes_of(cache, number), frames_chunk_notes(chunk->size_class));
   kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   atomic_fetch_sub_explicit(&cache->frames, chunk->count, memory_order_relaxed);
   for (uint32_t i = 0; i < chunks; i++) cache->chunks[number + i] = (kl_chunk){0};
@@ -305,8 +324,8 @@ static kl_status frames_enter(kl_cache *cache, uint32_t number, uint32_t size_cl
   kl_status status = whole != 0 ? kl_os_commit(cache->os, memory, whole, huge, err) : KL_OK;
   /* The end of a run: only what it needs, and so in small pages. */
   if (status == KL_OK && all > whole) status = kl_os_commit(cache->os, memory + whole, all - whole, false, err);
-  if (status == KL_OK && frames_noted(cache, size_class)) {
-    status = kl_os_commit(cache->os, frames_notes_of(cache, number), KL_CACHE_CHUNK_NOTES, false, err);
+  if (status == KL_OK) {
+    status = kl_os_commit(cache->os, frames_notes_of(cache, number), frames_chunk_notes(size_class), false, err);
   }
   if (status != KL_OK) return status;
   bool slab = size_class < KL_CACHE_RUN;
@@ -360,8 +379,8 @@ kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t len
   bool slab = size_class < KL_CACHE_RUN;
   uint32_t blocks = slab ? KL_CACHE_CHUNK_BLOCKS : (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK;
   uint32_t count = slab ? frames_per_slab(size_class) : 1;
-  uint64_t descriptors = count * sizeof(kl_frame), bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors;
-  if (frames_noted(cache, size_class)) bytes += KL_CACHE_CHUNK_NOTES;
+  uint64_t descriptors = count * sizeof(kl_frame);
+  uint64_t bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors + frames_chunk_aside(size_class);
   *out_run = NULL;
   if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT; /* again under the mutex; here it saves the work */
   kl_frame *frames = kl_alloc(cache->allocator, descriptors);

@@ -92,6 +92,12 @@ static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const
     return store == NULL ? pages_closed(err)
                          : kl_stored_check_pointer(kl_store_path(store), pointer, pages->page_size, err);
   }
+  frame = kl_cache_find(pages->cache, pointer->address / KL_CACHE_BLOCK, pointer->birth << 32 | pointer->checksum,
+                        op->flags);
+  if (frame != NULL) {
+    *out_page = frame;
+    return KL_OK;
+  }
   kl_cache_ref ref = pages_ref_of_page(pointer);
   if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_OK) {
@@ -234,7 +240,8 @@ static kl_status pages_new_cache(kl_pages *pages, const kl_pages_options *option
 }
 
 /* A note of the cache is a digest of the tree. */
-_Static_assert((int)KL_CACHE_NOTE == (int)KL_TREE_DIGEST_SIZE, "a digest is not as long as a note");
+_Static_assert(KL_CACHE_NOTE - KL_CACHE_NOTE_HEAD >= (int)KL_TREE_DIGEST_SIZE, "a note is too short for a digest");
+_Static_assert((int)KL_CACHE_NOTE == (int)KL_TREE_DIGEST_STRIDE, "digests do not lie as notes do");
 _Static_assert((int)KL_CACHE_BLOCK == (int)KL_TREE_PAGE_MIN, "digests do not lie as notes do");
 _Static_assert(KL_CACHE_NOTED >= KL_TREE_PAGE_MAX, "a page may be too long to have a note");
 

@@ -43,7 +43,7 @@ static inline size_t tree_digest_bytes(uint32_t count) {
 static inline const tree_digest *tree_digest_at(const kl_tree_source *source, const uint8_t *page) {
   uint64_t offset = (uint64_t)((uintptr_t)page - (uintptr_t)source->frames);
   if (source->digests == NULL || offset >= source->frames_size) return NULL;
-  return (const tree_digest *)(const void *)(source->digests + offset / KL_TREE_PAGE_MIN * KL_TREE_DIGEST_SIZE);
+  return (const tree_digest *)(const void *)(source->digests + offset / KL_TREE_PAGE_MIN * KL_TREE_DIGEST_STRIDE);
 }
 
 /* The digest, if the page is a leaf that has one. */

@@ -32,8 +32,9 @@ enum {
   KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
   KL_TREE_POINTER_SIZE = 24,
   KL_TREE_EXTENT_SIZE = 40,
-  KL_TREE_GROUP = 16,       /* keys that kl_tree_get_many looks up side by side */
-  KL_TREE_DIGEST_SIZE = 128 /* bytes of a page's digest, for each KL_TREE_PAGE_MIN bytes of the page */
+  KL_TREE_GROUP = 16,         /* keys that kl_tree_get_many looks up side by side */
+  KL_TREE_DIGEST_SIZE = 112,  /* bytes of a page's digest, at least */
+  KL_TREE_DIGEST_STRIDE = 128 /* from one to the next, for each KL_TREE_PAGE_MIN bytes of pages */
 };
 
 /* Where a page lies and what must be found there. All zero: there is none. */
@@ -74,7 +75,7 @@ typedef struct kl_tree_source {
   void (*pause)(void *context);
   void *context;
   /* Digests of pages, for point look-ups: the page at `frames` + i * KL_TREE_PAGE_MIN, of those below frames_size, has its
-   * digest (kl_tree_digest) at `digests` + i * KL_TREE_DIGEST_SIZE, valid as long as the page. `digests` NULL: none. */
+   * digest (kl_tree_digest) at `digests` + i * KL_TREE_DIGEST_STRIDE, valid as long as the page. `digests` NULL: none. */
   const uint8_t *frames, *digests;
   uint64_t frames_size;
 } kl_tree_source;

@@ -68,7 +68,8 @@ static inline kl_status source_verify(void *context, const kl_cache_ref *ref, co
 static inline void source_note(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size) {
   (void)context;
   assert_true(page_word_is(frame, ref->address, 0)); /* only what was verified */
-  assert_true(size % KL_CACHE_NOTE == 0 && size / KL_CACHE_NOTE * KL_CACHE_BLOCK >= ref->length);
+  assert_true((size + KL_CACHE_NOTE_HEAD) % KL_CACHE_NOTE == 0);
+  assert_true((size + KL_CACHE_NOTE_HEAD) / KL_CACHE_NOTE * KL_CACHE_BLOCK >= ref->length);
   for (size_t i = 0; i < size / 8; i++) {
     uint64_t word = i == 0 ? ref->address : ref->length;
     memcpy((unsigned char *)note + 8 * i, &word, 8);
@@ -81,7 +82,8 @@ static inline bool note_is(const kl_cache *cache, const void *frame, uint64_t ad
   if (length > KL_CACHE_NOTED) return true;
   if (offset >= notes.size || offset % KL_CACHE_BLOCK != 0) return false;
   const uint8_t *note = notes.notes + offset / KL_CACHE_BLOCK * KL_CACHE_NOTE;
-  for (size_t i = 0; i < (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK * KL_CACHE_NOTE / 8; i++) {
+  size_t size = (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK * KL_CACHE_NOTE - KL_CACHE_NOTE_HEAD;
+  for (size_t i = 0; i < size / 8; i++) {
     memcpy(&word, note + 8 * i, 8);
     if (word != (i == 0 ? address : length)) return false;
   }

@@ -28,7 +28,7 @@ static kl_status digest_load(void *context, const kl_tree_pointer *pointer, cons
 
 static void digest_place(digest_test *test) {
   size_t count = test->pages.count, blocks = test->page_size / KL_TREE_PAGE_MIN;
-  size_t digest_size = blocks * KL_TREE_DIGEST_SIZE;
+  size_t digest_size = blocks * KL_TREE_DIGEST_STRIDE;
   test->frames = aligned_alloc(KL_TREE_PAGE_MIN, count * test->page_size);
   test->digests = aligned_alloc(64, count * digest_size);
   assert_non_null(test->frames);
