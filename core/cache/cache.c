@@ -95,10 +95,10 @@ void kl_cache_free(kl_cache *cache) {
 
 /* The number of the frame + 1, and the hit marked; 0: not there. Inside an epoch.
  *
- * The memo first: it is a plain array by the low bits of the address, a fraction of the table's size, so that it stays in
- * the CPU's cache where the table does not; and the head of the note that it leads to, which tells whether it is the
- * right frame, is what a look-up reads next anyway. It shows a frame from when its page has been entered in the table until
- * just before it leaves that, unless another page with the same low bits came later (CACHE-11). */
+ * The memo first: it is a plain array by the low bits of the address, a fraction of the table's size, so that it stays
+ * in the CPU's cache where the table does not; and the head of the note that it leads to, which tells whether it is the
+ * right frame, is what a look-up reads next anyway. It shows a frame from when its page has been entered in the table
+ * until just before it leaves that, unless another page with the same low bits came later (CACHE-11). */
 static inline uint32_t cache_find(kl_cache *cache, uint64_t address, uint32_t flags) {
   /* Acquire: the page's bytes, note and head were written before its frame was stored here. */
   uint32_t frame = atomic_load_explicit(kl_cache_memo_of(cache, address), memory_order_acquire);

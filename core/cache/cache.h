@@ -66,8 +66,8 @@ typedef struct kl_cache_loader {
    * done it (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
   kl_status (*verify)(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err);
   /* Writes a note about a page that is about to become visible, of `size` bytes (KL_CACHE_NOTE for each block of the
-   * frame, less KL_CACHE_NOTE_HEAD; undefined before), which readers find by kl_cache_notes. Called for pages of at most KL_CACHE_NOTED bytes.
-   * NULL: there are none. */
+   * frame, less KL_CACHE_NOTE_HEAD; undefined before), which readers find by kl_cache_notes. Called for pages of at
+   * most KL_CACHE_NOTED bytes. NULL: there are none. */
   void (*note)(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size);
 } kl_cache_loader;
 
@@ -101,15 +101,16 @@ kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags,
 /* The first half of kl_cache_get: the bytes of a page that is there; NULL: it is not. */
 const void *kl_cache_find(kl_cache *cache, uint64_t address, uint64_t checksum, uint32_t flags);
 
-/* Interleaved lookups: looks all addresses up with their cache misses overlapped. out_frames[i]: the frame, whose bytes are
- * not touched, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
- * With flags 0 it counts as a hit of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+/* Interleaved lookups: looks all addresses up with their cache misses overlapped. out_frames[i]: the frame, whose bytes
+ * are not touched, or NULL when it is absent; nothing is loaded (kl_cache_get does it). With flags 0 it counts as a hit
+ * of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once
+ * are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
                           const void **out_frames);
 
 /* Notes. A note says of a page what is asked most, in lines that lie together: those of a whole cache fit where its
- * pages do not. It is there exactly as long as the frame is: whoever may read the one may read the other (CACHE-10). The
- * note of a frame that starts at `frames` + i * KL_CACHE_BLOCK starts at `notes` + i * KL_CACHE_NOTE. */
+ * pages do not. It is there exactly as long as the frame is: whoever may read the one may read the other (CACHE-10).
+ * The note of a frame that starts at `frames` + i * KL_CACHE_BLOCK starts at `notes` + i * KL_CACHE_NOTE. */
 typedef struct kl_cache_notes {
   const uint8_t *frames, *notes; /* notes NULL: there are none */
   uint64_t size;                 /* bytes of address space from `frames` on: what lies elsewhere is no frame */
@@ -118,8 +119,8 @@ typedef struct kl_cache_notes {
 kl_cache_notes kl_cache_get_notes(const kl_cache *cache);
 
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
- * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify (only note); failing is
- * harmless. */
+ * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify (only note);
+ * failing is harmless. */
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err);
 
 /* The block was freed: forgets the page, and lets no load of it that is under way stay. Must come before the block is

@@ -1,9 +1,9 @@
 /* core/cache/table.h: block address -> frame number, read without locks.
  *
  * 64 partitions, chosen by the top bits of the hash, each an open-addressing array of lines. A line is one cache line
- * with four slots of address and frame, so that a lookup that hits touches one line here. Each line counts the entries that wanted it but were put further on: a
- * search ends at the first line that nothing passed, and there are no tombstones (the overflow counts of Facebook's F14
- * tables).
+ * with four slots of address and frame, so that a lookup that hits touches one line here. Each line counts the entries
+ * that wanted it but were put further on: a search ends at the first line that nothing passed, and there are no
+ * tombstones (the overflow counts of Facebook's F14 tables).
  *
  * Readers must be inside an epoch. Why a reader never gets a frame that belongs to another address (CACHE-1): a slot
  * holds one page from the store of its frame number to the store of 0 over it, and a frame that a reader inside an

@@ -191,9 +191,9 @@ typedef struct kl_pages_collect {
 } kl_pages_collect;
 
 /* Gives the row at the cursor and those behind (before) it to the callback, straight from the pages. KL_OK: one of the
- * maxima was reached, and the cursor stands on the first row that was not given (it may wait); or it stands on a row whose
- * value is far (is_far), which the caller takes by kl_pages_cursor_value. KL_E_NOT_FOUND: the end or the bound was reached; the
- * cursor is nowhere. `out_rows`: how many were taken, in any case. */
+ * maxima was reached, and the cursor stands on the first row that was not given (it may wait); or it stands on a row
+ * whose value is far (is_far), which the caller takes by kl_pages_cursor_value. KL_E_NOT_FOUND: the end or the bound
+ * was reached; the cursor is nowhere. `out_rows`: how many were taken, in any case. */
 kl_status kl_pages_cursor_collect(kl_pages_cursor *cursor, const kl_pages_collect *how, size_t *out_rows,
                                   kl_error *err);
 

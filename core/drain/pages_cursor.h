@@ -74,7 +74,8 @@ static inline kl_slice pages_cursor_sought(const pages_cursor *cursor) {
 kl_status pages_cursor_nowhere(pages_cursor *cursor, kl_status status);
 /* Puts `place` on the first row to read. KL_CACHE_RETRY. */
 kl_status pages_cursor_place(pages_cursor *cursor, pages_from from, kl_error *err);
-/* From a place that was lost to the key of the row that it stood on. (ON and BACK: the last row of the buffer at hand.) */
+/* From a place that was lost to the key of the row that it stood on. (ON and BACK: the last row of the buffer at
+ * hand.) */
 pages_from pages_cursor_lost(pages_cursor *cursor, pages_from from);
 /* Reads rows into the other buffer, which becomes the one at hand, and shows the first of them in its direction. */
 kl_status pages_cursor_fill(pages_cursor *cursor, pages_from from, kl_error *err);

@@ -144,8 +144,8 @@ kl_status kl_tree_cursor_prev(kl_tree_cursor *cursor, kl_error *err) {
   return tree_cursor_leave_leaf(cursor, -1, err);
 }
 
-/* Where in the leaf below child `index` the rows before and behind `key` may lie, from the separators on both sides of it, as
- * if keys were spread evenly between them; 0: no idea. Being wrong costs a few lines that nobody reads. */
+/* Where in the leaf below child `index` the rows before and behind `key` may lie, from the separators on both sides of
+ * it, as if keys were spread evenly between them; 0: no idea. Being wrong costs a few lines that nobody reads. */
 static uint32_t tree_cursor_guess(const uint8_t *page, uint32_t index, kl_slice key, uint32_t length) {
   enum { TREE_GUESS_BEFORE = 256 };
   tree_keys keys = tree_inner_keys(page);

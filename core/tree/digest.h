@@ -1,9 +1,9 @@
 /* core/tree/digest.h: what a point look-up asks of a leaf, kept beside the leaf. Private to core/tree.
  *
- * A look-up in a leaf waits for two cache misses, one after the other: the page's start, where the fingerprints are, and
- * the row. A digest holds the fingerprints apart, so that those of many leaves lie in few lines, which stay in the CPU's
- * caches; and where all rows of a leaf are of one size, also where row i begins. Then a key that is there costs one
- * miss, and one that is not there mostly none.
+ * A look-up in a leaf waits for two cache misses, one after the other: the page's start, where the fingerprints are,
+ * and the row. A digest holds the fingerprints apart, so that those of many leaves lie in few lines, which stay in the
+ * CPU's caches; and where all rows of a leaf are of one size, also where row i begins. Then a key that is there costs
+ * one miss, and one that is not there mostly none.
  *
  * It is made from a page that was checked, lives and dies with the page's place in memory, and never leaves it: so the
  * file's format knows nothing of it, and its numbers are in the byte order of the machine. */
@@ -30,8 +30,8 @@ typedef struct tree_digest {
                         value in an extent */
   uint8_t prefix[TREE_DIGEST_PREFIX];
   /* Of `count` rows, with room for the rest of the last sixteen. Then, of LEAF_SECOND, another byte of each row's hash:
-   * of the rows of a leaf about one in eight leaves has one with the fingerprint of a key that is not there, and its row
-   * would be fetched only to see that. */
+   * of the rows of a leaf about one in eight leaves has one with the fingerprint of a key that is not there, and its
+   * row would be fetched only to see that. */
   uint8_t fingerprints[];
 } tree_digest;
 

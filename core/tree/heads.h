@@ -1,7 +1,7 @@
 /* core/tree/heads.h: how many of a run of ascending heads are below one. Private to core/tree.
  *
- * A binary search is a chain: each look waits for the one before. Of a few dozen heads it is faster to compare all of them, four
- * at a time, and to count: nothing waits for anything, and no branch depends on the keys. */
+ * A binary search is a chain: each look waits for the one before. Of a few dozen heads it is faster to compare all of
+ * them, four at a time, and to count: nothing waits for anything, and no branch depends on the keys. */
 #ifndef KL_TREE_HEADS_H
 #define KL_TREE_HEADS_H
 

@@ -35,8 +35,8 @@ __attribute__((always_inline)) static inline void tree_digest_prefetch(const tre
   __builtin_prefetch(page + tree_leaf_heads_at(digest->count) + 4 * ((size_t)digest->count + i));
 }
 
-/* The first row from `i` on that may be that of a key with this hash; the number of rows where there is none. The row is
- * asked for before the second byte is looked at, which may be a miss of its own. */
+/* The first row from `i` on that may be that of a key with this hash; the number of rows where there is none. The row
+ * is asked for before the second byte is looked at, which may be a miss of its own. */
 static inline uint32_t tree_digest_candidate(const tree_digest *digest, const uint8_t *page, uint32_t i,
                                              uint64_t hash) {
   uint32_t count = digest->count, skip = i & 15;

@@ -74,8 +74,9 @@ typedef struct kl_tree_source {
    * again. May be NULL. */
   void (*pause)(void *context);
   void *context;
-  /* Digests of pages, for point look-ups: the page at `frames` + i * KL_TREE_PAGE_MIN, of those below frames_size, has its
-   * digest (kl_tree_digest) at `digests` + i * KL_TREE_DIGEST_STRIDE, valid as long as the page. `digests` NULL: none. */
+  /* Digests of pages, for point look-ups: the page at `frames` + i * KL_TREE_PAGE_MIN, of those below frames_size, has
+   * its digest (kl_tree_digest) at `digests` + i * KL_TREE_DIGEST_STRIDE, valid as long as the page. `digests` NULL:
+   * none. */
   const uint8_t *frames, *digests;
   uint64_t frames_size;
 } kl_tree_source;
@@ -109,8 +110,9 @@ static inline size_t kl_tree_inline_max(uint32_t page_size) {
  * `size` bytes at `page`. `pointer` is for the message, NULL allowed. */
 kl_status kl_tree_page_check(const uint8_t *page, size_t size, const kl_tree_pointer *pointer, kl_error *err);
 
-/* Writes the digest of a page that kl_tree_page_check has accepted: what point look-ups ask of a leaf, so that they need
- * not touch the page itself (README.md, "Digests"). `out` starts at a multiple of 16; `size` >= KL_TREE_DIGEST_SIZE. */
+/* Writes the digest of a page that kl_tree_page_check has accepted: what point look-ups ask of a leaf, so that they
+ * need not touch the page itself (README.md, TREE-11). `out` starts at a multiple of 16; `size` >=
+ * KL_TREE_DIGEST_SIZE. */
 void kl_tree_digest(const uint8_t *page, uint8_t *out, size_t size);
 
 /* -------- reading -------- */

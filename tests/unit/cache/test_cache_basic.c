@@ -236,7 +236,8 @@ static uint8_t heat_of(const cache_fixture *f, uint64_t address) {
   return atomic_load(&kl_cache_head_of(f->cache, frame - 1)->heat);
 }
 
-/* CACHE-11: three pages that want one place of the memo. Each is found, whichever has it, and none after it was dropped. */
+/* CACHE-11: three pages that want one place of the memo. Each is found, whichever has it, and none after it was
+ * dropped. */
 static void test_pages_that_share_a_place_of_the_memo(void **state) {
   (void)state;
   enum { SHARERS = 3 };

@@ -1,5 +1,5 @@
-/* tests/unit/tree/test_tree_digest.c: point look-ups by digest find what those without find (TREE-11), and counting heads
- * is searching them. */
+/* tests/unit/tree/test_tree_digest.c: point look-ups by digest find what those without find (TREE-11), and counting
+ * heads is searching them. */
 #include "core/tree/heads.h"
 #include "tree_testing.h"
 
