@@ -7,19 +7,17 @@
 /* ---- what the policy asks; all under the policy mutex, so that the table's entries stay where they are ---- */
 
 static uint32_t cache_heat(void *context, uint32_t frame, uint64_t address) {
-  kl_cache *cache = context;
-  kl_table_entry entry = kl_table_find(&cache->table, address);
-  KL_ASSERT(entry.frame == frame + 1);
-  (void)frame;
-  return atomic_load_explicit(entry.heat, memory_order_relaxed);
+  kl_cache_head *head = kl_cache_head_of(context, frame);
+  KL_ASSERT(head->address == address);
+  (void)address;
+  return atomic_load_explicit(&head->heat, memory_order_relaxed);
 }
 
 static void cache_set_heat(void *context, uint32_t frame, uint64_t address, uint32_t heat) {
-  kl_cache *cache = context;
-  kl_table_entry entry = kl_table_find(&cache->table, address);
-  KL_ASSERT(entry.frame == frame + 1);
-  (void)frame;
-  atomic_store_explicit(entry.heat, (uint8_t)heat, memory_order_relaxed);
+  kl_cache_head *head = kl_cache_head_of(context, frame);
+  KL_ASSERT(head->address == address);
+  (void)address;
+  atomic_store_explicit(&head->heat, (uint8_t)heat, memory_order_relaxed);
 }
 
 static bool cache_held(void *context, uint32_t frame) {
@@ -95,29 +93,56 @@ void kl_cache_free(kl_cache *cache) {
 
 /* ---- lookups ---- */
 
+/* The number of the frame + 1, and the hit marked; 0: not there. Inside an epoch.
+ *
+ * The memo first: it is a plain array by the low bits of the address, a fraction of the table's size, so that it stays
+ * in the CPU's cache where the table does not; and the head of the note that it leads to, which tells whether it is the
+ * right frame, is what a look-up reads next anyway. It shows a frame from when its page has been entered in the table
+ * until just before it leaves that, unless another page with the same low bits came later (CACHE-11). */
+static inline uint32_t cache_find(kl_cache *cache, uint64_t address, uint32_t flags) {
+  /* Acquire: the page's bytes, note and head were written before its frame was stored here. */
+  uint32_t frame = atomic_load_explicit(kl_cache_memo_of(cache, address), memory_order_acquire);
+  if (frame == 0 || kl_cache_head_of(cache, frame - 1)->address != address) {
+    frame = kl_table_find(&cache->table, address);
+    if (frame == 0) return 0;
+  }
+  if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, kl_cache_head_of(cache, frame - 1), address);
+  return frame;
+}
+
 kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame,
                        kl_error *err) {
-  kl_table_entry entry = kl_table_find(&cache->table, ref->address);
-  if (entry.frame == 0) return kl_cache_load(cache, ref, NULL, flags, out_frame, err);
+  uint32_t frame = cache_find(cache, ref->address, flags);
+  if (frame == 0) return kl_cache_load(cache, ref, NULL, flags, out_frame, err);
   /* CACHE-4: a freed block was dropped before its address came to mean another page. */
-  KL_ASSERT(kl_cache_frame_at(cache, entry.frame - 1)->checksum == ref->checksum);
-  if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, ref->address);
-  *out_frame = kl_cache_bytes_of(cache, entry.frame - 1);
+  KL_ASSERT(kl_cache_frame_at(cache, frame - 1)->checksum == ref->checksum);
+  *out_frame = kl_cache_bytes_of(cache, frame - 1);
   return KL_OK;
+}
+
+const void *kl_cache_find(kl_cache *cache, uint64_t address, uint64_t checksum, uint32_t flags) {
+  uint32_t frame = cache_find(cache, address, flags);
+  if (frame == 0) return NULL;
+  KL_ASSERT(kl_cache_frame_at(cache, frame - 1)->checksum == checksum); /* CACHE-4 */
+  (void)checksum;
+  return kl_cache_bytes_of(cache, frame - 1);
 }
 
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
                           const void **out_frames) {
   size_t found = 0;
-  for (size_t i = 0; i < count; i++) kl_table_prefetch(&cache->table, addresses[i]);
   for (size_t i = 0; i < count; i++) {
-    kl_table_entry entry = kl_table_find(&cache->table, addresses[i]);
-    out_frames[i] = NULL;
-    if (entry.frame == 0) continue;
-    if ((flags & KL_CACHE_SCAN) == 0) kl_cache_mark(cache, entry, addresses[i]);
-    out_frames[i] = kl_cache_bytes_of(cache, entry.frame - 1);
-    __builtin_prefetch(out_frames[i]);
-    found++;
+    uint32_t frame = atomic_load_explicit(kl_cache_memo_of(cache, addresses[i]), memory_order_relaxed);
+    if (frame != 0) {
+      __builtin_prefetch(kl_cache_head_of(cache, frame - 1));
+    } else {
+      kl_table_prefetch(&cache->table, addresses[i]);
+    }
+  }
+  for (size_t i = 0; i < count; i++) {
+    uint32_t frame = cache_find(cache, addresses[i], flags);
+    out_frames[i] = frame != 0 ? kl_cache_bytes_of(cache, frame - 1) : NULL;
+    found += frame != 0;
   }
   return found;
 }
@@ -125,6 +150,11 @@ size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t cou
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err) {
   const void *frame;
   return kl_cache_load(cache, ref, bytes, flags, &frame, err);
+}
+
+kl_cache_notes kl_cache_get_notes(const kl_cache *cache) {
+  const uint8_t *notes = cache->loader.note != NULL ? cache->notes + KL_CACHE_NOTE_HEAD : NULL;
+  return (kl_cache_notes){cache->base, notes, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK};
 }
 
 void kl_cache_read_stats(const kl_cache *cache, kl_cache_stats *out_stats) {

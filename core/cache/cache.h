@@ -39,12 +39,15 @@
 #include "policy.h"
 
 enum {
-  KL_CACHE_RETRY = 1,   /* see above; positive: not an error, `err` is not filled */
-  KL_CACHE_BLOCK = 4096 /* unit of block addresses and of frames */
+  KL_CACHE_RETRY = 1,     /* see above; positive: not an error, `err` is not filled */
+  KL_CACHE_BLOCK = 4096,  /* unit of block addresses and of frames */
+  KL_CACHE_NOTE = 128,    /* bytes of note for each block of a frame, the first KL_CACHE_NOTE_HEAD of which */
+  KL_CACHE_NOTE_HEAD = 16 /* are the cache's own */
 };
 #define KL_CACHE_LIMIT_MIN (UINT64_C(8) << 20)
 #define KL_CACHE_SLACK (UINT64_C(4) << 20)
 #define KL_CACHE_PAGE_MAX (UINT32_C(1) << 30) /* bytes of one page or extent */
+#define KL_CACHE_NOTED (UINT32_C(64) << 10)   /* bytes of the largest page that has a note */
 
 /* What a parent knows of a page. */
 typedef struct kl_cache_ref {
@@ -62,6 +65,10 @@ typedef struct kl_cache_loader {
   /* KL_OK when the bytes are those that ref->checksum says; KL_E_CORRUPT with the block otherwise. NULL: `load` has
    * done it (a checksum over stored bytes that are not what lies in the frame), or nothing is to be verified. */
   kl_status (*verify)(void *context, const kl_cache_ref *ref, const void *frame, kl_error *err);
+  /* Writes a note about a page that is about to become visible, of `size` bytes (KL_CACHE_NOTE for each block of the
+   * frame, less KL_CACHE_NOTE_HEAD; undefined before), which readers find by kl_cache_notes. Called for pages of at
+   * most KL_CACHE_NOTED bytes. NULL: there are none. */
+  void (*note)(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size);
 } kl_cache_loader;
 
 typedef struct kl_cache_options {
@@ -91,15 +98,29 @@ void kl_cache_free(kl_cache *cache);
  * cache. KL_E_NO_MEMORY. KL_E_INVALID: a length of 0 or above KL_CACHE_PAGE_MAX. What load and verify give. */
 kl_status kl_cache_get(kl_cache *cache, const kl_cache_ref *ref, uint32_t flags, const void **out_frame, kl_error *err);
 
-/* Interleaved lookups: looks all addresses up with their cache misses overlapped, and starts to bring the first line of
- * each frame near. out_frames[i]: the frame, or NULL when it is absent; nothing is loaded (kl_cache_get does it).
- * With flags 0 it counts as a hit of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once are best. */
+/* The first half of kl_cache_get: the bytes of a page that is there; NULL: it is not. */
+const void *kl_cache_find(kl_cache *cache, uint64_t address, uint64_t checksum, uint32_t flags);
+
+/* Interleaved lookups: looks all addresses up with their cache misses overlapped. out_frames[i]: the frame, whose bytes
+ * are not touched, or NULL when it is absent; nothing is loaded (kl_cache_get does it). With flags 0 it counts as a hit
+ * of each that is there, with KL_CACHE_SCAN as none. Returns how many are. `count` up to any number; 8 to 64 at once
+ * are best. */
 size_t kl_cache_find_many(kl_cache *cache, const uint64_t *addresses, size_t count, uint32_t flags,
                           const void **out_frames);
 
+/* Notes. A note says of a page what is asked most, in lines that lie together: those of a whole cache fit where its
+ * pages do not. It is there exactly as long as the frame is: whoever may read the one may read the other (CACHE-10).
+ * The note of a frame that starts at `frames` + i * KL_CACHE_BLOCK starts at `notes` + i * KL_CACHE_NOTE. */
+typedef struct kl_cache_notes {
+  const uint8_t *frames, *notes; /* notes NULL: there are none */
+  uint64_t size;                 /* bytes of address space from `frames` on: what lies elsewhere is no frame */
+} kl_cache_notes;
+/* The same for as long as the cache lives. */
+kl_cache_notes kl_cache_get_notes(const kl_cache *cache);
+
 /* Puts a page that the caller has just written into the cache, so that its first reader finds it: copies ref->length
- * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify; failing is
- * harmless. */
+ * bytes. A page that is there already stays as it is. As kl_cache_get, but calls neither load nor verify (only note);
+ * failing is harmless. */
 kl_status kl_cache_put(kl_cache *cache, const kl_cache_ref *ref, const void *bytes, uint32_t flags, kl_error *err);
 
 /* The block was freed: forgets the page, and lets no load of it that is under way stay. Must come before the block is

@@ -23,6 +23,7 @@
 enum {
   KL_CACHE_CHUNK = KL_MEMORY_HUGE,
   KL_CACHE_CHUNK_BLOCKS = KL_CACHE_CHUNK / KL_CACHE_BLOCK,
+  KL_CACHE_CHUNK_NOTES = KL_CACHE_CHUNK_BLOCKS * KL_CACHE_NOTE, /* bytes; whole pages of the system's */
   KL_CACHE_CLASSES = 12,
   KL_CACHE_RUN = KL_CACHE_CLASSES, /* as a class: a run of whole chunks */
   KL_CACHE_HIT_SHARDS = 8,
@@ -39,6 +40,13 @@ typedef struct kl_frame {
   uint32_t chunk;
   _Atomic uint32_t state; /* kl_frame_state. Written under the policy mutex, or by the only owner */
 } kl_frame;
+
+/* What a lookup reads of a frame, in front of its note. Written before the frame can be found, but for the heat. */
+typedef struct kl_cache_head {
+  uint64_t address;     /* of the page in the frame */
+  _Atomic uint8_t heat; /* of the eviction policy */
+} kl_cache_head;
+_Static_assert(sizeof(kl_cache_head) <= KL_CACHE_NOTE_HEAD, "a note does not begin behind its head");
 
 typedef enum kl_frame_state { KL_FRAME_FREE, KL_FRAME_PRIVATE, KL_FRAME_CACHED, KL_FRAME_RETIRED } kl_frame_state;
 
@@ -73,8 +81,11 @@ typedef struct kl_hits { /* one shard of buffered hits: addresses */
 } kl_hits;
 
 struct kl_cache {
-  kl_table table; /* with `base` and `heat_limit`, all that a hit reads */
+  kl_table table;
   unsigned char *base;
+  unsigned char *notes;    /* KL_CACHE_NOTE for each block of the arena */
+  _Atomic(uint32_t) *memo; /* see kl_cache_find */
+  uint64_t memo_mask;      /* a power of two, less one */
   uint32_t heat_limit;
 
   kl_os *os;
@@ -112,6 +123,12 @@ uint32_t kl_cache_class_of(uint32_t length);                                 /* 
 uint64_t kl_cache_frame_bytes(const kl_cache *cache, const kl_frame *frame); /* that it takes in its chunk */
 static inline void *kl_cache_bytes_of(const kl_cache *cache, uint32_t number) {
   return cache->base + (uint64_t)number * KL_CACHE_BLOCK;
+}
+static inline kl_cache_head *kl_cache_head_of(const kl_cache *cache, uint32_t number) {
+  return (kl_cache_head *)(void *)(cache->notes + (uint64_t)number * KL_CACHE_NOTE);
+}
+static inline _Atomic(uint32_t) *kl_cache_memo_of(const kl_cache *cache, uint64_t address) {
+  return &cache->memo[address & cache->memo_mask];
 }
 /* The frame that a block of the arena belongs to; it is not free. */
 kl_frame *kl_cache_frame_at(const kl_cache *cache, uint32_t number);
@@ -160,15 +177,15 @@ void kl_cache_doom_loads(kl_cache *cache, uint64_t address);
 void kl_cache_hit_buffer(kl_cache *cache, uint64_t address);
 void kl_cache_hits_apply(kl_cache *cache); /* under the policy mutex */
 
-static inline void kl_cache_mark(kl_cache *cache, kl_table_entry entry, uint64_t address) {
+static inline void kl_cache_mark(kl_cache *cache, kl_cache_head *head, uint64_t address) {
   if (cache->hits != NULL) {
     kl_cache_hit_buffer(cache, address);
     return;
   }
-  /* One relaxed store, and none once the mark is there. It may be lost to, or land on, a page that takes the slot right
-   * now: a hint that is a little wrong. */
-  uint8_t heat = atomic_load_explicit(entry.heat, memory_order_relaxed);
-  if (heat < cache->heat_limit) atomic_store_explicit(entry.heat, (uint8_t)(heat + 1), memory_order_relaxed);
+  /* One relaxed store, and none once the mark is there. One of two at a time may be lost: a hint that is a little
+   * wrong. */
+  uint8_t heat = atomic_load_explicit(&head->heat, memory_order_relaxed);
+  if (heat < cache->heat_limit) atomic_store_explicit(&head->heat, (uint8_t)(heat + 1), memory_order_relaxed);
 }
 
 #endif

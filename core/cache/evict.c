@@ -14,6 +14,11 @@ enum {
 void kl_cache_unpublish(kl_cache *cache, kl_frame *frame, bool chosen, kl_leavers *leavers) {
   kl_epoch_entry *array = NULL;
   kl_partition *partition = &cache->partitions[kl_table_partition(frame->address)];
+  _Atomic(uint32_t) *memo = kl_cache_memo_of(cache, frame->address);
+  /* Both are written under the policy mutex only. */
+  if (atomic_load_explicit(memo, memory_order_relaxed) == frame->number + 1) {
+    atomic_store_explicit(memo, 0, memory_order_relaxed);
+  }
   kl_mutex_lock(&partition->mutex);
   bool there = kl_table_remove(&cache->table, frame->address, &array);
   kl_mutex_unlock(&partition->mutex);
@@ -196,9 +201,9 @@ void kl_cache_drop(kl_cache *cache, const uint64_t *addresses, size_t count) {
     kl_mutex_lock(&cache->policy_mutex);
     for (; done < end; done++) {
       kl_cache_doom_loads(cache, addresses[done]);
-      kl_table_entry entry = kl_table_find(&cache->table, addresses[done]);
-      if (entry.frame == 0) continue;
-      kl_cache_unpublish(cache, kl_cache_frame_at(cache, entry.frame - 1), false, &leavers);
+      uint32_t frame = kl_table_find(&cache->table, addresses[done]);
+      if (frame == 0) continue;
+      kl_cache_unpublish(cache, kl_cache_frame_at(cache, frame - 1), false, &leavers);
       dropped++;
     }
     kl_mutex_unlock(&cache->policy_mutex);

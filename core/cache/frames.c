@@ -8,7 +8,7 @@ static const uint16_t frames_class_blocks[KL_CACHE_CLASSES] = {1, 2, 4, 8, 16, 2
 
 /* Below this much memory chunks get small pages: a small database should not cost 2 MiB for each size of page it has.
  */
-#define FRAMES_HUGE_FROM (UINT64_C(32) << 20)
+#define FRAMES_HUGE_FROM (UINT64_C(8) << 20)
 #define FRAMES_ADDRESS_SPACE_LEAST (UINT64_C(16) << 30)
 #define FRAMES_LIMIT_MOST (UINT64_C(4) << 40) /* frame numbers have 32 bits, and address space is twice the limit */
 
@@ -42,6 +42,10 @@ static uint64_t frames_chunk_table_bytes(uint32_t chunk_count) {
   return ((uint64_t)chunk_count * sizeof(kl_chunk) + KL_MEMORY_PAGE - 1) / KL_MEMORY_PAGE * KL_MEMORY_PAGE;
 }
 
+static uint64_t frames_notes_bytes(const kl_cache *cache) {
+  return (uint64_t)cache->chunk_count * KL_CACHE_CHUNK_NOTES;
+}
+
 /* Twice the limit and room for one page of the largest size, so that runs find a gap between what is scattered. */
 static uint32_t frames_chunks_for(uint64_t limit) {
   return (uint32_t)(2 * (limit / KL_CACHE_CHUNK) + KL_CACHE_PAGE_MAX / KL_CACHE_CHUNK + 1);
@@ -49,6 +53,23 @@ static uint32_t frames_chunks_for(uint64_t limit) {
 
 static uint32_t frames_per_slab(uint32_t size_class) {
   return (uint32_t)KL_CACHE_CHUNK_BLOCKS / frames_class_blocks[size_class];
+}
+
+static uint64_t frames_memo_bytes(const kl_cache *cache) {
+  return (cache->memo_mask + 1) * sizeof(uint32_t);
+}
+
+/* Twice as many places as the limit has blocks. It is address space until it is used, and a share of it is counted with
+ * each chunk. */
+static kl_status frames_open_memo(kl_cache *cache, uint64_t limit, kl_error *err) {
+  uint64_t places = KL_MEMORY_PAGE / sizeof(uint32_t);
+  void *memory = NULL;
+  while (places < 2 * (limit / KL_CACHE_BLOCK)) places *= 2;
+  kl_status status = kl_os_map(cache->os, places * sizeof(uint32_t), &memory, err);
+  if (status != KL_OK) return status;
+  cache->memo = memory;
+  cache->memo_mask = places - 1;
+  return kl_os_commit(cache->os, memory, frames_memo_bytes(cache), false, err);
 }
 
 kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
@@ -79,12 +100,30 @@ kl_status kl_cache_arena_open(kl_cache *cache, kl_error *err) {
   status = kl_os_map(cache->os, size, &memory, err);
   if (status != KL_OK) return status;
   cache->chunks = memory;
-  return kl_os_commit(cache->os, memory, size, false, err);
+  status = kl_os_commit(cache->os, memory, size, false, err);
+  if (status == KL_OK) status = kl_os_map(cache->os, frames_notes_bytes(cache), &memory, err);
+  if (status != KL_OK) return status;
+  cache->notes = memory;
+  return frames_open_memo(cache, limit, err);
+}
+
+/* Bytes of notes of a chunk; of a run only the head is used. */
+static uint64_t frames_chunk_notes(uint32_t size_class) {
+  return size_class < KL_CACHE_RUN ? KL_CACHE_CHUNK_NOTES : KL_MEMORY_PAGE;
+}
+
+/* What a chunk, or a run, takes beside its memory and descriptors: its notes, and its part of the memo. */
+static uint64_t frames_chunk_aside(uint32_t size_class) {
+  return frames_chunk_notes(size_class) + 4 * KL_CACHE_CHUNK_BLOCKS * sizeof(uint32_t);
+}
+
+static unsigned char *frames_notes_of(const kl_cache *cache, uint32_t chunk) {
+  return cache->notes + (uint64_t)chunk * KL_CACHE_CHUNK_NOTES;
 }
 
 static uint64_t frames_chunk_taken(const kl_chunk *chunk) {
   uint64_t bytes = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK : (uint64_t)chunk->run_blocks * KL_CACHE_BLOCK;
-  return bytes + chunk->count * sizeof(kl_frame);
+  return bytes + chunk->count * sizeof(kl_frame) + frames_chunk_aside(chunk->size_class);
 }
 
 void kl_cache_arena_close(kl_cache *cache) {
@@ -93,6 +132,8 @@ void kl_cache_arena_close(kl_cache *cache) {
     if (chunk->kind != KL_CHUNK_SLAB && chunk->kind != KL_CHUNK_RUN) continue;
     kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   }
+  if (cache->notes != NULL) kl_os_unmap(cache->os, cache->notes, frames_notes_bytes(cache));
+  if (cache->memo != NULL) kl_os_unmap(cache->os, (void *)cache->memo, frames_memo_bytes(cache));
   kl_os_unmap(cache->os, cache->chunks, frames_chunk_table_bytes(cache->chunk_count));
   kl_os_unmap(cache->os, cache->base, (uint64_t)cache->chunk_count * KL_CACHE_CHUNK);
 }
@@ -145,6 +186,7 @@ static void frames_release(kl_cache *cache, uint32_t number) {
   uint32_t blocks = chunk->kind == KL_CHUNK_SLAB ? KL_CACHE_CHUNK_BLOCKS : chunk->run_blocks;
   uint32_t chunks = (blocks + KL_CACHE_CHUNK_BLOCKS - 1) / KL_CACHE_CHUNK_BLOCKS;
   kl_os_release(cache->os, kl_cache_bytes_of(cache, number * KL_CACHE_CHUNK_BLOCKS), (uint64_t)blocks * KL_CACHE_BLOCK);
+  kl_os_release(cache->os, frames_notes_of(cache, number), frames_chunk_notes(chunk->size_class));
   kl_free(cache->allocator, chunk->frames, chunk->count * sizeof(kl_frame));
   atomic_fetch_sub_explicit(&cache->frames, chunk->count, memory_order_relaxed);
   for (uint32_t i = 0; i < chunks; i++) cache->chunks[number + i] = (kl_chunk){0};
@@ -282,6 +324,9 @@ static kl_status frames_enter(kl_cache *cache, uint32_t number, uint32_t size_cl
   kl_status status = whole != 0 ? kl_os_commit(cache->os, memory, whole, huge, err) : KL_OK;
   /* The end of a run: only what it needs, and so in small pages. */
   if (status == KL_OK && all > whole) status = kl_os_commit(cache->os, memory + whole, all - whole, false, err);
+  if (status == KL_OK) {
+    status = kl_os_commit(cache->os, frames_notes_of(cache, number), frames_chunk_notes(size_class), false, err);
+  }
   if (status != KL_OK) return status;
   bool slab = size_class < KL_CACHE_RUN;
   uint32_t count = slab ? frames_per_slab(size_class) : 1;
@@ -334,7 +379,8 @@ kl_status kl_cache_arena_grow(kl_cache *cache, uint32_t size_class, uint32_t len
   bool slab = size_class < KL_CACHE_RUN;
   uint32_t blocks = slab ? KL_CACHE_CHUNK_BLOCKS : (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK;
   uint32_t count = slab ? frames_per_slab(size_class) : 1;
-  uint64_t descriptors = count * sizeof(kl_frame), bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors;
+  uint64_t descriptors = count * sizeof(kl_frame);
+  uint64_t bytes = (uint64_t)blocks * KL_CACHE_BLOCK + descriptors + frames_chunk_aside(size_class);
   *out_run = NULL;
   if (kl_cache_resident(cache) + bytes > bound) return KL_E_LIMIT; /* again under the mutex; here it saves the work */
   kl_frame *frames = kl_alloc(cache->allocator, descriptors);

@@ -13,8 +13,8 @@ static void hits_apply_shard(kl_cache *cache, kl_hits *shard) {
   for (uint32_t i = 0; i < count; i++) {
     uint64_t address = atomic_load_explicit(&shard->address[i], memory_order_relaxed);
     /* The table changes under the policy mutex only: its arrays stay, what is found is cached, and its node is good. */
-    kl_table_entry entry = kl_table_find(&cache->table, address);
-    if (entry.frame != 0) kl_policy_hit(cache->policy, kl_cache_frame_at(cache, entry.frame - 1)->node);
+    uint32_t frame = kl_table_find(&cache->table, address);
+    if (frame != 0) kl_policy_hit(cache->policy, kl_cache_frame_at(cache, frame - 1)->node);
   }
   atomic_store_explicit(&shard->count, 0, memory_order_release);
 }

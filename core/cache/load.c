@@ -37,11 +37,11 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_cache_lo
   bool waited = false;
   kl_mutex_lock(&partition->mutex);
   for (;;) {
-    kl_table_entry entry = kl_table_find(&cache->table, address);
-    if (entry.frame != 0) {
+    uint32_t frame = kl_table_find(&cache->table, address);
+    if (frame != 0) {
       kl_mutex_unlock(&partition->mutex);
-      if (!scan) kl_cache_mark(cache, entry, address);
-      return entry.frame;
+      if (!scan) kl_cache_mark(cache, kl_cache_head_of(cache, frame - 1), address);
+      return frame;
     }
     if (load_find(partition, address) == NULL) break;
     if (!waited) kl_counter_add(&cache->waits, 1);
@@ -52,6 +52,17 @@ static uint32_t load_begin(kl_cache *cache, kl_partition *partition, kl_cache_lo
   partition->loads = load;
   kl_mutex_unlock(&partition->mutex);
   return 0;
+}
+
+/* CACHE-10: before anybody can find the frame, and after it was verified. */
+static void load_note(const kl_cache *cache, const kl_cache_ref *ref, const kl_frame *frame) {
+  kl_cache_head *head = kl_cache_head_of(cache, frame->number);
+  head->address = ref->address;
+  atomic_store_explicit(&head->heat, 0, memory_order_relaxed);
+  if (cache->loader.note == NULL || ref->length > KL_CACHE_NOTED) return;
+  cache->loader.note(cache->loader.context, ref, kl_cache_bytes_of(cache, frame->number),
+                     (unsigned char *)head + KL_CACHE_NOTE_HEAD,
+                     kl_cache_frame_bytes(cache, frame) / KL_CACHE_BLOCK * KL_CACHE_NOTE - KL_CACHE_NOTE_HEAD);
 }
 
 /* Takes a frame and fills it. No lock is held (CACHE-5). */
@@ -68,6 +79,7 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
   void *memory = kl_cache_bytes_of(cache, (*out_frame)->number);
   if (bytes != NULL) {
     memcpy(memory, bytes, ref->length);
+    load_note(cache, ref, *out_frame);
     return KL_OK;
   }
   status = cache->loader.load(cache->loader.context, ref, memory, err);
@@ -76,7 +88,10 @@ static kl_status load_fill(kl_cache *cache, const kl_cache_ref *ref, const void 
     status = cache->loader.verify(cache->loader.context, ref, memory, err);
   }
   kl_counter_add(status == KL_OK ? &cache->loads : &cache->load_errors, 1);
-  if (status == KL_OK) return KL_OK;
+  if (status == KL_OK) {
+    load_note(cache, ref, *out_frame);
+    return KL_OK;
+  }
   kl_cache_frame_give(cache, *out_frame);
   *out_frame = NULL;
   return status;
@@ -94,6 +109,10 @@ static bool load_publish(kl_cache *cache, kl_partition *partition, kl_cache_load
     frame->checksum = ref->checksum;
     atomic_store_explicit(&frame->state, KL_FRAME_CACHED, memory_order_relaxed);
     entered = kl_table_insert(&cache->table, ref->address, frame->number, out_array);
+    /* Release: as the table's. In place of whatever page had this place before (CACHE-11). */
+    if (entered) {
+      atomic_store_explicit(kl_cache_memo_of(cache, ref->address), frame->number + 1, memory_order_release);
+    }
   }
   load_unlink(partition, load);
   kl_cond_broadcast(&partition->loaded);

@@ -72,14 +72,13 @@ void kl_table_destroy(kl_table *table) {
 }
 
 /* Puts an entry into lines that have a free slot. */
-static void table_put(uintptr_t root, uint64_t address, uint32_t frame, uint8_t heat) {
+static void table_put(uintptr_t root, uint64_t address, uint32_t frame) {
   uint32_t mask, index;
   kl_table_line *lines = kl_table_lines(root, kl_table_hash(address), &mask, &index);
   for (;; index = (index + 1) & mask) {
     kl_table_line *line = &lines[index];
     for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
       if (atomic_load_explicit(&line->frame[i], memory_order_relaxed) != 0) continue;
-      atomic_store_explicit(&line->heat[i], heat, memory_order_relaxed);
       /* Release, twice: the 0 in the frame before the address, the address and the page's bytes before the frame. */
       atomic_store_explicit(&line->address[i], address, memory_order_release);
       atomic_store_explicit(&line->frame[i], frame + 1, memory_order_release);
@@ -102,8 +101,7 @@ static bool table_rebuild(kl_table *table, uint32_t partition, uint32_t bits, kl
       for (unsigned i = 0; i < KL_TABLE_SLOTS; i++) {
         uint32_t frame = atomic_load_explicit(&lines[index].frame[i], memory_order_relaxed);
         if (frame == 0) continue;
-        table_put(root, atomic_load_explicit(&lines[index].address[i], memory_order_relaxed), frame - 1,
-                  atomic_load_explicit(&lines[index].heat[i], memory_order_relaxed));
+        table_put(root, atomic_load_explicit(&lines[index].address[i], memory_order_relaxed), frame - 1);
       }
     }
     atomic_fetch_add_explicit(&table->retired, 1, memory_order_relaxed);
@@ -118,14 +116,14 @@ bool kl_table_insert(kl_table *table, uint64_t address, uint32_t frame, kl_epoch
   uintptr_t root = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
   uint32_t bits = root == 0 ? TABLE_BITS_FIRST - 1 : (uint32_t)(root & 63);
   uint64_t slots = root == 0 ? 0 : (uint64_t)KL_TABLE_SLOTS << bits;
-  KL_ASSERT(kl_table_find(table, address).frame == 0);
+  KL_ASSERT(kl_table_find(table, address) == 0);
   *out_retired = NULL;
   if (16 * (uint64_t)(table->counts[partition] + 1) > TABLE_GROW_ABOVE * slots) {
     /* Without memory for more lines, those there are can still be filled to the last slot. */
     if (!table_rebuild(table, partition, bits + 1, out_retired) && table->counts[partition] >= slots) return false;
     root = atomic_load_explicit(&table->roots[partition], memory_order_relaxed);
   }
-  table_put(root, address, frame, 0);
+  table_put(root, address, frame);
   table->counts[partition]++;
   return true;
 }

@@ -1,10 +1,9 @@
 /* core/cache/table.h: block address -> frame number, read without locks.
  *
  * 64 partitions, chosen by the top bits of the hash, each an open-addressing array of lines. A line is one cache line
- * with four slots: addresses, frames, and the heat bytes of the eviction policy; so a lookup that hits touches one line
- * here and marks the hit in that same line. Each line counts the entries that wanted it but were put further on: a
- * search ends at the first line that nothing passed, and there are no tombstones (the overflow counts of Facebook's F14
- * tables).
+ * with four slots of address and frame, so that a lookup that hits touches one line here. Each line counts the entries
+ * that wanted it but were put further on: a search ends at the first line that nothing passed, and there are no
+ * tombstones (the overflow counts of Facebook's F14 tables).
  *
  * Readers must be inside an epoch. Why a reader never gets a frame that belongs to another address (CACHE-1): a slot
  * holds one page from the store of its frame number to the store of 0 over it, and a frame that a reader inside an
@@ -30,8 +29,7 @@ enum { KL_TABLE_PARTITION_BITS = 6, KL_TABLE_PARTITIONS = 1 << KL_TABLE_PARTITIO
 typedef struct kl_table_line {
   _Alignas(64) _Atomic uint64_t address[KL_TABLE_SLOTS];
   _Atomic uint32_t frame[KL_TABLE_SLOTS]; /* number + 1; 0: the slot is empty */
-  _Atomic uint8_t heat[KL_TABLE_SLOTS];
-  _Atomic uint32_t passed; /* entries whose search goes on behind this line */
+  _Atomic uint32_t passed;                /* entries whose search goes on behind this line */
 } kl_table_line;
 
 typedef struct kl_table {
@@ -58,17 +56,12 @@ static inline kl_table_line *kl_table_lines(uintptr_t root, uint64_t hash, uint3
   return (kl_table_line *)(root & ~(uintptr_t)63); /* NOLINT(performance-no-int-to-ptr): aligned to a line */
 }
 
-typedef struct kl_table_entry {
-  uint32_t frame; /* number + 1; 0: not found */
-  _Atomic uint8_t *heat;
-} kl_table_entry;
-
-/* Inside an epoch, or under the partition's mutex. */
-static inline kl_table_entry kl_table_find(const kl_table *table, uint64_t address) {
+/* The number of the frame + 1; 0: not found. Inside an epoch, or under the partition's mutex. */
+static inline uint32_t kl_table_find(const kl_table *table, uint64_t address) {
   uint64_t hash = kl_table_hash(address);
   /* Acquire: the lines were written before the root. */
   uintptr_t root = atomic_load_explicit(&table->roots[hash >> (64 - KL_TABLE_PARTITION_BITS)], memory_order_acquire);
-  if (root == 0) return (kl_table_entry){0, NULL};
+  if (root == 0) return 0;
   uint32_t mask, index;
   kl_table_line *lines = kl_table_lines(root, hash, &mask, &index);
   for (uint32_t left = mask + 1; left > 0; left--, index = (index + 1) & mask) {
@@ -80,12 +73,12 @@ static inline kl_table_entry kl_table_find(const kl_table *table, uint64_t addre
       /* Acquire: when this is a later page's address, the next load sees at least the 0 that came before it. */
       uint64_t same = atomic_load_explicit(&line->address[i], memory_order_acquire);
       if (frame != 0 && same == address && atomic_load_explicit(&line->frame[i], memory_order_relaxed) == frame) {
-        return (kl_table_entry){frame, &line->heat[i]};
+        return frame;
       }
     }
     if (atomic_load_explicit(&line->passed, memory_order_relaxed) == 0) break;
   }
-  return (kl_table_entry){0, NULL};
+  return 0;
 }
 
 /* Starts to bring the line of an address near. */

@@ -45,6 +45,12 @@ static kl_status pages_cache_verify(void *context, const kl_cache_ref *ref, cons
   return kl_extent_check_whole(kl_store_path(store), &extent, (const uint8_t *)frame + PAGES_EXTENT_HEAD, err);
 }
 
+/* What lies in the frame was checked as a page, or is one that a drain has just made (DRAIN-4). */
+static void pages_cache_note(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size) {
+  (void)context;
+  if ((ref->address & PAGES_EXTENT_KEY) == 0) kl_tree_digest(frame, note, size);
+}
+
 /* -------- the source -------- */
 
 /* Reads a page past the cache, into memory that lives as long as the operation. */
@@ -77,7 +83,6 @@ static kl_status pages_load_aside(pages_op *op, const kl_tree_pointer *pointer, 
 static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const uint8_t **out_page, kl_error *err) {
   pages_op *op = context;
   kl_pages *pages = op->pages;
-  kl_cache_ref ref = pages_ref_of_page(pointer);
   const void *frame;
   kl_error cause;
   kl_status status = KL_E_LIMIT;
@@ -86,6 +91,13 @@ static kl_status pages_load(void *context, const kl_tree_pointer *pointer, const
     return store == NULL ? pages_closed(err)
                          : kl_stored_check_pointer(kl_store_path(store), pointer, pages->page_size, err);
   }
+  frame = kl_cache_find(pages->cache, pointer->address / KL_CACHE_BLOCK, pointer->birth << 32 | pointer->checksum,
+                        op->flags);
+  if (frame != NULL) {
+    *out_page = frame;
+    return KL_OK;
+  }
+  kl_cache_ref ref = pages_ref_of_page(pointer);
   if (op->tries < PAGES_TRIES) status = kl_cache_get(pages->cache, &ref, op->flags, &frame, &cause);
   if (status == KL_OK) {
     *out_page = frame;
@@ -165,6 +177,7 @@ void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
   op->source.pause = NULL;
   op->source.prefetch = NULL;
   op->source.load_many = NULL;
+  op->source.digests = NULL;
   op->ahead = NULL;
   if (pages->cache == NULL) {
     op->source.load = pages_load_memory;
@@ -172,6 +185,9 @@ void pages_op_begin(pages_op *op, kl_pages *pages, uint32_t flags) {
   }
   op->source.load = pages_load;
   op->source.load_many = pages_load_many;
+  op->source.frames = pages->notes.frames;
+  op->source.frames_size = pages->notes.size;
+  op->source.digests = pages->notes.notes;
   op->guard = kl_epoch_enter(pages->epoch);
 }
 
@@ -211,14 +227,22 @@ static uint64_t pages_extent_most(uint64_t limit) {
 static kl_status pages_new_cache(kl_pages *pages, const kl_pages_options *options, kl_error *err) {
   kl_cache_options cache = {.os = options->os,
                             .allocator = options->allocator,
-                            .loader = {pages, pages_cache_load, pages_cache_verify},
+                            .loader = {pages, pages_cache_load, pages_cache_verify, pages_cache_note},
                             .policy = options->policy,
                             .limit = options->cache_limit};
   kl_status status = kl_epoch_new(options->allocator, &pages->epoch, err);
   if (status != KL_OK) return status;
   cache.epoch = pages->epoch;
-  return kl_cache_new(&cache, &pages->cache, err);
+  status = kl_cache_new(&cache, &pages->cache, err);
+  if (status == KL_OK) pages->notes = kl_cache_get_notes(pages->cache);
+  return status;
 }
+
+/* A note of the cache is a digest of the tree. */
+_Static_assert(KL_CACHE_NOTE - KL_CACHE_NOTE_HEAD >= (int)KL_TREE_DIGEST_SIZE, "a note is too short for a digest");
+_Static_assert((int)KL_CACHE_NOTE == (int)KL_TREE_DIGEST_STRIDE, "digests do not lie as notes do");
+_Static_assert((int)KL_CACHE_BLOCK == (int)KL_TREE_PAGE_MIN, "digests do not lie as notes do");
+_Static_assert(KL_CACHE_NOTED >= KL_TREE_PAGE_MAX, "a page may be too long to have a note");
 
 static void pages_free(kl_pages *pages) {
   kl_cache_free(pages->cache);

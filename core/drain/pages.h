@@ -138,10 +138,12 @@ enum { KL_PAGES_FAR = 64 << 10 };
  * the second refill after they were shown, so at least until the move after the next. Keys that are given to a seek may
  * point into the cursor's buffers.
  *
- * `valid`, `key`, `value` may be read; the rest is private. */
+ * `valid`, `is_far`, `waits`, `key`, `value` may be read; the rest is private. */
 typedef struct kl_pages_cursor {
   bool valid;  /* stands on a row */
   bool is_far; /* value.data is NULL: kl_pages_cursor_value loads it */
+  bool waits;  /* after a collect: the row at the cursor was not read yet; key and value are empty until
+                  kl_pages_cursor_value. A move goes on from it as from any row */
   kl_slice key, value;
   const kl_pages_row *row, *first, *last; /* of the buffer at hand */
 } kl_pages_cursor;
@@ -186,10 +188,10 @@ static inline kl_status kl_pages_cursor_prev(kl_pages_cursor *cursor, kl_error *
 
 kl_status kl_pages_cursor_load(kl_pages_cursor *cursor, kl_error *err);
 /* The value of the row at the cursor, loaded where it is far: then valid until the cursor moves. The cursor stays where
- * it is on failure. KL_E_NOT_FOUND: it is nowhere. */
+ * it is on failure, but for one that waits, which is nowhere then. KL_E_NOT_FOUND: it is nowhere. */
 static inline kl_status kl_pages_cursor_value(kl_pages_cursor *cursor, kl_slice *out_value, kl_error *err) {
   if (!cursor->valid) return KL_E_NOT_FOUND;
-  if (cursor->is_far) {
+  if (cursor->is_far || cursor->waits) {
     kl_status status = kl_pages_cursor_load(cursor, err);
     if (status != KL_OK) return status;
   }
@@ -203,6 +205,7 @@ typedef kl_status (*kl_pages_take_row)(void *context, kl_slice key, kl_slice val
 
 typedef struct kl_pages_collect {
   bool forward;
+  bool beyond;           /* begin behind (before) the row at the cursor, which does not wait, and not with it */
   const kl_slice *bound; /* forward: rows before it; backward: rows at or behind it; NULL: to the end */
   size_t max_rows;       /* 0: no bound */
   size_t max_bytes;      /* of keys and values, at least one row is taken; 0: no bound */
@@ -211,9 +214,9 @@ typedef struct kl_pages_collect {
 } kl_pages_collect;
 
 /* Gives the row at the cursor and those behind (before) it to the callback, straight from the pages. KL_OK: one of the
- * maxima was reached, and the cursor stands on the first row that was not given; or it stands on a row whose value is
- * far (is_far), which the caller takes by kl_pages_cursor_value. KL_E_NOT_FOUND: the end or the bound was reached; the
- * cursor is nowhere. `out_rows`: how many were taken, in any case. */
+ * maxima was reached, and the cursor stands on the first row that was not given (it may wait); or it stands on a row
+ * whose value is far (is_far), which the caller takes by kl_pages_cursor_value. KL_E_NOT_FOUND: the end or the bound
+ * was reached; the cursor is nowhere. `out_rows`: how many were taken, in any case. */
 kl_status kl_pages_cursor_collect(kl_pages_cursor *cursor, const kl_pages_collect *how, size_t *out_rows,
                                   kl_error *err);
 

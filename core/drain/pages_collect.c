@@ -2,7 +2,8 @@
  *
  * First what the cursor has read ahead, then leaf by leaf, without copying: the key is put together in one buffer, the
  * value lies in the frame. The epoch is left every few leaves, so that a scan keeps no evicted frame for long. Where it
- * ends, the cursor is put on the first row that was not given by a search for its key. */
+ * ends, the cursor stands on the first row that was not given, and waits: mostly the next collect goes on there, and
+ * nobody reads it. */
 #include "pages_cursor.h"
 
 enum { PAGES_COLLECT_STAY = 16 }; /* leaves for one entry into the epoch */
@@ -12,6 +13,7 @@ typedef struct pages_collecting {
   const kl_pages_collect *how;
   size_t rows, bytes;
   bool stopped; /* before the row whose key is in cursor->sought */
+  bool is_far;  /* because of its value */
   bool ended;   /* at the bound, or at the end of the tree */
   uint8_t key[KL_TREE_KEY_MAX];
 } pages_collecting;
@@ -40,6 +42,12 @@ static inline kl_status pages_collect_take(pages_collecting *collect, kl_slice k
 /* The rows that were read ahead. KL_OK and not `stopped`, not `ended`: all are taken. */
 static kl_status pages_collect_buffered(pages_collecting *collect, kl_error *err) {
   kl_pages_cursor *face = &collect->cursor->face;
+  const kl_pages_row *end = collect->how->forward ? face->last : face->first;
+  if (collect->how->beyond) {
+    if (face->row == end) return KL_OK;
+    face->row += collect->how->forward ? 1 : -1;
+    kl_pages_cursor_show(face);
+  }
   for (;;) {
     if (pages_collect_is_behind(collect, face->key)) {
       collect->ended = true;
@@ -49,7 +57,7 @@ static kl_status pages_collect_buffered(pages_collecting *collect, kl_error *err
     if (collect->stopped) return KL_OK;
     kl_status status = pages_collect_take(collect, face->key, face->value, err);
     collect->stopped = status != KL_OK;
-    if (status != KL_OK || face->row == (collect->how->forward ? face->last : face->first)) return status;
+    if (status != KL_OK || face->row == end) return status;
     face->row += collect->how->forward ? 1 : -1;
     kl_pages_cursor_show(face);
   }
@@ -73,11 +81,14 @@ static kl_status pages_collect_extent(pages_collecting *collect, kl_tree_value *
  * not `stopped` that of the last one taken, otherwise of the first one not taken. KL_CACHE_RETRY. */
 static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_leaf *leaf, uint32_t i, kl_slice *out_key,
                                     kl_error *err) {
-  bool forward = collect->how->forward, bounded;
+  bool forward = collect->how->forward, bounded = false;
   uint32_t end = forward ? leaf->count - 1 : 0;
   size_t prefix = leaf->prefix.size;
-  kl_slice key = kl_tree_leaf_key(leaf, end, collect->key);
-  bounded = pages_collect_is_behind(collect, key); /* mostly not: then no row of the leaf is */
+  kl_slice key;
+  if (collect->how->bound != NULL) { /* mostly its last row is before the bound, and so is each */
+    bounded = pages_collect_is_behind(collect, kl_tree_leaf_key(leaf, end, collect->key));
+  }
+  if (prefix != 0) memcpy(collect->key, leaf->prefix.data, prefix);
   for (;; i = forward ? i + 1 : i - 1) {
     kl_slice suffix = kl_tree_leaf_suffix(leaf, i);
     kl_tree_value value;
@@ -94,11 +105,12 @@ static kl_status pages_collect_leaf(pages_collecting *collect, const kl_tree_lea
       kl_status status = pages_collect_extent(collect, &value, &is_far, err);
       if (status != KL_OK) return status;
     }
+    collect->is_far = is_far;
     collect->stopped = is_far || pages_collect_is_full(collect, key.size + value.bytes.size);
-    if (collect->stopped) return KL_OK;
-    kl_status status = pages_collect_take(collect, key, value.bytes, err);
-    if (status != KL_OK) {
-      collect->stopped = true;
+    kl_status status = collect->stopped ? KL_OK : pages_collect_take(collect, key, value.bytes, err);
+    if (status != KL_OK) collect->stopped = true;
+    if (collect->stopped) {
+      kl_tree_cursor_stand(&collect->cursor->place, i);
       return status;
     }
     if (i == end) return KL_OK;
@@ -134,21 +146,27 @@ static kl_status pages_collect_leaves(pages_collecting *collect, pages_from *fro
 
 static kl_status pages_collect_tree(pages_collecting *collect, kl_error *err) {
   pages_cursor *cursor = collect->cursor;
-  bool forward = collect->how->forward;
+  bool forward = collect->how->forward, waits = cursor->face.waits;
   const pages_buffer *buffer = &cursor->buffers[cursor->current];
-  pages_from from = pages_cursor_lost(cursor, forward ? PAGES_ON : PAGES_BACK);
+  pages_from from = waits ? (forward ? PAGES_AT : PAGES_AT_BACK) : forward ? PAGES_ON : PAGES_BACK;
   kl_status status;
-  if (forward ? buffer->ends : buffer->begins) {
+  if (!waits && (forward ? buffer->ends : buffer->begins)) {
     collect->ended = true;
     return KL_OK;
   }
+  /* It was read the other way, or the place was lost. */
+  if (waits ? cursor->placed == 0 : cursor->placed != (forward ? 1 : -1)) from = pages_cursor_lost(cursor, from);
   pages_op_begin(&cursor->op, cursor->pages, KL_CACHE_SCAN);
   cursor->op.source.prefetch = pages_prefetch_page;
-  while ((status = pages_collect_leaves(collect, &from, err)) == KL_CACHE_RETRY) pages_op_retry(&cursor->op);
+  while ((status = pages_collect_leaves(collect, &from, err)) == KL_CACHE_RETRY) {
+    from = pages_cursor_lost(cursor, from);
+    pages_op_retry(&cursor->op);
+  }
   kl_tree_cursor_park(&cursor->place);
   pages_op_end(&cursor->op);
-  cursor->placed = 0;
+  cursor->placed = collect->stopped ? 1 : 0;
   if (status == KL_OK || collect->stopped) return status;
+  (void)pages_cursor_lost(cursor, from); /* the key that it was about */
   return pages_explain(cursor->pages, &cursor->op.failed, &cursor->root, pages_cursor_sought(cursor), forward ? 1 : -1,
                        status, err);
 }
@@ -161,20 +179,15 @@ kl_status kl_pages_cursor_collect(kl_pages_cursor *face, const kl_pages_collect 
   collect.cursor = cursor;
   collect.how = how;
   collect.rows = collect.bytes = 0;
-  collect.stopped = collect.ended = false;
-  kl_status status = pages_collect_buffered(&collect, err);
+  collect.stopped = collect.is_far = collect.ended = false;
+  kl_status status = face->waits ? KL_OK : pages_collect_buffered(&collect, err);
   bool buffered = status != KL_OK || collect.stopped || collect.ended;
   if (!buffered) status = pages_collect_tree(&collect, err);
   *out_rows = collect.rows;
+  cursor->batch = collect.rows < UINT32_MAX ? (uint32_t)collect.rows : UINT32_MAX;
   if (collect.ended) return pages_cursor_nowhere(cursor, KL_E_NOT_FOUND);
   if (!collect.stopped) return pages_cursor_nowhere(cursor, status);
   if (buffered) return status;
-  /* Few rows ahead: the next call goes on from the pages. */
-  cursor->ahead = PAGES_AHEAD_FIRST;
-  cursor->run = 0;
-  kl_error failure;
-  kl_status moved = pages_cursor_fill(cursor, how->forward ? PAGES_GE : PAGES_LE, &failure);
-  if (moved == KL_OK || status != KL_OK) return status;
-  if (err != NULL) *err = failure;
-  return moved;
+  pages_cursor_wait(cursor);
+  return collect.is_far ? pages_cursor_settle(cursor, how->forward, err) : status;
 }

@@ -19,6 +19,7 @@
 struct kl_pages {
   kl_cache *cache; /* NULL: a memory store */
   kl_epoch *epoch; /* likewise */
+  kl_cache_notes notes;
   kl_os *os;
   kl_allocator *allocator;
   _Atomic(kl_store *) store;    /* NULL after kl_pages_detach */

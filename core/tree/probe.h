@@ -20,7 +20,7 @@ static inline uint64_t tree_hash_tail(const uint8_t *p, size_t rest) {
   return (uint64_t)p[0] | (uint64_t)p[rest / 2] << (8 * (rest / 2)) | (uint64_t)p[rest - 1] << (8 * (rest - 1));
 }
 
-static inline uint8_t tree_fingerprint(kl_slice key) {
+static inline uint64_t tree_hash(kl_slice key) {
   const uint8_t *p = key.data;
   size_t left = key.size;
   uint64_t hash = left * UINT64_C(0x9e3779b97f4a7c15);
@@ -32,7 +32,19 @@ static inline uint8_t tree_fingerprint(kl_slice key) {
     hash = (hash ^ tree_hash_tail(p, left)) * UINT64_C(0xd6e8feb86659fd93);
     hash ^= hash >> 32;
   }
+  return hash;
+}
+
+/* The byte that pages have. */
+static inline uint8_t tree_hash_fingerprint(uint64_t hash) {
   return (uint8_t)(hash >> 56);
+}
+static inline uint8_t tree_fingerprint(kl_slice key) {
+  return tree_hash_fingerprint(tree_hash(key));
+}
+/* Another byte, which only digests have. */
+static inline uint8_t tree_hash_second(uint64_t hash) {
+  return (uint8_t)(hash >> 48);
 }
 
 /* A bit for each of the sixteen bytes at `at` that equals `byte`, the first byte lowest. */

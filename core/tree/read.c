@@ -1,5 +1,5 @@
 /* core/tree/read.c: point look-ups, one and many; counts, ranks, split points. */
-#include "page.h"
+#include "digest.h"
 #include "probe.h"
 
 /* The row of `key` in a leaf. Candidates are read in order; mostly there is one, and it is the row. */
@@ -22,16 +22,62 @@ static bool tree_leaf_find(const uint8_t *page, kl_slice key, uint8_t fingerprin
   return false;
 }
 
-/* The arrays at a page's start. Always inlined, and line by line: gcc 12 takes a function or a loop that only prefetches
- * for one that does nothing, and removes it. */
-__attribute__((always_inline)) static inline void tree_prefetch_arrays(const uint8_t *page) {
+/* -------- by digest -------- */
+
+/* Asks for all that comparing and taking row `i` reads. Where rows differ in size, their average tells about where they
+ * lie, and the slot says it exactly. (Always inlined: see tree_prefetch_arrays.) */
+__attribute__((always_inline)) static inline void tree_digest_prefetch(const tree_digest *digest, const uint8_t *page,
+                                                                       uint32_t i) {
+  const uint8_t *row = page + digest->rows_at + (size_t)digest->row_size * i;
+  tree_prefetch_row(row, digest->row_size);
+  if (tree_digest_is_even(digest)) return;
   __builtin_prefetch(page);
-  __builtin_prefetch(page + 64);
-  __builtin_prefetch(page + 128);
-  __builtin_prefetch(page + 192);
-  __builtin_prefetch(page + 256);
-  __builtin_prefetch(page + 320);
+  __builtin_prefetch(page + tree_leaf_heads_at(digest->count) + 4 * ((size_t)digest->count + i));
 }
+
+/* The first row from `i` on that may be that of a key with this hash; the number of rows where there is none. The row
+ * is asked for before the second byte is looked at, which may be a miss of its own. */
+static inline uint32_t tree_digest_candidate(const tree_digest *digest, const uint8_t *page, uint32_t i,
+                                             uint64_t hash) {
+  uint32_t count = digest->count, skip = i & 15;
+  for (uint32_t base = i - skip; base < count; base += 16, skip = 0) {
+    const uint8_t *at = digest->fingerprints + base;
+    uint32_t mask = tree_probe(at, tree_hash_fingerprint(hash)) >> skip << skip;
+    if (count - base < 16) mask &= (1U << (count - base)) - 1;
+    if (mask == 0) continue;
+    tree_digest_prefetch(digest, page, base + (uint32_t)__builtin_ctz(mask));
+    if (digest->kind == TREE_DIGEST_LEAF_SECOND) {
+      mask &= tree_probe(at + tree_digest_bytes(count), tree_hash_second(hash));
+    }
+    if (mask != 0) return base + (uint32_t)__builtin_ctz(mask);
+  }
+  return count;
+}
+
+/* Row `i` of a leaf whose rows are of one size and whose prefix is in the digest: is it the row of `key`? */
+static inline bool tree_digest_even_row(const tree_digest *digest, const uint8_t *page, uint32_t i, kl_slice key,
+                                        kl_tree_value *out_value) {
+  size_t prefix = digest->prefix_size, suffix = digest->key_size;
+  const uint8_t *row = page + digest->rows_at + (size_t)digest->row_size * i, *bytes = key.data;
+  if (prefix + suffix != key.size) return false;
+  if (suffix != 0 && memcmp(row, bytes + prefix, suffix) != 0) return false;
+  if (prefix != 0 && memcmp(digest->prefix, bytes, prefix) != 0) return false;
+  *out_value = (kl_tree_value){kl_slice_make(row + suffix, digest->row_size - suffix), true, false};
+  return true;
+}
+
+/* As tree_leaf_find, for a leaf with a digest; `i` is the first candidate. */
+static bool tree_digest_find(const tree_digest *digest, const uint8_t *page, uint32_t i, kl_slice key, uint64_t hash,
+                             kl_tree_value *out_value) {
+  if (i == digest->count) return false;
+  if (!tree_digest_is_even(digest)) return tree_leaf_find(page, key, tree_hash_fingerprint(hash), out_value);
+  for (; i < digest->count; i = tree_digest_candidate(digest, page, i + 1, hash)) {
+    if (tree_digest_even_row(digest, page, i, key, out_value)) return true;
+  }
+  return false;
+}
+
+/* -------- one key -------- */
 
 kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root, kl_slice key, kl_tree_value *out_value,
                       kl_error *err) {
@@ -40,8 +86,19 @@ kl_status kl_tree_get(const kl_tree_source *source, const kl_tree_pointer *root,
   const uint8_t *page = NULL;
   if (kl_tree_pointer_is_null(root) || key.size > KL_TREE_KEY_MAX) return KL_E_NOT_FOUND;
   for (;;) {
-    kl_status status = tree_load(source, &pointer, level, &page, err);
+    kl_status status = source->load(source->context, &pointer, &page, err);
     if (status != KL_OK) return status;
+    if (level == 0 || level == TREE_LEVEL_ANY) {
+      const tree_digest *digest = tree_digest_of(source, page);
+      if (digest != NULL) { /* so it is a leaf (TREE-3) */
+        uint64_t hash = tree_hash(key);
+        uint32_t i = tree_digest_candidate(digest, page, 0, hash);
+        return tree_digest_find(digest, page, i, key, hash, out_value) ? KL_OK : KL_E_NOT_FOUND;
+      }
+    }
+    if (level != TREE_LEVEL_ANY && tree_page_level(page) != level) {
+      return tree_level_wrong(&pointer, tree_page_level(page), level, err);
+    }
     /* A search goes through the arrays at the page's start one cache miss after the other; asked for at once, they come
      * side by side. */
     tree_prefetch_arrays(page);
@@ -62,8 +119,10 @@ typedef struct tree_lane {
   kl_slice key;
   const uint8_t *child; /* where the pointer to the next page stands */
   kl_tree_value *value;
-  uint32_t candidate; /* in a leaf: a row with the right fingerprint, or the number of rows */
-  uint8_t fingerprint;
+  const tree_digest *digest; /* of a leaf, where it has one */
+  uint32_t candidate;        /* in a leaf: the first row with the right fingerprint */
+  bool found;                /* there is one */
+  uint64_t hash;
 } tree_lane;
 
 typedef struct tree_group {
@@ -85,47 +144,71 @@ static uint32_t tree_leaf_candidate(const uint8_t *page, uint8_t fingerprint) {
   return count;
 }
 
-static kl_status tree_group_load(const kl_tree_source *source, tree_group *group, uint32_t level, kl_error *err) {
+/* The pages of the next level, and, of leaves, their digests. Nothing of them is read. */
+static kl_status tree_group_load(const kl_tree_source *source, tree_group *group, kl_error *err) {
   size_t count = group->count;
-  if (source->load_many != NULL) {
-    kl_status status = source->load_many(source->context, group->pointer, count, group->page, err);
-    if (status != KL_OK) return status;
-  }
-  for (size_t i = 0; i < count && source->prefetch != NULL && source->load_many == NULL; i++) {
+  if (source->load_many != NULL) return source->load_many(source->context, group->pointer, count, group->page, err);
+  for (size_t i = 0; i < count && source->prefetch != NULL; i++) {
     source->prefetch(source->context, &group->pointer[i]);
   }
   for (size_t i = 0; i < count; i++) {
-    if (source->load_many == NULL) {
-      kl_status status = source->load(source->context, &group->pointer[i], &group->page[i], err);
-      if (status != KL_OK) return status;
-    }
-    tree_prefetch_arrays(group->page[i]);
+    kl_status status = source->load(source->context, &group->pointer[i], &group->page[i], err);
+    if (status != KL_OK) return status;
   }
-  for (size_t i = 0; i < count; i++) { /* TREE-3: only now, as it reads the page */
+  return KL_OK;
+}
+
+/* Asks for what the next step reads of each page; then TREE-3, as that reads the page. */
+static kl_status tree_group_arrive(tree_group *group, uint32_t level, kl_error *err) {
+  for (size_t i = 0; i < group->count; i++) {
+    if (group->lane[i].digest == NULL) tree_prefetch_arrays(group->page[i]);
+  }
+  for (size_t i = 0; i < group->count; i++) {
+    if (group->lane[i].digest != NULL) continue; /* so it is a leaf */
     uint32_t found = tree_page_level(group->page[i]);
     if (found != level) return tree_level_wrong(&group->pointer[i], found, level, err);
   }
   return KL_OK;
 }
 
+static void tree_group_digests(const kl_tree_source *source, tree_group *group) {
+  for (size_t i = 0; i < group->count; i++) {
+    const uint8_t *at = (const uint8_t *)tree_digest_at(source, group->page[i]);
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + 64);
+  }
+  for (size_t i = 0; i < group->count; i++) group->lane[i].digest = tree_digest_of(source, group->page[i]);
+}
+
+/* The row that is likely to be the key's. */
+static void tree_lane_candidate(tree_lane *lane, const uint8_t *page) {
+  lane->hash = tree_hash(lane->key);
+  if (lane->digest != NULL) {
+    lane->candidate = tree_digest_candidate(lane->digest, page, 0, lane->hash);
+    lane->found = lane->candidate < lane->digest->count;
+    return;
+  }
+  tree_keys keys = tree_leaf_keys(page);
+  lane->candidate = tree_leaf_candidate(page, tree_hash_fingerprint(lane->hash));
+  lane->found = lane->candidate < keys.count;
+  if (lane->found) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
+}
+
 static void tree_group_leaves(tree_group *group) {
+  for (size_t i = 0; i < group->count; i++) tree_lane_candidate(&group->lane[i], group->page[i]);
   for (size_t i = 0; i < group->count; i++) {
-    tree_lane *lane = &group->lane[i];
-    const uint8_t *page = group->page[i];
-    lane->fingerprint = tree_fingerprint(lane->key);
-    lane->candidate = tree_leaf_candidate(page, lane->fingerprint);
-    tree_keys keys = tree_leaf_keys(page);
-    if (lane->candidate < keys.count) __builtin_prefetch(keys.slots + 4 * (size_t)lane->candidate);
-  }
-  for (size_t i = 0; i < group->count; i++) {
+    const tree_lane *lane = &group->lane[i];
+    if (!lane->found || lane->digest != NULL) continue;
     tree_keys keys = tree_leaf_keys(group->page[i]);
-    uint32_t candidate = group->lane[i].candidate;
-    if (candidate < keys.count) __builtin_prefetch(tree_keys_suffix(&keys, candidate).data);
+    __builtin_prefetch(tree_keys_suffix(&keys, lane->candidate).data);
   }
   for (size_t i = 0; i < group->count; i++) {
-    tree_lane *lane = &group->lane[i];
-    if (lane->candidate < tree_page_count(group->page[i])) {
-      (void)tree_leaf_find(group->page[i], lane->key, lane->fingerprint, lane->value);
+    const tree_lane *lane = &group->lane[i];
+    if (!lane->found) continue;
+    if (lane->digest != NULL) {
+      (void)tree_digest_find(lane->digest, group->page[i], lane->candidate, lane->key, lane->hash, lane->value);
+    } else {
+      (void)tree_leaf_find(group->page[i], lane->key, tree_hash_fingerprint(lane->hash), lane->value);
     }
   }
 }
@@ -139,7 +222,9 @@ static kl_status tree_group_get(const kl_tree_source *source, const uint8_t *roo
       __builtin_prefetch(lane->child);
     }
     for (size_t i = 0; i < group->count; i++) tree_pointer_decode(group->lane[i].child, &group->pointer[i]);
-    kl_status status = tree_group_load(source, group, level - 1, err);
+    kl_status status = tree_group_load(source, group, err);
+    if (status == KL_OK && level == 1 && source->digests != NULL) tree_group_digests(source, group);
+    if (status == KL_OK) status = tree_group_arrive(group, level - 1, err);
     if (status != KL_OK) return status;
   }
   tree_group_leaves(group);
@@ -159,6 +244,7 @@ kl_status kl_tree_get_many(const kl_tree_source *source, const kl_tree_pointer *
       if (keys[i].size > KL_TREE_KEY_MAX) continue;
       group.lane[group.count].key = keys[i];
       group.lane[group.count].value = &out_values[i];
+      group.lane[group.count].digest = NULL;
       group.count++;
     }
     status = tree_group_get(source, page, &group, err);

@@ -32,7 +32,9 @@ enum {
   KL_TREE_LEVELS = 24, /* a root is at most at level 23; every page above the leaves has at least two children */
   KL_TREE_POINTER_SIZE = 24,
   KL_TREE_EXTENT_SIZE = 40,
-  KL_TREE_GROUP = 16 /* keys that kl_tree_get_many looks up side by side */
+  KL_TREE_GROUP = 16,         /* keys that kl_tree_get_many looks up side by side */
+  KL_TREE_DIGEST_SIZE = 112,  /* bytes of a page's digest, at least */
+  KL_TREE_DIGEST_STRIDE = 128 /* from one to the next, for each KL_TREE_PAGE_MIN bytes of pages */
 };
 
 /* Where a page lies and what must be found there. All zero: there is none. */
@@ -74,6 +76,11 @@ typedef struct kl_tree_source {
    * again. May be NULL. */
   void (*pause)(void *context);
   void *context;
+  /* Digests of pages, for point look-ups: the page at `frames` + i * KL_TREE_PAGE_MIN, of those below frames_size, has
+   * its digest (kl_tree_digest) at `digests` + i * KL_TREE_DIGEST_STRIDE, valid as long as the page. `digests` NULL:
+   * none. */
+  const uint8_t *frames, *digests;
+  uint64_t frames_size;
 } kl_tree_source;
 
 typedef struct kl_tree_sink {
@@ -104,6 +111,11 @@ static inline size_t kl_tree_inline_max(uint32_t page_size) {
  * KL_OK, or KL_E_CORRUPT with what is wrong; KL_E_VERSION for a page of a newer format. Never reads outside of the
  * `size` bytes at `page`. `pointer` is for the message, NULL allowed. */
 kl_status kl_tree_page_check(const uint8_t *page, size_t size, const kl_tree_pointer *pointer, kl_error *err);
+
+/* Writes the digest of a page that kl_tree_page_check has accepted: what point look-ups ask of a leaf, so that they
+ * need not touch the page itself (README.md, TREE-12). `out` starts at a multiple of 16; `size` >=
+ * KL_TREE_DIGEST_SIZE. */
+void kl_tree_digest(const uint8_t *page, uint8_t *out, size_t size);
 
 /* -------- reading -------- */
 

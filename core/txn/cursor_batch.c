@@ -64,23 +64,26 @@ static bool cursor_is_tree_only(const kl_cursor *cursor) {
          (layers->frozen == NULL || !kl_delta_has(layers->frozen, cursor->keyspace));
 }
 
-/* Puts the tree's cursor on the first row to take. KL_E_NOT_FOUND: there is none in that direction. */
-static kl_status cursor_tree_start(kl_cursor *cursor, bool forward, kl_error *err) {
+/* Puts the tree's cursor on the first row to take, or, *out_beyond, on the one before it. KL_E_NOT_FOUND: there is none
+ * in that direction. */
+static kl_status cursor_tree_start(kl_cursor *cursor, bool forward, bool *out_beyond, kl_error *err) {
   kl_pages_cursor *tree = cursor->sources.tree.cursor;
   kl_slice bound = forward ? cursor->lower : cursor->upper;
+  *out_beyond = false;
   if (cursor->place == (forward ? CURSOR_BEHIND : CURSOR_BEFORE)) return KL_E_NOT_FOUND;
   if (cursor->place == CURSOR_ON) {
     if (cursor->detached && cursor->detached_ahead && cursor->detached_forward == forward) {
       return tree->valid ? KL_OK : KL_E_NOT_FOUND;
     }
     /* Of a merge that has seen nothing but the tree, the tree's cursor stands on the key already. */
-    if (cursor->detached || !tree->valid || !kl_slice_equal(tree->key, cursor->key)) {
+    if (cursor->detached || !tree->valid || tree->waits || !kl_slice_equal(tree->key, cursor->key)) {
       kl_status status =
           forward ? kl_pages_cursor_seek_ge(tree, cursor->key, err) : kl_pages_cursor_seek_le(tree, cursor->key, err);
       if (status != KL_OK) return status;
       if (!kl_slice_equal(tree->key, cursor->key)) return KL_OK; /* a row that the tree does not have: behind it */
     }
-    return forward ? kl_pages_cursor_next(tree, err) : kl_pages_cursor_prev(tree, err);
+    *out_beyond = true;
+    return KL_OK;
   }
   if (bound.data == NULL) return forward ? kl_pages_cursor_first(tree, err) : kl_pages_cursor_last(tree, err);
   if (forward) return kl_pages_cursor_seek_ge(tree, bound, err);
@@ -109,13 +112,14 @@ static kl_status cursor_take_far(kl_cursor *cursor, bool forward, size_t max_byt
 }
 
 /* Straight from the pages of the tree, from where its cursor stands. KL_E_NOT_FOUND: to the end. */
-static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t max_rows, size_t max_bytes,
+static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, bool beyond, size_t max_rows, size_t max_bytes,
                                       kl_batch *batch, kl_error *err) {
   kl_pages_cursor *tree = cursor->sources.tree.cursor;
   kl_slice bound = forward ? cursor->upper : cursor->lower;
   size_t bytes = 0;
   while (max_rows == 0 || batch->count < max_rows) {
     kl_pages_collect how = {.forward = forward,
+                            .beyond = beyond,
                             .bound = bound.data != NULL ? &bound : NULL,
                             .max_rows = max_rows == 0 ? 0 : max_rows - batch->count,
                             .max_bytes = max_bytes > bytes ? max_bytes - bytes : 1,
@@ -123,6 +127,7 @@ static kl_status cursor_collect_pages(kl_cursor *cursor, bool forward, size_t ma
                             .context = batch};
     size_t rows;
     kl_status status = kl_pages_cursor_collect(tree, &how, &rows, err);
+    beyond = false;
     bytes = (size_t)(batch->key_offsets[batch->count] + batch->value_offsets[batch->count]);
     if (status != KL_OK) return status;
     if (!tree->is_far || (max_rows != 0 && batch->count >= max_rows)) return KL_OK;
@@ -139,8 +144,9 @@ static kl_status cursor_collect_tree(kl_cursor *cursor, bool forward, size_t max
   if (cursor->place == CURSOR_LOST) return kl_cursor_step(cursor, forward, err);
   cursor_place start_place = cursor->place;
   kl_slice start_key = cursor_keep_key(cursor);
-  kl_status status = cursor_tree_start(cursor, forward, err);
-  if (status == KL_OK) status = cursor_collect_pages(cursor, forward, max_rows, max_bytes, batch, err);
+  bool beyond;
+  kl_status status = cursor_tree_start(cursor, forward, &beyond, err);
+  if (status == KL_OK) status = cursor_collect_pages(cursor, forward, beyond, max_rows, max_bytes, batch, err);
   cursor->txn->cursor_steps += batch->count;
   if (status != KL_OK && status != KL_E_NOT_FOUND) {
     kl_cursor_detach(cursor, start_place, start_key, forward);

@@ -62,6 +62,26 @@ static inline bool tree_page_use_row(const kl_tree_source *source, const kl_tree
   return kl_slice_equal(kl_slice_make(bytes, size), key);
 }
 
+/* By digest: the row that a cursor is at, and keys that are not there. */
+static inline bool tree_page_use_digest(const kl_tree_source *source, const kl_tree_pointer *root,
+                                        const kl_tree_row *row) {
+  uint8_t longer[KL_TREE_KEY_MAX + 1];
+  kl_tree_value with, without;
+  kl_tree_source plain = *source;
+  plain.digests = NULL;
+  memcpy(longer, row->key.data, row->key.size);
+  longer[row->key.size] = 0;
+  for (size_t size = row->key.size == 0 ? 0 : row->key.size - 1; size <= row->key.size + 1; size++) {
+    kl_slice key = kl_slice_make(longer, size);
+    kl_status status = kl_tree_get(source, root, key, &with, NULL);
+    if (status != kl_tree_get(&plain, root, key, &without, NULL)) return false;
+    if (status != KL_OK) continue;
+    if (with.bytes.data != without.bytes.data || with.bytes.size != without.bytes.size) return false;
+    if (with.is_extent != without.is_extent) return false;
+  }
+  return true;
+}
+
 /* A merge over it: a tree of it and two more rows, or, for an inner page, an error. */
 static inline bool tree_page_use_merge(tree_page_use *use, const kl_tree_source *source, const kl_tree_pointer *root) {
   int left = 2;
@@ -84,19 +104,25 @@ static inline bool tree_page_use_merge(tree_page_use *use, const kl_tree_source 
 static inline bool tree_page_use_all(const uint8_t *page, size_t size) {
   static const char *const keys[] = {"", "a", "k000", "zzzzzzzz", "\xff\xff\xff\xff\xff"};
   tree_page_use use = {.page = page};
-  kl_tree_source source = {.load = tree_page_use_load, .context = &use};
+  kl_tree_source source = {.load = tree_page_use_load, .context = &use}, digested = source;
+  _Alignas(16) uint8_t digest[KL_TREE_DIGEST_SIZE];
   kl_tree_pointer root = {1, (uint32_t)size, 0, 1};
   kl_tree_cursor cursor;
   kl_tree_row row;
   uint64_t number = 0;
   bool is_leaf = page[5] == 0;
   kl_status allowed = is_leaf ? KL_OK : KL_E_CORRUPT;
+  kl_tree_digest(page, digest, sizeof digest);
+  digested.frames = page;
+  digested.frames_size = KL_TREE_PAGE_MIN;
+  digested.digests = digest;
   kl_tree_cursor_init(&cursor, &source, &root);
   kl_status status = kl_tree_cursor_first(&cursor, NULL);
   if (status != allowed) return false;
   for (; status == KL_OK; status = kl_tree_cursor_next(&cursor, NULL), number++) {
     if (kl_tree_cursor_row(&cursor, &row, NULL) != KL_OK || !tree_page_use_row(&source, &root, &row, number))
       return false;
+    if (!tree_page_use_digest(&digested, &root, &row)) return false;
   }
   for (status = kl_tree_cursor_last(&cursor, NULL); status == KL_OK; status = kl_tree_cursor_prev(&cursor, NULL))
     number--;

@@ -64,6 +64,32 @@ static inline kl_status source_verify(void *context, const kl_cache_ref *ref, co
   return kl_fail(err, KL_E_CORRUPT, "block %llu is damaged", (unsigned long long)ref->address);
 }
 
+/* The note of a page: words of 8 bytes, too, the first of them telling which page, the others of which length. */
+static inline void source_note(void *context, const kl_cache_ref *ref, const void *frame, void *note, size_t size) {
+  (void)context;
+  assert_true(page_word_is(frame, ref->address, 0)); /* only what was verified */
+  assert_true((size + KL_CACHE_NOTE_HEAD) % KL_CACHE_NOTE == 0);
+  assert_true((size + KL_CACHE_NOTE_HEAD) / KL_CACHE_NOTE * KL_CACHE_BLOCK >= ref->length);
+  for (size_t i = 0; i < size / 8; i++) {
+    uint64_t word = i == 0 ? ref->address : ref->length;
+    memcpy((unsigned char *)note + 8 * i, &word, 8);
+  }
+}
+
+static inline bool note_is(const kl_cache *cache, const void *frame, uint64_t address, uint32_t length) {
+  kl_cache_notes notes = kl_cache_get_notes(cache);
+  uint64_t offset = (uint64_t)((const uint8_t *)frame - notes.frames), word;
+  if (length > KL_CACHE_NOTED) return true;
+  if (offset >= notes.size || offset % KL_CACHE_BLOCK != 0) return false;
+  const uint8_t *note = notes.notes + offset / KL_CACHE_BLOCK * KL_CACHE_NOTE;
+  size_t size = (length + KL_CACHE_BLOCK - 1) / KL_CACHE_BLOCK * KL_CACHE_NOTE - KL_CACHE_NOTE_HEAD;
+  for (size_t i = 0; i < size / 8; i++) {
+    memcpy(&word, note + 8 * i, 8);
+    if (word != (i == 0 ? address : length)) return false;
+  }
+  return true;
+}
+
 static inline kl_cache_ref ref_to(uint64_t address, uint32_t length) {
   return (kl_cache_ref){.address = address, .checksum = address, .stored_length = length, .length = length};
 }
@@ -80,7 +106,7 @@ static inline void fixture_open(cache_fixture *f, kl_os *os, kl_policy_kind poli
   kl_cache_options options = {.os = os,
                               .allocator = kl_allocator_libc(),
                               .epoch = f->epoch,
-                              .loader = {&f->source, source_load, source_verify},
+                              .loader = {&f->source, source_load, source_verify, source_note},
                               .policy = policy,
                               .limit = limit};
   assert_int_equal(kl_cache_new(&options, &f->cache, NULL), KL_OK);
@@ -101,6 +127,8 @@ static inline kl_status read_page(cache_fixture *f, uint64_t address, uint32_t l
     kl_status status = kl_cache_get(f->cache, &ref, flags, &frame, err);
     if (status == KL_OK && !page_is(frame, address, length))
       fail_msg("page %llu is another", (unsigned long long)address);
+    if (status == KL_OK && !note_is(f->cache, frame, address, length))
+      fail_msg("the note of page %llu is another's", (unsigned long long)address);
     kl_epoch_leave(f->epoch, guard);
     if (status != KL_CACHE_RETRY) return status;
     status = kl_cache_make_room(f->cache, length, err);

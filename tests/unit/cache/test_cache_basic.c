@@ -152,7 +152,7 @@ static void test_everything_pinned_ends(void **state) {
     kl_cache_options options = {.os = kl_os_posix(),
                                 .allocator = kl_allocator_libc(),
                                 .epoch = f.epoch,
-                                .loader = {&f.source, source_load, source_verify},
+                                .loader = {&f.source, source_load, source_verify, source_note},
                                 .policy = (kl_policy_kind)kind,
                                 .limit = 8 * MIB,
                                 .pin_budget = 64 * MIB};
@@ -231,9 +231,46 @@ static void test_drop_forgets(void **state) {
 }
 
 static uint8_t heat_of(const cache_fixture *f, uint64_t address) {
-  kl_table_entry entry = kl_table_find(&f->cache->table, address);
-  assert_int_not_equal(entry.frame, 0);
-  return atomic_load(entry.heat);
+  uint32_t frame = kl_table_find(&f->cache->table, address);
+  assert_int_not_equal(frame, 0);
+  return atomic_load(&kl_cache_head_of(f->cache, frame - 1)->heat);
+}
+
+/* CACHE-11: three pages that want one place of the memo. Each is found, whichever has it, and none after it was
+ * dropped. */
+static void test_pages_that_share_a_place_of_the_memo(void **state) {
+  (void)state;
+  enum { SHARERS = 3 };
+  cache_fixture f;
+  fixture_open(&f, kl_os_posix(), KL_POLICY_SIEVE, 8 * MIB);
+  uint64_t addresses[SHARERS];
+  bool there[SHARERS] = {false};
+  kl_rng rng;
+  kl_rng_init(&rng, test_seed(17));
+  for (uint64_t i = 0; i < SHARERS; i++) addresses[i] = 5 + i * (f.cache->memo_mask + 1);
+  for (int step = 0; step < 500; step++) {
+    uint64_t i = kl_rng_below(&rng, SHARERS);
+    if (kl_rng_below(&rng, 2) == 0) {
+      assert_int_equal(read_page(&f, addresses[i], PAGE, 0, NULL), KL_OK);
+    } else {
+      kl_cache_drop(f.cache, &addresses[i], 1);
+    }
+    there[i] = kl_table_find(&f.cache->table, addresses[i]) != 0;
+    kl_epoch_guard guard = kl_epoch_enter(f.epoch);
+    for (uint64_t j = 0; j < SHARERS; j++) {
+      const void *frame = kl_cache_find(f.cache, addresses[j], addresses[j], 0), *many = NULL;
+      assert_int_equal(frame != NULL, there[j]);
+      assert_int_equal(kl_cache_find_many(f.cache, &addresses[j], 1, 0, &many), there[j]);
+      assert_ptr_equal(frame, many);
+      if (frame != NULL) assert_true(page_is(frame, addresses[j], PAGE) && note_is(f.cache, frame, addresses[j], PAGE));
+    }
+    uint32_t shown = atomic_load(kl_cache_memo_of(f.cache, addresses[0]));
+    bool live = false;
+    for (uint64_t j = 0; j < SHARERS; j++) live |= there[j] && kl_table_find(&f.cache->table, addresses[j]) == shown;
+    assert_true(shown == 0 || live);
+    kl_epoch_leave(f.epoch, guard);
+  }
+  fixture_close(&f);
 }
 
 /* CACHE-9: a scan that looks ahead many at a time makes no page look used. */
@@ -308,7 +345,7 @@ static void test_each_allocation_fails_once(void **state) {
       kl_cache_options options = {.os = kl_sim_os(sim),
                                   .allocator = kl_sim_os(sim)->allocator,
                                   .epoch = f.epoch,
-                                  .loader = {&f.source, source_load, source_verify},
+                                  .loader = {&f.source, source_load, source_verify, source_note},
                                   .policy = (kl_policy_kind)kind,
                                   .limit = 8 * MIB};
       kl_sim_fail_allocation(sim, n);
@@ -345,6 +382,7 @@ int main(void) {
       cmocka_unit_test(test_everything_pinned_ends),
       cmocka_unit_test(test_the_limit_moves),
       cmocka_unit_test(test_drop_forgets),
+      cmocka_unit_test(test_pages_that_share_a_place_of_the_memo),
       cmocka_unit_test(test_scans_are_no_hits),
       cmocka_unit_test(test_put_spares_the_load),
       cmocka_unit_test(test_failed_loads_leave_nothing),

@@ -30,6 +30,7 @@ static void check(const void *frame, uint64_t address, kl_rng *rng) {
     uint64_t index = kl_rng_below(rng, (words - 1) / stride + 1) * stride;
     if (!page_word_is(frame, address, index)) atomic_fetch_add(&shared.wrong, 1);
   }
+  if (!note_is(shared.f.cache, frame, address, length_of(address))) atomic_fetch_add(&shared.wrong, 1); /* CACHE-10 */
 }
 
 static uint64_t pick(kl_rng *rng) {
@@ -154,7 +155,7 @@ static void test_one_loads_the_others_wait(void **state) {
   kl_cache_options options = {.os = kl_os_posix(),
                               .allocator = kl_allocator_libc(),
                               .epoch = herd.f.epoch,
-                              .loader = {&herd.f.source, slow_load, source_verify},
+                              .loader = {&herd.f.source, slow_load, source_verify, source_note},
                               .limit = 16 * MIB};
   assert_int_equal(kl_cache_new(&options, &herd.f.cache, NULL), KL_OK);
   assert_int_equal(pthread_barrier_init(&herd.barrier, NULL, THREADS), 0);

@@ -367,6 +367,8 @@ static inline kl_slice model_key(const model_row *row) {
 static inline void check_cursor(kl_pages_cursor *cursor, const model_row *row) {
   kl_slice value = {NULL, 0};
   assert_true(cursor->valid);
+  if (cursor->waits) assert_true(cursor->key.data == NULL && cursor->value.data == NULL && !cursor->is_far);
+  if (cursor->waits) DRAIN_MUST(kl_pages_cursor_value(cursor, &value, &must));
   check_key(row, cursor->key);
   assert_int_equal(cursor->value.size, row->value_size);
   DRAIN_MUST(kl_pages_cursor_value(cursor, &value, &must));

@@ -189,6 +189,8 @@ static void check_collect(kl_pages_cursor *cursor, const model_space *space, boo
     check.stop = forward ? i : i - 1;
   }
   for (status = KL_OK; status != KL_E_NOT_FOUND;) {
+    how.beyond = !cursor->waits && kl_rng_below(rng, 3) == 0;
+    if (how.beyond) check.at += forward ? 1 : SIZE_MAX;
     size_t before = check.at, rows = 0;
     how.max_rows = kl_rng_below(rng, 3) == 0 ? 0 : 1 + kl_rng_below(rng, 300);
     how.max_bytes = kl_rng_below(rng, 3) == 0 ? 0 : 1 + kl_rng_below(rng, 30000);
@@ -199,8 +201,21 @@ static void check_collect(kl_pages_cursor *cursor, const model_space *space, boo
     if (status == KL_E_BUFFER_SIZE) assert_int_equal(check.refuse, SIZE_MAX);
     assert_true(status == KL_OK || status == KL_E_BUFFER_SIZE || status == KL_E_NOT_FOUND);
     if (status == KL_E_NOT_FOUND) break;
-    check_cursor(cursor, &space->rows[check.at]);
+    assert_true(cursor->valid);
+    if (!cursor->waits || kl_rng_below(rng, 2) == 0) check_cursor(cursor, &space->rows[check.at]);
     if (kl_rng_below(rng, 4) != 0 && !cursor->is_far && rows != 0) continue;
+    if (kl_rng_below(rng, 4) == 0) { /* there and back */
+      size_t there = forward ? check.at - 1 : check.at + 1;
+      status = forward ? kl_pages_cursor_prev(cursor, NULL) : kl_pages_cursor_next(cursor, NULL);
+      assert_int_equal(status, there < space->count ? KL_OK : KL_E_NOT_FOUND);
+      if (status != KL_OK) DRAIN_MUST(kl_pages_cursor_seek_ge(cursor, model_key(&space->rows[check.at]), &must));
+      if (status == KL_OK) {
+        check_cursor(cursor, &space->rows[there]);
+        status = forward ? kl_pages_cursor_next(cursor, NULL) : kl_pages_cursor_prev(cursor, NULL);
+        assert_int_equal(status, KL_OK);
+      }
+      check_cursor(cursor, &space->rows[check.at]);
+    }
     check.at += forward ? 1 : SIZE_MAX; /* over a row by hand: that is how far values are passed */
     status = forward ? kl_pages_cursor_next(cursor, NULL) : kl_pages_cursor_prev(cursor, NULL);
   }
