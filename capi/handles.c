@@ -4,7 +4,8 @@
 capi_table capi_tables[CAPI_KINDS + 1];
 
 static const char *const capi_handles_kind_names[CAPI_KINDS + 1] = {
-    "", "keel_db", "keel_keyspace", "keel_txn", "keel_cursor", "keel_view", "keel_batch", "keel_check", "keel_load", "keel_value"};
+    "",          "keel_db",    "keel_keyspace", "keel_txn",  "keel_cursor",
+    "keel_view", "keel_batch", "keel_check",    "keel_load", "keel_value"};
 
 /* ---- Why a handle is refused ---- */
 
