@@ -1121,7 +1121,8 @@ KEEL_API keel_status keel_rollback(keel_txn txn, keel_error *err);
  *   KEEL_E_SNAPSHOT_TOO_OLD    The snapshot was ended.
  *   KEEL_E_IO                  Reading failed.
  *   KEEL_E_CORRUPT             The database is damaged.
- *   KEEL_E_NO_MEMORY           Out of memory. */
+ *   KEEL_E_NO_MEMORY           Out of memory.
+ *   KEEL_E_LIMIT               The value is larger than KEEL_MAX_VALUE_SIZE; read it with keel_get_part. */
 KEEL_API keel_status keel_get(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size,
                               const void **out_value, size_t *out_value_size, keel_error *err);
 
@@ -1148,7 +1149,8 @@ KEEL_API keel_status keel_get(keel_txn txn, keel_keyspace keyspace, const void *
  *   KEEL_E_SNAPSHOT_TOO_OLD    The snapshot was ended.
  *   KEEL_E_IO                  Reading failed.
  *   KEEL_E_CORRUPT             The database is damaged.
- *   KEEL_E_NO_MEMORY           Out of memory. */
+ *   KEEL_E_NO_MEMORY           Out of memory.
+ *   KEEL_E_LIMIT               The value is larger than KEEL_MAX_VALUE_SIZE; read it with keel_get_part. */
 KEEL_API keel_status keel_get_copy(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size, void *buffer,
                                    size_t capacity, size_t *out_value_size, keel_error *err);
 
@@ -1205,7 +1207,7 @@ KEEL_API keel_status keel_get_part(keel_txn txn, keel_keyspace keyspace, const v
  *   KEEL_E_IO                  Reading failed.
  *   KEEL_E_CORRUPT             The database is damaged.
  *   KEEL_E_NO_MEMORY           Out of memory.
- *   KEEL_E_LIMIT               Too many handles are open. */
+ *   KEEL_E_LIMIT               Too many handles are open, or the value is larger than KEEL_MAX_VALUE_SIZE. */
 KEEL_API keel_status keel_get_view(keel_txn txn, keel_keyspace keyspace, const void *key, size_t key_size,
                                    keel_view *out_view, keel_error *err);
 
@@ -1762,7 +1764,8 @@ KEEL_API keel_status keel_cursor_get(keel_cursor cursor, const void **out_key, s
  *   KEEL_E_SNAPSHOT_TOO_OLD  The snapshot was ended.
  *   KEEL_E_IO                Reading failed.
  *   KEEL_E_CORRUPT           The database is damaged.
- *   KEEL_E_NO_MEMORY         Out of memory. */
+ *   KEEL_E_NO_MEMORY         Out of memory.
+ *   KEEL_E_LIMIT             The value is larger than KEEL_MAX_VALUE_SIZE; read it with keel_get_part. */
 KEEL_API keel_status keel_cursor_next_batch(keel_cursor cursor, size_t max_rows, size_t max_bytes, keel_batch batch,
                                             keel_error *err);
 
@@ -1782,7 +1785,8 @@ KEEL_API keel_status keel_cursor_next_batch(keel_cursor cursor, size_t max_rows,
  *   KEEL_E_SNAPSHOT_TOO_OLD  The snapshot was ended.
  *   KEEL_E_IO                Reading failed.
  *   KEEL_E_CORRUPT           The database is damaged.
- *   KEEL_E_NO_MEMORY         Out of memory. */
+ *   KEEL_E_NO_MEMORY         Out of memory.
+ *   KEEL_E_LIMIT             The value is larger than KEEL_MAX_VALUE_SIZE; read it with keel_get_part. */
 KEEL_API keel_status keel_cursor_prev_batch(keel_cursor cursor, size_t max_rows, size_t max_bytes, keel_batch batch,
                                             keel_error *err);
 

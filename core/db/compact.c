@@ -113,7 +113,8 @@ kl_status kl_db_compact(kl_db *db, kl_db_compact_progress tell, void *context, k
 static bool db_compact_is_wanted(kl_db *db) {
   kl_store_space space;
   kl_store_get_space(db->store, &space);
-  return space.blocks_end > 2 * (space.used_bytes + space.limbo_bytes) + DB_COMPACT_IDLE_ROOM;
+  /* What is reserved cannot move: whoever has it is about to use it, or to give it back. */
+  return space.blocks_end > 2 * (space.used_bytes + space.limbo_bytes) + space.reserved_bytes + DB_COMPACT_IDLE_ROOM;
 }
 
 void kl_db_compact_idle(kl_db *db) {

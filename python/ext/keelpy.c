@@ -147,7 +147,8 @@ PyObject *keelpy_get_part(keel_txn txn, keel_keyspace keyspace, const void *key,
   PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
   if (bytes == NULL) return NULL;
   /* Nobody else has seen the object yet. */
-  if (keelpy_read_part(txn, keyspace, key, key_size, offset, PyBytes_AsString(bytes), (size_t)size, &got, &whole) != 0) {
+  if (keelpy_read_part(txn, keyspace, key, key_size, offset, PyBytes_AsString(bytes), (size_t)size, &got, &whole) !=
+      0) {
     Py_DECREF(bytes);
     return NULL;
   }

@@ -574,6 +574,55 @@ static void test_parts_allocations_fail(void **state) {
   drain_db_close(&db);
 }
 
+/* -------- other sizes of parts than Keel writes -------- */
+
+static kl_status foreign_put(void *context, uint64_t address, kl_slice bytes, kl_error *err) {
+  return kl_store_write_reserved(((drain_db *)context)->store, address, &bytes, 1, err);
+}
+
+/* As writer_make, with parts of 4096 bytes. */
+static kl_tree_extent foreign_make(drain_db *db, uint64_t seed, uint64_t length) {
+  uint8_t *value = calloc(1, (size_t)kl_extent_table_at(length));
+  kl_extent_sums sums;
+  kl_tree_extent extent = {.length = length, .chunk = EXTENT_SMALL, .stored = kl_extent_stored(length, EXTENT_SMALL)};
+  assert_non_null(value);
+  extent_fill(seed, 0, value, (size_t)length);
+  DRAIN_MUST(kl_store_reserve(db->store, extent.stored, &extent.address, &must));
+  DRAIN_MUST(foreign_put(db, extent.address, kl_slice_make(value, (size_t)kl_extent_table_at(length)), &must));
+  kl_extent_sums_begin(&sums, &extent, foreign_put, db);
+  DRAIN_MUST(kl_extent_sums_add(&sums, value, (size_t)length, &must));
+  DRAIN_MUST(kl_extent_sums_finish(&sums, &must));
+  free(value);
+  return sums.extent;
+}
+
+/* Such a value is read like others. Its table has two blocks, and what is read again of them is compared again. */
+static void test_other_parts(void **state) {
+  (void)state;
+  enum { LENGTH = 5 << 20, COVERED = KL_EXTENT_TABLE / 4 * 4096 /* by the first block of the table */ };
+  drain_db db;
+  kl_error err = {0};
+  size_t got = 0;
+  uint64_t whole = 0;
+  uint8_t byte = 0;
+  drain_db_open(&db, 8, 4096, false, 64 << 20); /* which has room for it, were it one for the cache */
+  kl_tree_extent extent = foreign_make(&db, 100, LENGTH);
+  writer_rows rows = {.extents = &extent, .count = 1};
+  DRAIN_MUST(writer_load(&db, &rows, &must));
+  writer_check(&db, 0, 100, LENGTH);
+  part_reader reader = {.db = &db};
+  DRAIN_MUST(kl_roots_find(db.roots, 1, &reader.root, &must));
+  for (uint64_t at = 0; at < LENGTH; at += 123457) part_expect(&reader, 0, LENGTH, at, 9000);
+  part_expect(&reader, 0, LENGTH, 0, LENGTH);
+  part_expect(&reader, 0, LENGTH, COVERED + 5, 1); /* the second block of the table is in memory now */
+  part_flip(&db, part_find_in_file(&db, 100) + kl_extent_table_at(LENGTH) + 9);
+  part_expect(&reader, 0, LENGTH, COVERED + 8000, 5000);
+  assert_int_equal(part_read(&reader, 0, 5, &byte, 1, &got, &whole, &err), KL_E_CORRUPT);
+  assert_non_null(strstr(err.message, "checksums"));
+  kl_pages_part_free(reader.part);
+  drain_db_close(&db);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_length),
@@ -589,6 +638,7 @@ int main(void) {
       cmocka_unit_test(test_parts_in_memory),
       cmocka_unit_test(test_parts_damaged),
       cmocka_unit_test(test_parts_allocations_fail),
+      cmocka_unit_test(test_other_parts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
