@@ -114,7 +114,7 @@ static uint64_t frames_chunk_notes(uint32_t size_class) {
 
 /* What a chunk, or a run, takes beside its memory and descriptors: its notes, and its part of the memo. */
 static uint64_t frames_chunk_aside(uint32_t size_class) {
-  return frames_chunk_notes(size_class) + 4 * KL_CACHE_CHUNK_BLOCKS * sizeof(uint32_t);
+  return frames_chunk_notes(size_class) + sizeof(uint32_t) * 4 * KL_CACHE_CHUNK_BLOCKS;
 }
 
 static unsigned char *frames_notes_of(const kl_cache *cache, uint32_t chunk) {

@@ -111,7 +111,7 @@ __attribute__((always_inline)) static inline void pages_cursor_prefetch(const kl
            last = kl_tree_leaf_suffix(leaf, forward ? other : i);
   const uint8_t *at = first.data, *end = last.data;
   size_t lines = (size_t)(end - at) / 64;
-  if (lines > PAGES_AHEAD_LINES) at = forward ? at : end - PAGES_AHEAD_LINES * 64;
+  if (lines > PAGES_AHEAD_LINES && !forward) at = end - (size_t)PAGES_AHEAD_LINES * 64;
   __builtin_prefetch(at);
   __builtin_prefetch(at + 64);
   __builtin_prefetch(at + 128);
