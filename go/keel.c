@@ -10023,7 +10023,7 @@ static uint64_t frames_chunk_notes(uint32_t size_class) {
 
 /* What a chunk, or a run, takes beside its memory and descriptors: its notes, and its part of the memo. */
 static uint64_t frames_chunk_aside(uint32_t size_class) {
-  return frames_chunk_notes(size_class) + 4 * KL_CACHE_CHUNK_BLOCKS * sizeof(uint32_t);
+  return frames_chunk_notes(size_class) + sizeof(uint32_t) * 4 * KL_CACHE_CHUNK_BLOCKS;
 }
 
 static unsigned char *frames_notes_of(const kl_cache *cache, uint32_t chunk) {
@@ -20168,7 +20168,7 @@ __attribute__((always_inline)) static inline void pages_cursor_prefetch(const kl
            last = kl_tree_leaf_suffix(leaf, forward ? other : i);
   const uint8_t *at = first.data, *end = last.data;
   size_t lines = (size_t)(end - at) / 64;
-  if (lines > PAGES_AHEAD_LINES) at = forward ? at : end - PAGES_AHEAD_LINES * 64;
+  if (lines > PAGES_AHEAD_LINES && !forward) at = end - (size_t)PAGES_AHEAD_LINES * 64;
   __builtin_prefetch(at);
   __builtin_prefetch(at + 64);
   __builtin_prefetch(at + 128);
