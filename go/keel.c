@@ -1837,6 +1837,7 @@ struct kl_os {
   uint64_t (*process_id)(kl_os *);
   void (*process_name)(kl_os *, char *out, size_t capacity); /* for messages; "" when unknown */
   uint64_t (*physical_memory)(kl_os *);                      /* bytes, or a container's limit; 0 when unknown */
+  uint32_t (*processors)(kl_os *); /* that this process may run on at once, or a container's limit; at least 1 */
 
   /* Anonymous memory whose address space is taken first and whose pages come later. `size` of each call, and `memory`
    * of commit and release, are multiples of KL_MEMORY_PAGE. KL_E_NO_MEMORY: the system refuses.
@@ -1927,6 +1928,9 @@ static inline void kl_os_process_name(kl_os *os, char *out, size_t capacity) {
 }
 static inline uint64_t kl_os_physical_memory(kl_os *os) {
   return os->physical_memory(os);
+}
+static inline uint32_t kl_os_processors(kl_os *os) {
+  return os->processors(os);
 }
 static inline kl_status kl_os_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err) {
   return os->map(os, size, out_memory, err);
@@ -2219,6 +2223,7 @@ void kl_posix_random(kl_os *os, void *out, size_t size);
 uint64_t kl_posix_process_id(kl_os *os);
 void kl_posix_process_name(kl_os *os, char *out, size_t capacity);
 uint64_t kl_posix_physical_memory(kl_os *os);
+uint32_t kl_posix_processors(kl_os *os);
 
 /* memory.c */
 kl_status kl_posix_map(kl_os *os, uint64_t size, void **out_memory, kl_error *err);
@@ -2761,6 +2766,30 @@ uint64_t kl_posix_physical_memory(kl_os *os) {
   return memory;
 }
 
+/* Processors that a container's quota amounts to, rounded up; UINT32_MAX when there is none. */
+static uint32_t posix_processor_limit(void) {
+  char text[64];
+  char *end;
+  text[posix_read_some("/sys/fs/cgroup/cpu.max", text, sizeof text - 1)] = '\0'; /* "quota period", or "max period" */
+  unsigned long long quota = strtoull(text, &end, 10);
+  if (end == text || *end != ' ') return UINT32_MAX;
+  unsigned long long period = strtoull(end, NULL, 10);
+  if (quota == 0 || period == 0 || quota / period >= UINT32_MAX) return UINT32_MAX;
+  return (uint32_t)((quota + period - 1) / period);
+}
+
+uint32_t kl_posix_processors(kl_os *os) {
+  (void)os;
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+#endif
+  if (count < 1) return 1;
+  uint32_t limit = posix_processor_limit();
+  return count < (long)limit ? (uint32_t)count : limit;
+}
+
 /* ---- core/os/posix/memory.c ---- */
 /* core/os/posix/memory.c: address space and anonymous memory. See os.h. */
 
@@ -2970,6 +2999,7 @@ static kl_os posix_os = {
     .process_id = kl_posix_process_id,
     .process_name = kl_posix_process_name,
     .physical_memory = kl_posix_physical_memory,
+    .processors = kl_posix_processors,
     .map = kl_posix_map,
     .unmap = kl_posix_unmap,
     .commit = kl_posix_commit,
@@ -3267,7 +3297,7 @@ kl_status kl_transfer_write(kl_raw_write raw, void *context, const char *path, c
  *
  * Invariants (README.md): STORE-8 (busy), STORE-10 the map describes itself.
  *
- * Thread rules: the thread of the checkpoint in progress. */
+ * Thread rules: one thread at a time: that of the checkpoint in progress, or those, under `making` of the store. */
 #ifndef KL_STORE_SPACE_H
 #define KL_STORE_SPACE_H
 
@@ -3348,7 +3378,8 @@ uint64_t store_limbo_before(const store_limbo *limbo, uint64_t block); /* blocks
  * there is just nothing to recover.
  *
  * Thread rules: kl_store_read, kl_store_memory, kl_store_checkpoint and the other questions from any thread, at any
- * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. */
+ * time before close. begin ... publish or abort: one thread at a time; publishing without begin (a seal) too. But allocate,
+ * reserve, free and write: several threads at once, all of them between the begin and the publish or abort of one thread. */
 #ifndef KL_STORE_STORE_H
 #define KL_STORE_STORE_H
 
@@ -3450,6 +3481,11 @@ uint64_t kl_store_birth(const kl_store *store);
  * is allocated, and the checkpoint may go on or be aborted. KL_E_DISK_FULL, KL_E_IO, KL_E_NO_MEMORY, KL_E_LIMIT (0
  * bytes or more than a file can have), KL_E_CORRUPT: a part of the space map that was needed is damaged. */
 kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err);
+/* As kl_store_allocate for `least` bytes, but the run is longer, up to `most` bytes, where free blocks follow: for a thread
+ * that takes room for several pages at once, so that what it writes lies together. It frees what it does not use
+ * (kl_store_free, born in this checkpoint). */
+kl_status kl_store_reserve(kl_store *store, uint64_t least, uint64_t most, uint64_t *out_address, uint64_t *out_bytes,
+                           kl_error *err);
 /* For a checkpoint that is to move data towards the front of the file: after begin, before anything is allocated.
  * Until it ends, the first free blocks are handed out, however scattered; at its end the file is cut to what is needed.
  * *out_end: whatever the newest checkpoint uses has room before it, with about a thirty-second to spare and beside the
@@ -3468,6 +3504,11 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
  * some of it as free already (it is damaged, or the tree is), or a part of the map that was needed is damaged;
  * KL_E_NO_MEMORY, KL_E_IO. On failure nothing is freed. */
 kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err);
+/* The same for many. On failure those from some one on are not freed: the checkpoint is to be aborted. */
+typedef struct kl_store_run {
+  uint64_t address, bytes, birth;
+} kl_store_run;
+kl_status kl_store_free_runs(kl_store *store, const kl_store_run *runs, size_t count, kl_error *err);
 /* The checkpoint in progress did not happen: everything is as before begin, what was allocated is free again. Without
  * one in progress: nothing. */
 void kl_store_abort(kl_store *store);
@@ -3682,9 +3723,11 @@ void store_space_start(store_space *space);
 /* From now on, until the checkpoint ends, the first free blocks of the file are taken. *out_end: all blocks that are
  * used have room before it, beside those in limbo there. What of the map lies behind it will move. */
 kl_status store_space_compact(store_space *space, uint64_t *out_end, kl_error *err);
-/* A run of blocks that are not busy. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
- * that block, or KL_E_NOT_FOUND: there is none, and nothing has changed. */
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t end, uint64_t *out_block, kl_error *err);
+/* A run of blocks that are not busy, where one of `blocks` goes; as long as *most where those behind it are not busy
+ * either, and *most becomes its length. `end` STORE_SPACE_NONE: grows the file when it must; otherwise the run lies before
+ * that block (and *most is `blocks`), or KL_E_NOT_FOUND: there is none, and nothing has changed. */
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *most, uint64_t end, uint64_t *out_block,
+                               kl_error *err);
 /* `death`: number of the checkpoint in progress. */
 kl_status store_space_free(store_space *space, uint64_t block, uint64_t blocks, uint64_t birth, uint64_t death,
                            kl_error *err);
@@ -3749,9 +3792,11 @@ struct kl_store {
   uint8_t id[KL_DATABASE_ID_SIZE];
   uint64_t lost_sequence; /* of the damaged checkpoint, as far as it can be told */
 
-  /* Of the thread that makes checkpoints. */
+  /* Of whoever makes checkpoints: one thread; between begin and publish several, and then what follows is read, and what
+   * comes behind `making` is under it. */
   bool in_progress;
-  uint64_t birth;      /* of the checkpoint in progress */
+  uint64_t birth; /* of the checkpoint in progress */
+  kl_mutex making;
   bool size_changed;   /* since the last sync of more than data */
   uint64_t file_bytes; /* length of the file; of memory: what may hold pages of the system */
   store_space space;
@@ -3847,8 +3892,11 @@ kl_status kl_store_write(kl_store *store, uint64_t address, const kl_slice *part
   uint64_t length = 0;
   for (size_t i = 0; i < count; i++) length += parts[i].size;
   uint64_t blocks = (length + KL_BLOCK_SIZE - 1) / KL_BLOCK_SIZE;
-  if (!store->in_progress || address % KL_BLOCK_SIZE != 0 ||
-      !store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks)) {
+  kl_mutex_lock(&store->making);
+  bool ours = store->in_progress && address % KL_BLOCK_SIZE == 0 &&
+              store_space_is_new(&store->space, address / KL_BLOCK_SIZE, blocks);
+  kl_mutex_unlock(&store->making); /* the blocks are the caller's alone */
+  if (!ours) {
     return KL_BROKEN(err, "STORE-7: %" PRIu64 " bytes at %" PRIu64 " are not of the checkpoint in progress", length,
                      address);
   }
@@ -3992,48 +4040,73 @@ static uint64_t store_checkpoint_blocks(uint64_t bytes) {
   return bytes / KL_BLOCK_SIZE + (bytes % KL_BLOCK_SIZE != 0);
 }
 
-kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+/* All that allocates. The run begins where one of `least` bytes is put, and has up to `most`. */
+static kl_status store_checkpoint_allocate(kl_store *store, uint64_t least, uint64_t most, uint64_t end,
+                                           uint64_t *out_address, uint64_t *out_bytes, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), STORE_SPACE_NONE, &block, err);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  if (least == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
+  uint64_t block = 0, blocks = store_checkpoint_blocks(most);
+  kl_mutex_lock(&store->making);
+  status = store_space_allocate(&store->space, store_checkpoint_blocks(least), &blocks, end, &block, err);
+  kl_mutex_unlock(&store->making);
+  if (status != KL_OK) return status;
+  *out_address = block * KL_BLOCK_SIZE;
+  *out_bytes = blocks * KL_BLOCK_SIZE;
+  return KL_OK;
+}
+
+kl_status kl_store_allocate(kl_store *store, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  uint64_t got;
+  return store_checkpoint_allocate(store, bytes, bytes, STORE_SPACE_NONE, out_address, &got, err);
+}
+
+kl_status kl_store_reserve(kl_store *store, uint64_t least, uint64_t most, uint64_t *out_address, uint64_t *out_bytes,
+                           kl_error *err) {
+  return store_checkpoint_allocate(store, least, most < least ? least : most, STORE_SPACE_NONE, out_address, out_bytes,
+                                   err);
 }
 
 kl_status kl_store_allocate_before(kl_store *store, uint64_t bytes, uint64_t end, uint64_t *out_address,
                                    kl_error *err) {
-  kl_status status = store_checkpoint_begun(store, err);
-  if (status != KL_OK) return status;
-  if (bytes == 0) return kl_fail(err, KL_E_LIMIT, "no block is needed for nothing");
-  uint64_t block = 0;
-  status = store_space_allocate(&store->space, store_checkpoint_blocks(bytes), end / KL_BLOCK_SIZE, &block, err);
-  if (status == KL_OK) *out_address = block * KL_BLOCK_SIZE;
-  return status;
+  uint64_t got;
+  return store_checkpoint_allocate(store, bytes, bytes, end / KL_BLOCK_SIZE, out_address, &got, err);
 }
 
 kl_status kl_store_compact(kl_store *store, uint64_t *out_end, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  uint64_t block = 0, end = 0;
+  uint64_t block = 0, one = 1, end = 0;
   status = store_space_compact(&store->space, &end, err);
   /* One block more and one less: the map, which describes itself, gets a new root in any case. */
-  if (status == KL_OK) status = store_space_allocate(&store->space, 1, STORE_SPACE_NONE, &block, err);
+  if (status == KL_OK) status = store_space_allocate(&store->space, 1, &one, STORE_SPACE_NONE, &block, err);
   if (status == KL_OK) status = store_space_free(&store->space, block, 1, store->birth, store->birth, err);
   if (status == KL_OK) *out_end = end * KL_BLOCK_SIZE;
   return status;
 }
 
-kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+/* Under `making`. */
+static kl_status store_checkpoint_free(kl_store *store, const kl_store_run *run, kl_error *err) {
+  if (run->address % KL_BLOCK_SIZE != 0 || run->bytes == 0) {
+    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
+                   store->path, run->bytes, run->address);
+  }
+  return store_space_free(&store->space, run->address / KL_BLOCK_SIZE, store_checkpoint_blocks(run->bytes), run->birth,
+                          store->birth, err);
+}
+
+kl_status kl_store_free_runs(kl_store *store, const kl_store_run *runs, size_t count, kl_error *err) {
   kl_status status = store_checkpoint_begun(store, err);
   if (status != KL_OK) return status;
-  if (address % KL_BLOCK_SIZE != 0 || bytes == 0) {
-    return kl_fail(err, KL_E_CORRUPT, "database '%s': %" PRIu64 " bytes at %" PRIu64 " are to be freed: no blocks",
-                   store->path, bytes, address);
-  }
-  return store_space_free(&store->space, address / KL_BLOCK_SIZE, store_checkpoint_blocks(bytes), birth, store->birth,
-                          err);
+  kl_mutex_lock(&store->making);
+  for (size_t i = 0; i < count && status == KL_OK; i++) status = store_checkpoint_free(store, &runs[i], err);
+  kl_mutex_unlock(&store->making);
+  return status;
+}
+
+kl_status kl_store_free(kl_store *store, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  const kl_store_run run = {address, bytes, birth};
+  return kl_store_free_runs(store, &run, 1, err);
 }
 
 void kl_store_abort(kl_store *store) {
@@ -4866,26 +4939,30 @@ static kl_status store_space_prepare(store_space *space, uint64_t block, uint64_
   return KL_OK;
 }
 
-kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t limit, uint64_t *out_block,
-                               kl_error *err) {
-  uint64_t block = 0;
-  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
-    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
-                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
-  }
-  kl_status status = store_space_find(space, blocks, limit, &block, err);
+/* How long a run at `block` may be, which is of `blocks` as yet: with the free blocks of its chunk that follow. The file
+ * grows for more than that where it has to grow for those. */
+static uint64_t store_space_extend(const store_space *space, uint64_t block, uint64_t blocks, uint64_t most) {
+  uint64_t end = block + blocks, number = (end - 1) / STORE_MAP_BITS, first = number * STORE_MAP_BITS;
+  if (most > STORE_MAP_BITS) most = STORE_MAP_BITS;
+  if (blocks >= most) return blocks;
+  if (end > space->frontier) return most;
+  const store_space_chunk *chunk = store_space_loaded(space, number);
+  if (chunk == NULL) return blocks;
+  uint64_t wanted = block + most - first, limit = store_space_limit(space, number);
+  return first + store_space_scan(chunk->busy, end - first, wanted < limit ? wanted : limit, true) - block;
+}
+
+/* The run, which is free, is used from now on. On failure it is as before. */
+static kl_status store_space_take(store_space *space, uint64_t block, uint64_t blocks, kl_error *err) {
   uint64_t end = block + blocks;
-  if (status == KL_OK && end > space->frontier) {
+  kl_status status = KL_OK;
+  if (end > space->frontier) {
     status = store_blocks_ensure(space->store, end * KL_BLOCK_SIZE, err);
     if (status == KL_OK) status = store_space_cover(space, end, err);
   }
   if (status == KL_OK) status = store_space_prepare(space, block, blocks, err);
   if (status != KL_OK) return status;
-  *out_block = block;
-  if (end > space->frontier) {
-    space->frontier = end;
-    if (blocks == 1) space->rove = end;
-  }
+  if (end > space->frontier) space->frontier = end;
   store_space_part part;
   while (store_space_next_part(&block, &blocks, &part)) {
     store_space_chunk *chunk = store_space_loaded(space, part.number);
@@ -4894,6 +4971,29 @@ kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t lim
     store_space_set(chunk->busy, part.from, part.to);
     store_space_account(space, chunk, part.to - part.from, part.to - part.from);
   }
+  return KL_OK;
+}
+
+kl_status store_space_allocate(store_space *space, uint64_t blocks, uint64_t *most, uint64_t limit, uint64_t *out_block,
+                               kl_error *err) {
+  uint64_t block = 0, got = blocks;
+  if (blocks > STORE_SPACE_BLOCKS_MOST - space->frontier) {
+    return kl_fail(err, KL_E_LIMIT, "database '%s' cannot grow by %" PRIu64 " blocks: a file has at most %" PRIu64,
+                   kl_store_path(space->store), blocks, (uint64_t)STORE_SPACE_BLOCKS_MOST);
+  }
+  kl_status status = store_space_find(space, blocks, limit, &block, err);
+  if (status != KL_OK) return status;
+  if (*most > blocks && limit == STORE_SPACE_NONE) got = store_space_extend(space, block, blocks, *most);
+  bool behind = block + blocks > space->frontier;
+  status = store_space_take(space, block, got, err);
+  if (status != KL_OK && got > blocks) { /* for what is needed there may be room yet */
+    got = blocks;
+    status = store_space_take(space, block, got, err);
+  }
+  if (status != KL_OK) return status;
+  if (blocks == 1 && (behind || got > 1)) space->rove = block + got;
+  *out_block = block;
+  *most = got;
   return KL_OK;
 }
 
@@ -5655,8 +5755,8 @@ static kl_status store_space_place(store_space *space, uint32_t level, uint64_t 
   for (size_t i = 0; i < space->dirty_count; i++) {
     store_space_node *node = space->dirty[i];
     if (node->level != level || node->placed || store_space_child_of(space, node)->used == 0) continue;
-    uint64_t block = 0;
-    kl_status status = store_space_allocate(space, 1, STORE_SPACE_NONE, &block, err);
+    uint64_t block = 0, one = 1;
+    kl_status status = store_space_allocate(space, 1, &one, STORE_SPACE_NONE, &block, err);
     if (status != KL_OK) return status;
     node->placed = true;
     node->next = (kl_store_pointer){block * KL_BLOCK_SIZE, KL_BLOCK_SIZE, 0, birth};
@@ -5776,6 +5876,7 @@ static void store_destroy(kl_store *store) {
   store_space_close(&store->space);
   store_memory_free(store);
   if (store->file != NULL) kl_os_close(store->os, store->file);
+  kl_mutex_destroy(&store->making);
   kl_mutex_destroy(&store->lock);
   kl_free(allocator, store->path, store->path_size);
   kl_free(allocator, store, sizeof *store);
@@ -5790,6 +5891,10 @@ static kl_status store_new(kl_os *os, const char *path, bool read_only, kl_store
     status = kl_fail(err, KL_E_NO_MEMORY, "no memory to open database '%s'", path);
   } else {
     status = kl_mutex_init(&store->lock, err);
+    if (status == KL_OK) {
+      status = kl_mutex_init(&store->making, err);
+      if (status != KL_OK) kl_mutex_destroy(&store->lock);
+    }
   }
   if (status != KL_OK) {
     kl_free(os->allocator, copy, path_size);
@@ -11459,6 +11564,30 @@ kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_poin
 kl_status kl_tree_build(const kl_tree_merge_options *options, const kl_tree_changes *rows, kl_tree_pointer *out_root,
                         kl_tree_merge_stats *out_stats, kl_error *err);
 
+/* A part of a tree on its way into a merge on several threads: the keys from `low` on (empty: from the first) to before
+ * `high`, where it has one. The slices are the caller's. */
+typedef struct kl_tree_part {
+  kl_slice low, high;
+  bool has_high;
+  bool changed;         /* set by kl_tree_merge_part: `root` counts. False: the part is what it was */
+  kl_tree_pointer root; /* of a tree of the part alone; null: no rows are left in it */
+} kl_tree_part;
+
+/* Merges the changes of one part, all of which have keys in it, into the old tree's rows in it. Parts may be merged side by
+ * side, each with a source, sink and freed of its own; what they free belongs to different pages and extents. `move` is
+ * not looked at. Of the stats, `rows` are those of the part, if it changed. Errors as kl_tree_merge; KL_E_INVALID also: a
+ * change outside of the part. On failure `part` is untouched. */
+kl_status kl_tree_merge_part(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                             const kl_tree_changes *changes, kl_tree_part *part, kl_tree_merge_stats *out_stats,
+                             kl_error *err);
+/* Makes one tree of the parts, which are all of the old tree's keys, ascending, one behind the other. Its source finds
+ * what the parts have placed. It reads and writes about two pages of each level for each part, and frees their roots, and
+ * the old tree's pages that reach over a cut. Parts that did not change are taken from the old tree, so that only what
+ * changes need be merged before. None has changed: *out_root is `root`, and nothing was written. Of the stats, `rows` are
+ * those of the new tree, when there are two parts or more and one changed. Errors as kl_tree_merge. */
+kl_status kl_tree_join(const kl_tree_merge_options *options, const kl_tree_pointer *root, const kl_tree_part *parts,
+                       size_t count, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats, kl_error *err);
+
 /* -------- walking -------- */
 
 typedef enum kl_tree_item_kind {
@@ -11831,7 +11960,7 @@ void tree_builder_free(tree_builder *builder) {
 
 static kl_status tree_level_reserve(tree_builder *builder, tree_level *level, size_t bytes, kl_error *err) {
   size_t needed = level->data_size + bytes;
-  if (needed > level->data_capacity) {
+  if (needed > level->data_capacity || level->data == NULL) { /* an only row may have an empty key and value */
     size_t capacity = level->data_capacity == 0 ? (size_t)builder->page_size * 2 : level->data_capacity;
     while (capacity < needed) capacity *= 2;
     uint8_t *data = kl_realloc(builder->allocator, level->data, level->data_capacity, capacity);
@@ -12297,6 +12426,253 @@ void kl_tree_cursor_stand(kl_tree_cursor *cursor, uint32_t index) {
   cursor->stack[cursor->depth - 1].index = index;
 }
 
+/* ---- core/tree/join.c ---- */
+/* core/tree/join.c: a merge in parts, on several threads, and how its parts become one tree.
+ *
+ * Cuts are keys, any keys. A page of the old tree *straddles* when a cut lies inside of its range: neither its low key,
+ * nor behind its last. Every other page is of one part, which frees it when it opens it. The pages that straddle are
+ * opened by each part that they reach into, for what is theirs, and freed by whoever joins (TREE-11).
+ *
+ * A part is built as any tree is, with a root of its own; so all of its pages but the root are large enough (TREE-6).
+ * Joining gives the children of the roots to one builder, one behind the other, as a merge does with what it keeps: it
+ * opens, and shares evenly, where they do not fit. Roots of different levels need nothing else: a builder takes pages of
+ * any level. */
+
+/* ---- core/tree/merge.h ---- */
+/* core/tree/merge.h: a merge in progress, for merge.c, which makes whole trees, and join.c, which makes parts of one and
+ * joins them. Private to core/tree.
+ *
+ * One pass from left to right: subtrees of the old tree and changes, in the order of their keys, go to the builder. Each
+ * recursion goes down one level at a time. */
+#ifndef KL_TREE_MERGE_H
+#define KL_TREE_MERGE_H
+
+typedef struct tree_merge {
+  tree_builder builder;
+  tree_frames frames;
+  const kl_tree_merge_options *options;
+  const kl_tree_changes *changes;
+  const kl_tree_part *part; /* that the changes are of; NULL: of the whole tree */
+  kl_tree_merge_stats stats;
+  kl_tree_pointer root;  /* of the old tree */
+  kl_tree_change change; /* the next one, when `has_change` */
+  bool has_change;
+  bool any_change; /* there was one already: `last` is its key */
+  uint8_t last[KL_TREE_KEY_MAX];
+  size_t last_size;
+  struct {
+    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
+  } bound[KL_TREE_LEVELS];      /* of the child at hand of the open page of each level */
+  uint8_t key[KL_TREE_KEY_MAX]; /* of the row at hand */
+} tree_merge;
+
+/* The range of a subtree: [low, high), or [low, end). */
+typedef struct tree_range {
+  kl_slice low, high;
+  bool has_high;
+} tree_range;
+
+/* KL_E_INVALID, KL_E_NO_MEMORY. `options` and `changes` outlive it. */
+kl_status tree_merge_new(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                         const kl_tree_changes *changes, tree_merge **out_merge, kl_error *err);
+void tree_merge_free(tree_merge *merge);
+
+/* Moves on to the next change that changes something: a delete of what is absent would rewrite a path for nothing. */
+kl_status tree_merge_advance(tree_merge *merge, kl_error *err);
+bool tree_merge_change_within(const tree_merge *merge, const tree_range *range);
+/* Adds the row of the change at hand, if it is one, and moves on. */
+kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err);
+/* Where child i begins: the separator before it, put together in `out`; the page's own low key for the first. */
+kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out);
+
+/* Loads a page that the new tree will not have. */
+kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const uint8_t **out_page,
+                          kl_error *err);
+/* Rows `first` to `end` of a leaf and the changes in its range, in one order. */
+kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, uint32_t first, uint32_t end, const tree_range *range,
+                          kl_error *err);
+/* A subtree with a change in its range. */
+kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const tree_range *range,
+                          kl_error *err);
+/* A subtree without changes: taken whole, or as much of it as the builder takes and as is to stay where it is. */
+kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                          uint64_t rows, kl_error *err);
+/* The same, but the page itself is opened in any case. */
+kl_status tree_merge_spill(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                           kl_error *err);
+/* Writes what is pending, from the leaves up, until one page is left: the root. */
+kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err);
+
+#endif
+
+static bool tree_part_straddles(const kl_tree_part *part, const tree_range *range) {
+  if (kl_slice_compare(range->low, part->low) < 0) return true;
+  return part->has_high && (!range->has_high || kl_slice_compare(range->high, part->high) > 0);
+}
+
+/* What a leaf that straddles has for the part. */
+static kl_status tree_part_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range,
+                                const kl_tree_part *part, kl_error *err) {
+  tree_range inside = *range;
+  tree_keys keys = tree_leaf_keys(page);
+  uint32_t end = keys.count;
+  bool equal;
+  if (kl_slice_compare(inside.low, part->low) < 0) inside.low = part->low;
+  if (part->has_high) {
+    end = tree_keys_search(&keys, part->high, &equal);
+    if (!inside.has_high || kl_slice_compare(inside.high, part->high) > 0) inside.high = part->high;
+    inside.has_high = true;
+  }
+  return tree_merge_leaf(merge, page, tree_keys_search(&keys, part->low, &equal), end, &inside, err);
+}
+
+/* What a page that straddles has for the part; the page is not freed. The recursion goes down one level at a time. */
+static kl_status tree_part_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
+                                const tree_range *range, const kl_tree_part *part, kl_error *err) {
+  const uint8_t *page = NULL;
+  bool equal;
+  kl_status status = tree_frames_load(&merge->frames, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  if (level == 0) return tree_part_leaf(merge, page, range, part, err);
+  tree_keys keys = tree_inner_keys(page);
+  uint32_t count = tree_page_count(page);
+  /* A separator that is `high` ends the child before it. */
+  uint32_t last = part->has_high ? tree_keys_search(&keys, part->high, &equal) : count - 1;
+  for (uint32_t i = tree_inner_search(page, part->low); i <= last && status == KL_OK; i++) {
+    kl_tree_pointer child;
+    tree_range below = *range;
+    tree_inner_child(page, i, &child);
+    below.low = tree_merge_low(page, i, range->low, merge->bound[level].low);
+    if (i + 1 < count) {
+      below.high = tree_merge_low(page, i + 1, range->low, merge->bound[level].high);
+      below.has_high = true;
+    }
+    if (tree_part_straddles(part, &below)) {
+      status = tree_part_page(merge, &child, level - 1, &below, part, err);
+    } else if (tree_merge_change_within(merge, &below)) {
+      status = tree_merge_page(merge, &child, level - 1, &below, err);
+    } else {
+      status = tree_merge_keep(merge, &child, level - 1, below.low, tree_inner_rows(page, i), err);
+    }
+  }
+  return status;
+}
+
+/* The old tree's pages in the range of the part, and the changes there. */
+static kl_status tree_part_old(tree_merge *merge, const kl_tree_part *part, kl_error *err) {
+  tree_range all = {{NULL, 0}, {NULL, 0}, false};
+  if (kl_tree_pointer_is_null(&merge->root)) return KL_OK;
+  return tree_part_straddles(part, &all) ? tree_part_page(merge, &merge->root, TREE_LEVEL_ANY, &all, part, err)
+                                         : tree_merge_page(merge, &merge->root, TREE_LEVEL_ANY, &all, err);
+}
+
+kl_status kl_tree_merge_part(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                             const kl_tree_changes *changes, kl_tree_part *part, kl_tree_merge_stats *out_stats,
+                             kl_error *err) {
+  tree_merge *merge = NULL;
+  kl_status status = tree_merge_new(options, root, changes, &merge, err);
+  if (status != KL_OK) return status;
+  merge->part = part;
+  status = tree_merge_advance(merge, err);
+  bool changed = merge->has_change;
+  kl_tree_pointer new_root = {0};
+  if (status == KL_OK && changed) {
+    status = tree_part_old(merge, part, err);
+    while (status == KL_OK && merge->has_change) status = tree_merge_apply(merge, part->low, err);
+    if (status == KL_OK) status = tree_merge_finish(merge, &new_root, err);
+  }
+  if (status == KL_OK) {
+    part->changed = changed;
+    part->root = new_root;
+    if (out_stats != NULL) *out_stats = merge->stats;
+  }
+  tree_merge_free(merge);
+  return status;
+}
+
+/* -------- joining -------- */
+
+/* Frees a page that the cuts before parts `from` to `to` lie inside of, and those below it that straddle. */
+static kl_status tree_join_free(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                                const kl_tree_part *from, const kl_tree_part *to, kl_error *err) {
+  const uint8_t *page = NULL;
+  kl_status status = tree_merge_open(merge, pointer, level, &page, err);
+  if (status != KL_OK) return status;
+  level = tree_page_level(page);
+  if (level == 0) return KL_OK;
+  uint32_t count = tree_page_count(page);
+  while (from < to && status == KL_OK) {
+    uint32_t i = tree_inner_search(page, from->low);
+    kl_slice child_low = tree_merge_low(page, i, low, merge->bound[level].low), child_high = {NULL, 0};
+    const kl_tree_part *end = from + 1;
+    if (kl_slice_compare(from->low, child_low) == 0) { /* a cut between two children */
+      from = end;
+      continue;
+    }
+    if (i + 1 < count) child_high = tree_merge_low(page, i + 1, low, merge->bound[level].high);
+    while (end < to && (i + 1 == count || kl_slice_compare(end->low, child_high) < 0)) end++;
+    kl_tree_pointer child;
+    tree_inner_child(page, i, &child);
+    status = tree_join_free(merge, &child, level - 1, child_low, from, end, err);
+    from = end;
+  }
+  return status;
+}
+
+static kl_status tree_join_check(const kl_tree_part *parts, size_t count, bool *out_changed, kl_error *err) {
+  *out_changed = false;
+  bool whole = count != 0 && parts[0].low.size == 0 && !parts[count - 1].has_high;
+  for (size_t i = 0; i < count && whole; i++) {
+    *out_changed |= parts[i].changed;
+    if (i + 1 == count) break;
+    whole = parts[i].has_high && kl_slice_compare(parts[i].high, parts[i + 1].low) == 0 &&
+            kl_slice_compare(parts[i].low, parts[i].high) < 0;
+  }
+  if (whole) return KL_OK;
+  return kl_fail(err, KL_E_INVALID, "tree: parts that are not one behind the other, or not all of a tree");
+}
+
+static kl_status tree_join_run(tree_merge *merge, const kl_tree_part *parts, size_t count, kl_tree_pointer *out_root,
+                               kl_error *err) {
+  kl_slice least = {NULL, 0};
+  kl_status status = KL_OK;
+  for (size_t i = 0; i < count && status == KL_OK; i++) {
+    if (!parts[i].changed) {
+      status = tree_part_old(merge, &parts[i], err);
+    } else if (!kl_tree_pointer_is_null(&parts[i].root)) {
+      status = tree_merge_spill(merge, &parts[i].root, TREE_LEVEL_ANY, parts[i].low, err);
+    }
+  }
+  if (status == KL_OK && count > 1 && !kl_tree_pointer_is_null(&merge->root)) {
+    status = tree_join_free(merge, &merge->root, TREE_LEVEL_ANY, least, parts + 1, parts + count, err);
+  }
+  return status == KL_OK ? tree_merge_finish(merge, out_root, err) : status;
+}
+
+kl_status kl_tree_join(const kl_tree_merge_options *options, const kl_tree_pointer *root, const kl_tree_part *parts,
+                       size_t count, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats, kl_error *err) {
+  tree_merge *merge = NULL;
+  kl_tree_pointer new_root = {0};
+  bool changed = false;
+  kl_status status = tree_join_check(parts, count, &changed, err);
+  if (status != KL_OK) return status;
+  if (!changed || count == 1) {
+    *out_root = changed ? parts[0].root : *root;
+    if (out_stats != NULL) memset(out_stats, 0, sizeof *out_stats);
+    return KL_OK;
+  }
+  status = tree_merge_new(options, root, NULL, &merge, err);
+  if (status != KL_OK) return status;
+  status = tree_join_run(merge, parts, count, &new_root, err);
+  if (status == KL_OK) {
+    *out_root = new_root;
+    if (out_stats != NULL) *out_stats = merge->stats;
+  }
+  tree_merge_free(merge);
+  return status;
+}
+
 /* ---- core/tree/locate.c ---- */
 /* core/tree/locate.c: which keys a page is about, told from the pages above it. */
 
@@ -12368,30 +12744,6 @@ kl_status kl_tree_locate(const kl_tree_source *source, const kl_tree_pointer *ro
  * Changes are given to children by the separators of the old tree, so that an old separator stays true in the new one
  * (TREE-5). */
 
-typedef struct tree_merge {
-  tree_builder builder;
-  tree_frames frames;
-  const kl_tree_merge_options *options;
-  const kl_tree_changes *changes;
-  kl_tree_merge_stats stats;
-  kl_tree_pointer root;  /* of the old tree */
-  kl_tree_change change; /* the next one, when `has_change` */
-  bool has_change;
-  bool any_change; /* there was one already: `last` is its key */
-  uint8_t last[KL_TREE_KEY_MAX];
-  size_t last_size;
-  struct {
-    uint8_t low[KL_TREE_KEY_MAX], high[KL_TREE_KEY_MAX];
-  } bound[KL_TREE_LEVELS];      /* of the child at hand of the open page of each level */
-  uint8_t key[KL_TREE_KEY_MAX]; /* of the row at hand */
-} tree_merge;
-
-/* The range of a subtree: [low, high), or [low, end). */
-typedef struct tree_range {
-  kl_slice low, high;
-  bool has_high;
-} tree_range;
-
 static kl_status tree_merge_check_change(tree_merge *merge, kl_error *err) {
   const kl_tree_change *change = &merge->change;
   if (change->kind < KL_TREE_PUT || change->kind > KL_TREE_DELETE) {
@@ -12403,14 +12755,18 @@ static kl_status tree_merge_check_change(tree_merge *merge, kl_error *err) {
   if (merge->any_change && kl_slice_compare(kl_slice_make(merge->last, merge->last_size), change->key) >= 0) {
     return kl_fail(err, KL_E_INVALID, "tree: changes are not in strictly ascending order of keys; sort them first");
   }
+  const kl_tree_part *part = merge->part;
+  if (part != NULL && (kl_slice_compare(change->key, part->low) < 0 ||
+                       (part->has_high && kl_slice_compare(change->key, part->high) >= 0))) {
+    return kl_fail(err, KL_E_INVALID, "tree: a change outside of its part of the tree; give each part its own");
+  }
   if (change->key.size != 0) memcpy(merge->last, change->key.data, change->key.size);
   merge->last_size = change->key.size;
   merge->any_change = true;
   return KL_OK;
 }
 
-/* Moves on to the next change that changes something: a delete of what is absent would rewrite a path for nothing. */
-static kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
+kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
   const kl_tree_source *source = merge->options->source;
   merge->has_change = false;
   for (;;) {
@@ -12431,7 +12787,7 @@ static kl_status tree_merge_advance(tree_merge *merge, kl_error *err) {
   return KL_OK;
 }
 
-static bool tree_merge_change_within(const tree_merge *merge, const tree_range *range) {
+bool tree_merge_change_within(const tree_merge *merge, const tree_range *range) {
   return merge->has_change && (!range->has_high || kl_slice_compare(merge->change.key, range->high) < 0);
 }
 
@@ -12451,15 +12807,13 @@ static kl_status tree_merge_free_value(tree_merge *merge, const kl_tree_value *v
   return freed->extent(freed->context, &extent, err);
 }
 
-/* Loads a page of the old tree that the new one will not have. */
-static kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
-                                 const uint8_t **out_page, kl_error *err) {
+kl_status tree_merge_open(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const uint8_t **out_page,
+                          kl_error *err) {
   kl_status status = tree_frames_load(&merge->frames, pointer, level, out_page, err);
   return status == KL_OK ? tree_merge_free_page(merge, pointer, err) : status;
 }
 
-/* Adds the row of the change at hand, if it is one, and moves on. */
-static kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err) {
+kl_status tree_merge_apply(tree_merge *merge, kl_slice low, kl_error *err) {
   const kl_tree_change *change = &merge->change;
   const kl_tree_sink *sink = merge->options->sink;
   uint8_t reference[KL_TREE_EXTENT_SIZE];
@@ -12552,11 +12906,11 @@ static kl_status tree_merge_row(tree_merge *merge, kl_slice low, kl_slice key, c
   return tree_builder_row(&merge->builder, low, key, bytes, value->is_extent, err);
 }
 
-/* Rows of a leaf and the changes in its range, in one order. */
-static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const tree_range *range, kl_error *err) {
+kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, uint32_t first, uint32_t end, const tree_range *range,
+                          kl_error *err) {
   tree_keys keys = tree_leaf_keys(page);
   kl_status status = KL_OK;
-  for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
+  for (uint32_t i = first; i < end && status == KL_OK; i++) {
     kl_tree_value value;
     kl_slice key = tree_keys_copy(&keys, i, merge->key);
     int order = 1; /* of the change at hand, against this row */
@@ -12579,25 +12933,18 @@ static kl_status tree_merge_leaf(tree_merge *merge, const uint8_t *page, const t
   return status;
 }
 
-/* Where child i begins: the separator before it, put together in `out`; the page's own low key for the first. */
-static kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out) {
+kl_slice tree_merge_low(const uint8_t *page, uint32_t i, kl_slice page_low, uint8_t *out) {
   if (i == 0) return page_low;
   tree_keys keys = tree_inner_keys(page);
   return tree_keys_copy(&keys, i - 1, out);
 }
 
-/* A subtree without changes: taken whole, or as much of it as the builder takes and as is to stay where it is. */
-static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
-                                 uint64_t rows, kl_error *err) {
-  bool taken = false, moves = false;
+kl_status tree_merge_spill(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                           kl_error *err) {
   const uint8_t *page = NULL;
-  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
-  if (status == KL_OK && !moves) {
-    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
-  }
-  if (status != KL_OK || taken) return status;
-  status = tree_merge_open(merge, pointer, level, &page, err);
+  kl_status status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
+  level = tree_page_level(page);
   if (level == 0) {
     tree_keys keys = tree_leaf_keys(page);
     for (uint32_t i = 0; i < keys.count && status == KL_OK; i++) {
@@ -12617,14 +12964,24 @@ static kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *point
   return status;
 }
 
-/* A subtree with a change in its range. The recursion goes down one level at a time. */
-static kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level,
-                                 const tree_range *range, kl_error *err) {
+kl_status tree_merge_keep(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, kl_slice low,
+                          uint64_t rows, kl_error *err) {
+  bool taken = false, moves = false;
+  kl_status status = tree_merge_moves(merge, pointer, level, &moves, err);
+  if (status == KL_OK && !moves) {
+    status = tree_builder_take(&merge->builder, level, low, pointer, rows, &taken, err);
+  }
+  if (status != KL_OK || taken) return status;
+  return tree_merge_spill(merge, pointer, level, low, err);
+}
+
+kl_status tree_merge_page(tree_merge *merge, const kl_tree_pointer *pointer, uint32_t level, const tree_range *range,
+                          kl_error *err) {
   const uint8_t *page = NULL;
   kl_status status = tree_merge_open(merge, pointer, level, &page, err);
   if (status != KL_OK) return status;
   level = tree_page_level(page);
-  if (level == 0) return tree_merge_leaf(merge, page, range, err);
+  if (level == 0) return tree_merge_leaf(merge, page, 0, tree_page_count(page), range, err);
   uint32_t count = tree_page_count(page);
   for (uint32_t i = 0; i < count && status == KL_OK;) {
     uint32_t next = tree_merge_change_within(merge, range) ? tree_inner_search(page, merge->change.key) : count;
@@ -12666,8 +13023,7 @@ static kl_status tree_merge_borrow(tree_merge *merge, uint32_t level, kl_error *
   return tree_builder_prepend(builder, level, page, kl_slice_make(low, low_size), err);
 }
 
-/* Writes what is pending, from the leaves up, until one page is left: the root. */
-static kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
+kl_status tree_merge_finish(tree_merge *merge, kl_tree_pointer *out_root, kl_error *err) {
   tree_builder *builder = &merge->builder;
   memset(out_root, 0, sizeof *out_root);
   for (uint32_t level = 0; level < KL_TREE_LEVELS; level++) {
@@ -12712,10 +13068,8 @@ static kl_status tree_merge_run(tree_merge *merge, kl_tree_pointer *out_root, kl
   return status == KL_OK ? tree_merge_finish(merge, out_root, err) : status;
 }
 
-kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
-                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
-                        kl_error *err) {
-  kl_tree_pointer new_root;
+kl_status tree_merge_new(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                         const kl_tree_changes *changes, tree_merge **out_merge, kl_error *err) {
   if (!kl_tree_pointer_is_null(root) && options->source == NULL) {
     return kl_fail(err, KL_E_INVALID, "tree: no source to read the old tree from; give one");
   }
@@ -12728,15 +13082,32 @@ kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_poin
       (tree_frames){.allocator = options->allocator, .source = options->source, .page_size = options->page_size};
   kl_status status = tree_builder_init(&merge->builder, options, &merge->stats, err);
   if (status == KL_OK) {
-    status = tree_merge_run(merge, &new_root, err);
-    tree_frames_free(&merge->frames);
-    tree_builder_free(&merge->builder);
+    *out_merge = merge;
+  } else {
+    kl_free(options->allocator, merge, sizeof *merge);
   }
+  return status;
+}
+
+void tree_merge_free(tree_merge *merge) {
+  tree_frames_free(&merge->frames);
+  tree_builder_free(&merge->builder);
+  kl_free(merge->options->allocator, merge, sizeof *merge);
+}
+
+kl_status kl_tree_merge(const kl_tree_merge_options *options, const kl_tree_pointer *root,
+                        const kl_tree_changes *changes, kl_tree_pointer *out_root, kl_tree_merge_stats *out_stats,
+                        kl_error *err) {
+  kl_tree_pointer new_root;
+  tree_merge *merge = NULL;
+  kl_status status = tree_merge_new(options, root, changes, &merge, err);
+  if (status != KL_OK) return status;
+  status = tree_merge_run(merge, &new_root, err);
   if (status == KL_OK) {
     *out_root = new_root;
     if (out_stats != NULL) *out_stats = merge->stats;
   }
-  kl_free(options->allocator, merge, sizeof *merge);
+  tree_merge_free(merge);
   return status;
 }
 
@@ -15313,6 +15684,7 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
 /* core/drain/drain_private.h: what the files of a drain share.
  *
  *   drain.c       the run of a drain: keyspaces, the catalogue
+ *   parts.c       one tree, merged in parts on the lanes of a crew (crew.h)
  *   compact.c     the run of a compaction: what lies at the end of the file, moved towards the front
  *   load.c        the run of a load: rows for one tree, from elsewhere than a delta
  *   make.c        the checkpoint around a run
@@ -15336,10 +15708,44 @@ bool kl_delta_entry_link(delta_entry *entry, delta_version *version) {
  * Memory: a bound that depends on the page size and the number of keyspaces in the delta, not on the sizes of delta
  * and trees (README.md).
  *
- * Thread rules: one drain at a time for a store, on one thread; reads of any roots go on meanwhile, and inserts into
- * other deltas. */
+ * Thread rules: one drain at a time for a store, on one thread, which may have a crew beside it (crew.h); reads of any roots
+ * go on meanwhile, and inserts into other deltas. */
 #ifndef KL_DRAIN_DRAIN_H
 #define KL_DRAIN_DRAIN_H
+
+/* ---- core/drain/crew.h ---- */
+/* core/drain/crew.h: the threads that a drain has beside the one that it runs on.
+ *
+ * A crew has so many *lanes*. Lane 0 is the caller of kl_drain_crew_run, each other one a thread ("keel-drain-1" ...),
+ * which is started when the lane is first needed and lives until the crew is freed, asleep between two runs. A crew without
+ * threads, and one that gets none from the system, works all the same: the caller takes the lanes in turn, always in the
+ * same order.
+ *
+ * Thread rules: one call at a time for a crew. `work` runs on several threads at once, each lane on one. Locks: `mutex`
+ * guards the state and is held for moments; nothing is called under it. What the caller wrote before a run is seen by all
+ * lanes, and what lanes wrote in it by the caller behind it. */
+#ifndef KL_DRAIN_CREW_H
+#define KL_DRAIN_CREW_H
+
+enum { KL_DRAIN_LANES_MOST = 64 };
+
+typedef struct kl_drain_crew kl_drain_crew;
+
+/* `lanes`: 1 ... KL_DRAIN_LANES_MOST, KL_E_INVALID. `threads` false: none is started, whatever os->has_threads says. KL_E_NO_MEMORY, and
+ * what kl_mutex_init says. */
+kl_status kl_drain_crew_new(kl_os *os, kl_allocator *allocator, uint32_t lanes, bool threads, kl_drain_crew **out_crew,
+                            kl_error *err);
+/* Ends the threads. NULL is allowed. */
+void kl_drain_crew_free(kl_drain_crew *crew);
+uint32_t kl_drain_crew_lanes(const kl_drain_crew *crew);
+
+/* A piece of the work, on lane `lane`. False: nothing is left for this lane. */
+typedef bool (*kl_drain_work)(void *context, uint32_t lane);
+/* Calls `work` on lanes, again and again, until it has answered false on each. A lane whose thread could not be started is
+ * left out: what is to be done may not depend on a lane, but for lane 0. */
+void kl_drain_crew_run(kl_drain_crew *crew, kl_drain_work work, void *context);
+
+#endif
 
 /* ---- core/drain/roots.h ---- */
 /* core/drain/roots.h: the roots of the trees of one checkpoint.
@@ -15567,6 +15973,7 @@ typedef struct kl_drain_place {
   uint32_t keyspace;
   uint16_t key_size;
   uint8_t key[KL_TREE_KEY_MAX]; /* where the next slice goes on, in `keyspace` */
+  uint64_t each;                /* bytes that a change has come to so far, where parts were merged; 0: not known */
 } kl_drain_place;
 
 typedef struct kl_drain_input {
@@ -15584,6 +15991,8 @@ typedef struct kl_drain_input {
   kl_drain_place *place; /* NULL, or: stop after about slice_bytes were placed; moves on when the run succeeds */
   uint64_t slice_bytes;
   const _Atomic bool *cancel; /* NULL, or: when it becomes true, the drain ends soon, with KL_E_CLOSED */
+  kl_drain_crew *crew;        /* NULL, or: trees that change much are merged in parts, on its lanes (DRAIN-14) */
+  uint64_t part_bytes;        /* about what a part places, and half of what is worth parts; 0: chosen by itself */
 } kl_drain_input;
 
 typedef struct kl_drain_stats {
@@ -15595,6 +16004,7 @@ typedef struct kl_drain_stats {
   uint64_t bytes_written; /* whole blocks, pages and extents */
   uint64_t writes;        /* calls that wrote them */
   uint64_t pages_read;    /* from the file: they were not in the cache */
+  uint64_t parts;         /* that were merged on lanes */
   uint64_t leaked_trees;  /* dropped trees that a damaged page kept from being freed wholly; see README.md */
   uint64_t ns;
 } kl_drain_stats;
@@ -15809,7 +16219,9 @@ enum {
   DRAIN_EXTENT_BUFFERED = 64 << 10, /* values up to this go through the buffer */
   DRAIN_EXTENT_WRITE = 16 << 20,    /* bytes of larger ones that are written between two looks at `cancel` */
   DRAIN_RING = KL_TREE_LEVELS + 1,  /* pages that were read past the cache: a path, and one more */
-  DRAIN_ROOM_EVERY = 64             /* pages between two looks at how full the cache is */
+  DRAIN_ROOM_EVERY = 64,            /* pages between two looks at how full the cache is */
+  DRAIN_RESERVE = 128 << 10,        /* bytes of blocks that a lane takes at once, ... */
+  DRAIN_FREED = 64                  /* ... and what it frees at once */
 };
 
 /* Pages in and out. What it reads past the cache stays in the ring until `pause` and DRAIN_RING further loads. */
@@ -15830,11 +16242,17 @@ typedef struct drain_io {
   uint32_t until_room; /* pages until that is looked at again */
   uint64_t birth;
   uint8_t *buffer; /* written, and not in the file yet: what lies from buffer_at on */
+  size_t buffer_size;
   uint64_t buffer_at;
   size_t buffer_used;
   uint8_t *ring;
   kl_tree_pointer ring_of[DRAIN_RING];
   uint32_t ring_next;
+  /* Of a lane: blocks that it has taken for what it will place, and what it is to free. */
+  bool is_lane;
+  uint64_t reserved_at, reserved_end;
+  kl_store_run freed_runs[DRAIN_FREED];
+  size_t freed_count;
   /* Of a compaction. */
   uint64_t boundary; /* what ends behind it is to move */
   bool full;         /* something did not find room before it: nothing more moves */
@@ -15854,10 +16272,14 @@ typedef struct drain_root_list {
 } drain_root_list;
 
 /* KL_E_NO_MEMORY; kl_drain_io_close is called in any case. */
-kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err);
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, bool is_lane, kl_drain_stats *stats,
+                           kl_error *err);
 void kl_drain_io_close(drain_io *io);
 /* KL_E_CLOSED when the drain is to end. */
 kl_status kl_drain_check_cancel(const _Atomic bool *cancel, kl_error *err);
+/* A lane has ended: everything that it placed is written, what it did not use of its blocks is free again, and so is what it
+ * was to free. */
+kl_status kl_drain_io_finish(drain_io *io, kl_error *err);
 /* Everything that was placed is written (not synced). */
 kl_status kl_drain_io_flush(drain_io *io, kl_error *err);
 
@@ -15883,6 +16305,50 @@ bool kl_drain_same_pointer(const kl_tree_pointer *a, const kl_tree_pointer *b);
 /* *root becomes the tree with the changes. `out_rows` counts only when it changed. */
 kl_status kl_drain_merge(const kl_drain_input *input, drain_io *io, const kl_tree_changes *changes,
                          kl_tree_pointer *root, uint64_t *out_rows, kl_error *err);
+
+/* -------- parts.c -------- */
+
+/* Where the changes of one tree come from: iterators over stretches of its keys, any number of them at once, each used by
+ * one thread at a time. What they read does not change meanwhile. */
+typedef struct drain_source {
+  size_t size; /* bytes of memory, which the caller has, that an iterator needs */
+  /* An iterator over the changes from `low` on, and before `high` unless that is NULL; both outlive it. `out` is
+   * given, and needs nothing further than, `memory`. On failure nothing is to be closed. */
+  kl_status (*open)(void *context, void *memory, kl_slice low, const kl_slice *high, kl_tree_changes *out,
+                    kl_error *err);
+  void (*close)(void *context, void *memory);
+  void *context;
+} drain_source;
+
+typedef struct drain_lane {
+  drain_io io;
+  kl_drain_stats stats;
+  void *changes; /* an iterator's memory */
+} drain_lane;
+
+/* The lanes of a run, for one tree after the other. */
+typedef struct drain_lanes {
+  const kl_drain_input *input;
+  drain_lane *lanes; /* as many as the crew has, once there was something for them to do */
+  size_t count;
+  uint64_t birth;
+  uint64_t each; /* bytes that one change has come to so far; 0: not known */
+} drain_lanes;
+
+/* Merges the changes from `low` on. Where there is a crew and much to do, in parts; otherwise *out_done is false, and
+ * nothing has happened. `room`: bytes after which no part more is begun: *out_stopped, and the place in `stop`, or 0: no
+ * bound. Otherwise as kl_drain_merge. */
+typedef struct drain_parts_result {
+  bool done, stopped;
+  size_t stop_size;
+  uint8_t stop[KL_TREE_KEY_MAX];
+} drain_parts_result;
+kl_status kl_drain_merge_parts(drain_lanes *lanes, drain_io *io, const drain_source *source, kl_slice low,
+                               uint64_t room, kl_tree_pointer *root, uint64_t *out_rows, drain_parts_result *out,
+                               kl_error *err);
+void kl_drain_lanes_close(drain_lanes *lanes);
+
+/* -------- checkpoints -------- */
 
 /* For what changes no timestamp: `ts` is that of `base`. */
 kl_status kl_drain_check_base(const kl_drain_input *input, kl_error *err);
@@ -16045,6 +16511,144 @@ kl_status kl_drain_compact(const kl_drain_input *input, const kl_compact_limits 
   return KL_OK;
 }
 
+/* ---- core/drain/crew.c ---- */
+/* core/drain/crew.c: see crew.h. */
+
+typedef struct crew_lane {
+  kl_drain_crew *crew;
+  kl_thread *thread; /* NULL: not started */
+  uint32_t number;
+  uint64_t done; /* the last run that it has ended */
+} crew_lane;
+
+struct kl_drain_crew {
+  kl_os *os;
+  kl_allocator *allocator;
+  uint32_t count;
+  bool threads;
+
+  kl_mutex mutex;
+  kl_cond changed;
+  uint64_t run; /* the number of the run at hand */
+  bool stop;
+  kl_drain_work work;
+  void *context;
+
+  crew_lane lane[]; /* lane 0 is nobody's */
+};
+
+static size_t crew_size(uint32_t lanes) {
+  return sizeof(kl_drain_crew) + lanes * sizeof(crew_lane);
+}
+
+kl_status kl_drain_crew_new(kl_os *os, kl_allocator *allocator, uint32_t lanes, bool threads, kl_drain_crew **out_crew,
+                            kl_error *err) {
+  if (lanes == 0 || lanes > KL_DRAIN_LANES_MOST) {
+    return kl_fail(err, KL_E_INVALID, "%u threads for drains; give 1 to %d", (unsigned)lanes, KL_DRAIN_LANES_MOST);
+  }
+  kl_drain_crew *crew = kl_alloc(allocator, crew_size(lanes));
+  if (crew == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for %u threads for drains", (unsigned)lanes);
+  kl_status status = kl_mutex_init(&crew->mutex, err);
+  if (status == KL_OK) {
+    status = kl_cond_init(&crew->changed, err);
+    if (status != KL_OK) kl_mutex_destroy(&crew->mutex);
+  }
+  if (status != KL_OK) {
+    kl_free(allocator, crew, crew_size(lanes));
+    return status;
+  }
+  crew->os = os;
+  crew->allocator = allocator;
+  crew->count = lanes;
+  crew->threads = threads && os->has_threads;
+  for (uint32_t i = 0; i < lanes; i++) {
+    crew->lane[i].crew = crew;
+    crew->lane[i].number = i;
+  }
+  *out_crew = crew;
+  return KL_OK;
+}
+
+void kl_drain_crew_free(kl_drain_crew *crew) {
+  if (crew == NULL) return;
+  kl_mutex_lock(&crew->mutex);
+  crew->stop = true;
+  kl_cond_broadcast(&crew->changed);
+  kl_mutex_unlock(&crew->mutex);
+  for (uint32_t i = 1; i < crew->count; i++) kl_thread_join(crew->lane[i].thread);
+  kl_cond_destroy(&crew->changed);
+  kl_mutex_destroy(&crew->mutex);
+  kl_free(crew->allocator, crew, crew_size(crew->count));
+}
+
+uint32_t kl_drain_crew_lanes(const kl_drain_crew *crew) {
+  return crew->count;
+}
+
+static void crew_lane_main(void *context) {
+  crew_lane *lane = context;
+  kl_drain_crew *crew = lane->crew;
+  kl_mutex_lock(&crew->mutex);
+  for (;;) {
+    while (!crew->stop && lane->done == crew->run) kl_cond_wait(&crew->changed, &crew->mutex);
+    if (crew->stop) break;
+    kl_drain_work work = crew->work;
+    void *work_context = crew->context;
+    kl_mutex_unlock(&crew->mutex);
+    while (work(work_context, lane->number)) continue;
+    kl_mutex_lock(&crew->mutex);
+    lane->done = crew->run; /* the run does not change before every lane has done it */
+    kl_cond_broadcast(&crew->changed);
+  }
+  kl_mutex_unlock(&crew->mutex);
+}
+
+/* All lanes in turn, on this thread. */
+static void crew_run_inline(kl_drain_crew *crew, kl_drain_work work, void *context) {
+  bool over[KL_DRAIN_LANES_MOST] = {false}, any = true;
+  while (any) {
+    any = false;
+    for (uint32_t i = 0; i < crew->count; i++) {
+      if (!over[i]) over[i] = !work(context, i);
+      any |= !over[i];
+    }
+  }
+}
+
+/* The threads that there are not yet; those that cannot be had, another run may get. Under `mutex`. */
+static void crew_start(kl_drain_crew *crew) {
+  for (uint32_t i = 1; i < crew->count; i++) {
+    crew_lane *lane = &crew->lane[i];
+    char name[16];
+    if (lane->thread != NULL) continue;
+    lane->done = crew->run;
+    (void)snprintf(name, sizeof name, "keel-drain-%u", (unsigned)i % 100);
+    if (kl_thread_start(crew->os, name, crew_lane_main, lane, &lane->thread, NULL) != KL_OK) lane->thread = NULL;
+  }
+}
+
+void kl_drain_crew_run(kl_drain_crew *crew, kl_drain_work work, void *context) {
+  if (!crew->threads) {
+    crew_run_inline(crew, work, context);
+    return;
+  }
+  kl_mutex_lock(&crew->mutex);
+  crew_start(crew);
+  crew->work = work;
+  crew->context = context;
+  crew->run++;
+  kl_cond_broadcast(&crew->changed);
+  kl_mutex_unlock(&crew->mutex);
+  while (work(context, 0)) continue;
+  kl_mutex_lock(&crew->mutex);
+  for (uint32_t i = 1; i < crew->count; i++) {
+    while (crew->lane[i].thread != NULL && crew->lane[i].done != crew->run) {
+      kl_cond_wait(&crew->changed, &crew->mutex);
+    }
+  }
+  kl_mutex_unlock(&crew->mutex);
+}
+
 /* ---- core/drain/drain.c ---- */
 /* core/drain/drain.c: the run of a drain, or of a slice of one: keyspaces in order of their ids, then the catalogue. */
 
@@ -16058,49 +16662,74 @@ typedef struct drain_run {
   uint32_t *keyspaces;       /* of the delta */
   size_t keyspace_count;
   drain_root_list roots; /* that changed */
-  bool stopped;          /* the slice is full */
-  kl_drain_place place;  /* where it stopped, or zeros */
+  drain_lanes lanes;
+  drain_parts_result parts;
+  bool stopped;         /* the slice is full */
+  kl_drain_place place; /* where it stopped, or zeros */
 } drain_run;
 
 /* -------- changes -------- */
+
+/* A tree whose changes are asked for. */
+typedef struct drain_tree {
+  drain_run *run;
+  uint32_t keyspace;
+  bool stops; /* the changes end where the slice is full */
+} drain_tree;
 
 /* The newest versions of one keyspace's keys; for keyspace 0 together with the tree records. */
 typedef struct drain_changes {
   drain_run *run;
   kl_delta_cursor cursor;
-  bool taken; /* the row at the cursor was given */
+  const kl_slice *high; /* what is to end before; NULL: nothing */
+  bool taken;           /* the row at the cursor was given */
+  bool stops;
   uint32_t keyspace;
   uint32_t count;
   size_t root; /* the next tree record; root_count: none is to come */
   uint8_t key[KL_TREE_RECORD_KEY], value[KL_TREE_RECORD_SIZE];
 } drain_changes;
 
-static void drain_changes_init(drain_changes *changes, drain_run *run, uint32_t keyspace) {
-  changes->run = run;
-  changes->taken = false;
-  changes->count = 0;
-  changes->keyspace = keyspace;
-  changes->root = keyspace == 0 ? 0 : run->roots.count;
-  kl_delta_cursor_init(&changes->cursor, run->input->delta, keyspace, run->input->ts);
+static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error *err);
+
+/* The one place that says what a drain merges into a tree: the changes of a keyspace from `low` on, before `high` unless
+ * that is NULL. Several may be open at once, each used by one thread: for drain_source. */
+static kl_status drain_changes_open(void *context, void *memory, kl_slice low, const kl_slice *high,
+                                    kl_tree_changes *out, kl_error *err) {
+  const drain_tree *tree = context;
+  drain_changes *changes = memory;
+  drain_run *run = tree->run;
   const kl_drain_place *from = run->input->place;
-  bool begun = from != NULL && from->begun;
-  if (begun && keyspace == 0) {
+  (void)err;
+  memset(changes, 0, sizeof *changes);
+  changes->run = run;
+  changes->keyspace = tree->keyspace;
+  changes->stops = tree->stops;
+  changes->high = high;
+  changes->root = tree->keyspace == 0 ? 0 : run->roots.count;
+  kl_delta_cursor_init(&changes->cursor, run->input->delta, tree->keyspace, run->input->ts);
+  if (tree->keyspace == 0 && from != NULL && from->begun) {
     changes->cursor.valid = false; /* the first slice has merged the catalogue's rows */
-  } else if (begun && keyspace == from->keyspace) {
-    kl_delta_cursor_seek_ge(&changes->cursor, kl_slice_make(from->key, from->key_size));
   } else {
-    kl_delta_cursor_first(&changes->cursor);
+    kl_delta_cursor_seek_ge(&changes->cursor, low);
   }
+  *out = (kl_tree_changes){drain_changes_next, changes};
+  return KL_OK;
 }
 
-/* The slice is full: the change at the cursor is the first of the next one. */
-static void drain_stop(drain_run *run, const drain_changes *changes) {
+static void drain_changes_close(void *context, void *memory) {
+  (void)context;
+  (void)memory;
+}
+
+/* The slice is full: the next one goes on in this keyspace, at this key. */
+static void drain_stop(drain_run *run, uint32_t keyspace, kl_slice key) {
   kl_drain_place *place = &run->place;
   run->stopped = true;
   place->begun = true;
-  place->keyspace = changes->keyspace;
-  place->key_size = (uint16_t)changes->cursor.key.size;
-  if (place->key_size != 0) memcpy(place->key, changes->cursor.key.data, place->key_size);
+  place->keyspace = keyspace;
+  place->key_size = (uint16_t)key.size;
+  if (key.size != 0) memcpy(place->key, key.data, key.size);
 }
 
 static bool drain_is_full(const drain_run *run) {
@@ -16129,8 +16758,9 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
     }
   }
   if (!cursor->valid) return KL_E_NOT_FOUND;
-  if (changes->keyspace != 0 && drain_is_full(changes->run)) {
-    drain_stop(changes->run, changes);
+  if (changes->high != NULL && kl_slice_compare(cursor->key, *changes->high) >= 0) return KL_E_NOT_FOUND;
+  if (changes->stops && drain_is_full(changes->run)) {
+    drain_stop(changes->run, changes->keyspace, cursor->key);
     return KL_E_NOT_FOUND;
   }
   out->kind = cursor->version.kind == KL_VERSION_DELETE ? KL_TREE_DELETE : KL_TREE_PUT;
@@ -16142,13 +16772,44 @@ static kl_status drain_changes_next(void *context, kl_tree_change *out, kl_error
 
 /* -------- one tree -------- */
 
+/* Where the changes of a keyspace begin. */
+static kl_slice drain_low(const drain_run *run, uint32_t keyspace) {
+  const kl_drain_place *from = run->input->place;
+  bool inside = from != NULL && from->begun && keyspace != 0 && keyspace == from->keyspace;
+  return kl_slice_make(inside ? from->key : NULL, inside ? from->key_size : 0);
+}
+
+static kl_status drain_merge_whole(drain_run *run, drain_tree *tree, kl_tree_pointer *root, uint64_t *out_rows,
+                                   kl_error *err) {
+  drain_changes memory;
+  kl_tree_changes changes;
+  kl_status status = drain_changes_open(tree, &memory, drain_low(run, tree->keyspace), NULL, &changes, err);
+  if (status != KL_OK) return status;
+  status = kl_drain_merge(run->input, &run->io, &changes, root, out_rows, err);
+  drain_changes_close(tree, &memory);
+  return status;
+}
+
 /* *root becomes the new one. `out_rows` counts only when it changed. */
 static kl_status drain_merge(drain_run *run, uint32_t keyspace, kl_tree_pointer *root, uint64_t *out_rows,
                              kl_error *err) {
-  drain_changes changes;
-  const kl_tree_changes next = {drain_changes_next, &changes};
-  drain_changes_init(&changes, run, keyspace);
-  return kl_drain_merge(run->input, &run->io, &next, root, out_rows, err);
+  drain_tree tree = {run, keyspace, false};
+  const drain_source source = {sizeof(drain_changes), drain_changes_open, drain_changes_close, &tree};
+  drain_parts_result *result = &run->parts;
+  uint64_t room = 0, used = run->stats.bytes_written;
+  if (run->input->place != NULL) room = run->input->slice_bytes > used ? run->input->slice_bytes - used : 1;
+  result->done = false;
+  if (keyspace != 0 && !drain_is_full(run)) {
+    kl_status status = kl_drain_merge_parts(&run->lanes, &run->io, &source, drain_low(run, keyspace), room, root,
+                                            out_rows, result, err);
+    if (status != KL_OK) return status;
+  }
+  if (!result->done) {
+    tree.stops = keyspace != 0;
+    return drain_merge_whole(run, &tree, root, out_rows, err);
+  }
+  if (result->stopped) drain_stop(run, keyspace, kl_slice_make(result->stop, result->stop_size));
+  return KL_OK;
 }
 
 /* Frees what the walk of a dropped tree has come to. *out_leaked: it stays allocated. */
@@ -16303,13 +16964,15 @@ static kl_status drain_trees(void *context, kl_checkpoint *checkpoint, kl_tree_p
 }
 
 kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_drain_stats *out_stats, kl_error *err) {
-  drain_run run = {.input = input};
+  drain_run run = {.input = input, .lanes = {.input = input}};
   uint64_t begun = kl_os_monotonic_ns(input->pages->os);
   if (input->ts < kl_roots_ts(input->base)) {
     return KL_BROKEN(err, "DRAIN-7: a drain to timestamp %llu behind one to %llu", (unsigned long long)input->ts,
                      (unsigned long long)kl_roots_ts(input->base));
   }
+  if (input->place != NULL) run.lanes.each = input->place->each;
   kl_status status = kl_drain_make(input, &run.io, &run.stats, &run.roots, drain_trees, &run, out_roots, err);
+  kl_drain_lanes_close(&run.lanes);
   if (run.keyspaces != NULL) kl_free(input->allocator, run.keyspaces, run.keyspace_count * sizeof *run.keyspaces);
   kl_drain_free_roots(&run.roots, input->allocator);
   if (status != KL_OK) return status;
@@ -16317,6 +16980,7 @@ kl_status kl_drain_run(const kl_drain_input *input, kl_roots **out_roots, kl_dra
   if (out_stats != NULL) *out_stats = run.stats;
   if (input->place != NULL) {
     run.place.complete = !run.stopped;
+    run.place.each = run.lanes.each;
     *input->place = run.place;
   }
   return KL_OK;
@@ -16429,9 +17093,33 @@ static void drain_placed(drain_io *io, uint64_t address, uint64_t bytes) {
   kl_cache_drop(io->pages->cache, keys, 2);
 }
 
+/* What is left of the blocks that were reserved is free again. */
+static kl_status drain_return(drain_io *io, kl_error *err) {
+  uint64_t at = io->reserved_at, left = io->reserved_end - at;
+  io->reserved_at = io->reserved_end = 0;
+  return left != 0 ? kl_store_free(io->store, at, left, io->birth, err) : KL_OK;
+}
+
+/* Blocks. A lane takes them for several pages at once: what it writes lies together then, and lanes do not wait for each other
+ * at each page. */
+static kl_status drain_allocate(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
+  if (!io->is_lane || bytes > DRAIN_RESERVE / 4) return kl_store_allocate(io->store, bytes, out_address, err);
+  uint64_t whole = drain_blocks(bytes), at = 0, size = 0;
+  if (io->reserved_end - io->reserved_at < whole) {
+    kl_status status = drain_return(io, err);
+    if (status == KL_OK) status = kl_store_reserve(io->store, whole, DRAIN_RESERVE, &at, &size, err);
+    if (status != KL_OK) return status;
+    io->reserved_at = at;
+    io->reserved_end = at + size;
+  }
+  *out_address = io->reserved_at;
+  io->reserved_at += whole;
+  return KL_OK;
+}
+
 static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address, kl_error *err) {
   kl_status status = kl_drain_check_cancel(io->cancel, err);
-  if (status == KL_OK) status = kl_store_allocate(io->store, bytes, out_address, err);
+  if (status == KL_OK) status = drain_allocate(io, bytes, out_address, err);
   if (status == KL_OK) drain_placed(io, *out_address, bytes);
   return status;
 }
@@ -16439,7 +17127,7 @@ static kl_status drain_place(drain_io *io, uint64_t bytes, uint64_t *out_address
 /* Collects bytes that fit the buffer. */
 static kl_status drain_append(drain_io *io, uint64_t address, const void *bytes, size_t length, kl_error *err) {
   size_t whole = (size_t)drain_blocks(length);
-  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= DRAIN_BUFFER;
+  bool follows = address == io->buffer_at + io->buffer_used && io->buffer_used + whole <= io->buffer_size;
   kl_status status = follows ? KL_OK : kl_drain_io_flush(io, err);
   if (status != KL_OK) return status;
   if (io->buffer_used == 0) io->buffer_at = address;
@@ -16520,7 +17208,7 @@ static kl_status drain_copy_bytes(drain_io *io, const kl_tree_extent *extent, ui
   kl_status status = KL_OK;
   for (uint64_t at = 0; at < extent->stored && status == KL_OK;) {
     uint64_t left = extent->stored - at;
-    size_t n = left < DRAIN_BUFFER ? (size_t)left : DRAIN_BUFFER, whole = (size_t)drain_blocks(n);
+    size_t n = left < io->buffer_size ? (size_t)left : io->buffer_size, whole = (size_t)drain_blocks(n);
     status = kl_store_read(io->store, extent->address + at, io->buffer, n, err);
     if (status != KL_OK) break;
     crc = kl_crc32c(crc, io->buffer, n);
@@ -16561,19 +17249,40 @@ kl_status kl_drain_io_copy(drain_io *io, const kl_tree_extent *extent, kl_tree_e
   return KL_OK;
 }
 
+static kl_status drain_free_now(drain_io *io, kl_error *err) {
+  size_t count = io->freed_count;
+  io->freed_count = 0;
+  return count != 0 ? kl_store_free_runs(io->store, io->freed_runs, count, err) : KL_OK;
+}
+
+static kl_status drain_free(drain_io *io, uint64_t address, uint64_t bytes, uint64_t birth, kl_error *err) {
+  if (!io->is_lane) return kl_store_free(io->store, address, bytes, birth, err);
+  io->freed_runs[io->freed_count++] = (kl_store_run){address, bytes, birth};
+  return io->freed_count == DRAIN_FREED ? drain_free_now(io, err) : KL_OK;
+}
+
+/* A page that this io has placed, and not written yet, is written before its block can be another's: the buffer would go over
+ * what is there then. */
 static kl_status drain_free_page(void *context, const kl_tree_pointer *pointer, kl_error *err) {
   drain_io *io = context;
-  return kl_store_free(io->store, pointer->address, pointer->length, pointer->birth, err);
+  kl_status status = drain_in_buffer(io, pointer) ? kl_drain_io_flush(io, err) : KL_OK;
+  return status == KL_OK ? drain_free(io, pointer->address, pointer->length, pointer->birth, err) : status;
 }
 
 static kl_status drain_free_extent(void *context, const kl_tree_extent *extent, kl_error *err) {
-  drain_io *io = context;
-  return kl_store_free(io->store, extent->address, extent->stored, extent->birth, err);
+  return drain_free(context, extent->address, extent->stored, extent->birth, err);
+}
+
+kl_status kl_drain_io_finish(drain_io *io, kl_error *err) {
+  kl_status status = kl_drain_io_flush(io, err);
+  if (status == KL_OK) status = drain_return(io, err);
+  return status == KL_OK ? drain_free_now(io, err) : status;
 }
 
 /* -------- life -------- */
 
-kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_stats *stats, kl_error *err) {
+kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, bool is_lane, kl_drain_stats *stats,
+                           kl_error *err) {
   memset(io, 0, sizeof *io);
   io->pages = input->pages;
   io->store = input->store;
@@ -16585,16 +17294,18 @@ kl_status kl_drain_io_open(drain_io *io, const kl_drain_input *input, kl_drain_s
   io->source = (kl_tree_source){.load = drain_load, .pause = drain_pause, .context = io};
   io->sink = (kl_tree_sink){.write = drain_write, .write_extent = drain_write_extent, .context = io};
   io->freed = (kl_tree_freed){.page = drain_free_page, .extent = drain_free_extent, .context = io};
-  io->buffer = kl_alloc(io->allocator, DRAIN_BUFFER);
+  io->is_lane = is_lane;
+  io->buffer_size = is_lane ? DRAIN_RESERVE : DRAIN_BUFFER; /* what lies behind a reserve is mostly another lane's */
+  io->buffer = kl_alloc(io->allocator, io->buffer_size);
   io->ring = kl_alloc_aligned(io->allocator, (size_t)DRAIN_RING * io->pages->page_size, 64);
   if (io->buffer != NULL && io->ring != NULL) return KL_OK;
   return kl_fail(err, KL_E_NO_MEMORY, "no memory for the buffers of a drain (%d KiB); free some",
-                 (int)((DRAIN_BUFFER + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
+                 (int)((io->buffer_size + (size_t)DRAIN_RING * io->pages->page_size) / 1024));
 }
 
 void kl_drain_io_close(drain_io *io) {
   drain_pause(io);
-  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, DRAIN_BUFFER);
+  if (io->buffer != NULL) kl_free(io->allocator, io->buffer, io->buffer_size);
   if (io->ring != NULL) kl_free(io->allocator, io->ring, (size_t)DRAIN_RING * io->pages->page_size);
 }
 
@@ -16754,7 +17465,7 @@ kl_status kl_drain_make(const kl_drain_input *input, drain_io *io, kl_drain_stat
                               .log_lsn = input->log_lsn,
                               .known_durable = input->known_durable,
                               .log_needed = input->log_needed};
-  kl_status status = kl_drain_io_open(io, input, stats, err);
+  kl_status status = kl_drain_io_open(io, input, false, stats, err);
   if (status == KL_OK) status = kl_store_begin(input->store, input->live, input->live_count, err);
   if (status == KL_OK) {
     status = make_trees(input, io, list, trees, context, &checkpoint, &roots, err);
@@ -18018,6 +18729,364 @@ kl_status pages_held_take(kl_held *held, pages_op *op, const kl_tree_value *valu
     return KL_OK;
   }
   return status == KL_OK ? pages_held_keep(held, op, bytes, is_frame, own_life, err) : status;
+}
+
+/* ---- core/drain/parts.c ---- */
+/* core/drain/parts.c: one tree, merged in parts on the lanes of a crew, and joined (DRAIN-14).
+ *
+ * Parts are cut off the changes in order, each when a lane is free for it, so that each comes to about the same number of
+ * bytes: by what changes have come to so far. The lane that merges a part has pages, buffer and blocks of its own. When no
+ * more parts are begun, because the changes end, or the slice is full, all those that were begun are ended; then they are
+ * joined, on the thread of the drain. */
+
+enum {
+  PARTS_BYTES_MOST = 2 << 20, /* a part: far more than what a seam costs, which is some pages; ... */
+  PARTS_BYTES_LEAST = 256 << 10,
+  PARTS_PER_LANE = 4,     /* ... and so small that a slice has some for each lane */
+  PARTS_LEAST = 4 << 20,  /* bytes, about, that are worth a crew, ... */
+  PARTS_EACH_GUESS = 512, /* ... where it is not known what a change comes to */
+  PARTS_FIRST = 16
+};
+
+typedef struct drain_part {
+  kl_tree_part tree; /* its bounds point to `high`, and to that of the part before */
+  uint64_t rows, changes;
+  uint64_t large;    /* bytes of values that are placed by themselves */
+  uint64_t expected; /* bytes that it was thought to place */
+  size_t size;       /* of `high` */
+  uint8_t high[];
+} drain_part;
+
+typedef struct parts_run {
+  drain_lanes *lanes;
+  const drain_source *source;
+  const kl_tree_pointer *root; /* the old one */
+  kl_slice low;                /* where the changes begin */
+  uint64_t room, part_bytes;
+
+  kl_mutex mutex; /* guards what follows while lanes work */
+  void *cutter;   /* an iterator's memory: it stands behind the last part */
+  kl_tree_changes changes;
+  kl_tree_change change; /* the first one that no part has, when `has_change` */
+  bool has_change, stopped;
+  uint8_t last[KL_TREE_KEY_MAX]; /* the key before it */
+  drain_part **parts;
+  size_t count, capacity;
+  uint64_t merged_bytes, merged_large, merged_changes; /* of the parts that are done */
+  uint64_t expected;                                   /* of those that are not */
+  kl_status failed;                                    /* of the first part that failed */
+  kl_error error;
+} parts_run;
+
+/* -------- cutting -------- */
+
+static kl_status parts_next(parts_run *run, kl_error *err) {
+  memset(&run->change, 0, sizeof run->change);
+  kl_status status = run->changes.next(run->changes.context, &run->change, err);
+  run->has_change = status == KL_OK;
+  return status == KL_E_NOT_FOUND ? KL_OK : status;
+}
+
+static kl_status parts_open_cutter(parts_run *run, kl_error *err) {
+  const drain_source *source = run->source;
+  kl_status status = source->open(source->context, run->cutter, run->low, NULL, &run->changes, err);
+  if (status != KL_OK) return status;
+  status = parts_next(run, err);
+  if (status != KL_OK) source->close(source->context, run->cutter);
+  return status;
+}
+
+/* What a change places by itself. */
+static uint64_t parts_large(const parts_run *run) {
+  size_t size = run->change.kind == KL_TREE_PUT ? run->change.value.size : 0;
+  return size > kl_tree_inline_max(run->lanes->input->pages->page_size) ? size : 0;
+}
+
+/* Bytes that a change comes to, beside that. Where nothing is known: a page, as it is for changes far apart. */
+static uint64_t parts_each(const parts_run *run) {
+  uint64_t page_size = run->lanes->input->pages->page_size;
+  if (run->merged_changes == 0) return run->lanes->each != 0 ? run->lanes->each : page_size;
+  uint64_t small = run->merged_bytes > run->merged_large ? run->merged_bytes - run->merged_large : 0;
+  return small / run->merged_changes + 1;
+}
+
+/* Whether there is enough to do for several threads. */
+static kl_status parts_are_worth_it(parts_run *run, bool *out_worth, kl_error *err) {
+  const kl_drain_input *input = run->lanes->input;
+  uint64_t each = run->lanes->each != 0 ? run->lanes->each : PARTS_EACH_GUESS, bytes = 0;
+  uint64_t least = input->part_bytes != 0 ? 2 * input->part_bytes : PARTS_LEAST;
+  kl_status status = parts_open_cutter(run, err);
+  if (status != KL_OK) return status;
+  while (status == KL_OK && run->has_change && bytes < least) {
+    bytes += each + parts_large(run);
+    status = parts_next(run, err);
+  }
+  run->source->close(run->source->context, run->cutter);
+  *out_worth = bytes >= least;
+  return status;
+}
+
+/* Puts a part behind the others. It ends before what the key of the change at hand begins with, `size` bytes. */
+static kl_status parts_append(parts_run *run, const drain_part *like, drain_part **out, kl_error *err) {
+  kl_allocator *allocator = run->lanes->input->allocator;
+  if (run->count == run->capacity) {
+    size_t capacity = run->capacity == 0 ? PARTS_FIRST : 2 * run->capacity, unit = sizeof *run->parts;
+    drain_part **parts = kl_realloc(allocator, run->parts, run->capacity * unit, capacity * unit);
+    if (parts == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for %zu parts of a drain", capacity);
+    run->parts = parts;
+    run->capacity = capacity;
+  }
+  drain_part *part = kl_alloc(allocator, sizeof *part + like->size);
+  if (part == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a part of a drain");
+  *part = *like;
+  if (part->size != 0) memcpy(part->high, run->change.key.data, part->size);
+  part->tree.has_high = run->has_change;
+  part->tree.high = kl_slice_make(part->high, part->size);
+  if (run->count != 0) part->tree.low = run->parts[run->count - 1]->tree.high;
+  run->parts[run->count++] = part;
+  *out = part;
+  return KL_OK;
+}
+
+/* Under `mutex`. *out NULL: there is none to begin. */
+static kl_status parts_take(parts_run *run, drain_part **out, kl_error *err) {
+  drain_part part = {.size = 0};
+  uint64_t each = parts_each(run);
+  size_t last_size = 0;
+  *out = NULL;
+  if (run->failed != KL_OK || !run->has_change) return KL_OK;
+  /* DRAIN-13: what is begun is ended, and counts as it is thought to become. */
+  run->stopped = run->count != 0 && run->room != 0 && run->merged_bytes + run->expected >= run->room;
+  while (run->has_change && !run->stopped && part.expected < run->part_bytes) {
+    uint64_t large = parts_large(run);
+    part.expected += each + large;
+    part.large += large;
+    part.changes++;
+    if (part.expected >= run->part_bytes) {
+      last_size = run->change.key.size;
+      if (last_size != 0) memcpy(run->last, run->change.key.data, last_size);
+    }
+    kl_status status = parts_next(run, err);
+    if (status != KL_OK) return status;
+  }
+  if (run->stopped) return KL_OK;
+  if (run->has_change) { /* the shortest key that is behind the part */
+    const uint8_t *key = run->change.key.data;
+    while (part.size < last_size && part.size < run->change.key.size && key[part.size] == run->last[part.size]) {
+      part.size++;
+    }
+    if (part.size++ >= run->change.key.size) return KL_BROKEN(err, "DRAIN-14: the changes of a part do not ascend");
+  }
+  kl_status status = parts_append(run, &part, out, err);
+  if (status == KL_OK) run->expected += part.expected;
+  return status;
+}
+
+/* -------- lanes -------- */
+
+void kl_drain_lanes_close(drain_lanes *lanes) {
+  kl_allocator *allocator = lanes->input->allocator;
+  if (lanes->lanes == NULL) return;
+  for (size_t i = 0; i < lanes->count; i++) kl_drain_io_close(&lanes->lanes[i].io);
+  kl_free(allocator, lanes->lanes, kl_drain_crew_lanes(lanes->input->crew) * sizeof *lanes->lanes);
+  lanes->lanes = NULL;
+  lanes->count = 0;
+}
+
+/* Without memory for all of them there are fewer. */
+static kl_status parts_open_lanes(drain_lanes *lanes, uint64_t birth, kl_error *err) {
+  const kl_drain_input *input = lanes->input;
+  size_t wanted = kl_drain_crew_lanes(input->crew);
+  kl_status status = KL_OK;
+  if (lanes->lanes != NULL) return KL_OK;
+  lanes->lanes = kl_alloc(input->allocator, wanted * sizeof *lanes->lanes);
+  if (lanes->lanes == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the %zu lanes of a drain", wanted);
+  while (lanes->count < wanted && status == KL_OK) {
+    drain_lane *lane = &lanes->lanes[lanes->count];
+    status = kl_drain_io_open(&lane->io, input, true, &lane->stats, err);
+    lane->io.birth = birth;
+    if (status == KL_OK) lanes->count++;
+    if (status != KL_OK) kl_drain_io_close(&lane->io);
+  }
+  return lanes->count != 0 ? KL_OK : status;
+}
+
+static void parts_count(kl_drain_stats *stats, const kl_tree_merge_stats *merged) {
+  stats->puts += merged->puts;
+  stats->deletes += merged->deletes;
+  stats->pages_written += merged->pages_written;
+  stats->pages_freed += merged->pages_freed;
+  stats->extents_written += merged->extents_written;
+  stats->extents_freed += merged->extents_freed;
+}
+
+static kl_tree_merge_options parts_options(const drain_io *io) {
+  return (kl_tree_merge_options){.allocator = io->allocator,
+                                 .page_size = io->pages->page_size,
+                                 .source = &io->source,
+                                 .sink = &io->sink,
+                                 .freed = &io->freed};
+}
+
+/* Nobody else looks at the part meanwhile but for its bounds, which stay. */
+static kl_status parts_merge(parts_run *run, drain_lane *lane, drain_part *part, bool first, kl_error *err) {
+  const drain_source *source = run->source;
+  kl_tree_merge_options options = parts_options(&lane->io);
+  kl_tree_merge_stats merged = {0};
+  kl_tree_changes changes;
+  const kl_slice *high = part->tree.has_high ? &part->tree.high : NULL;
+  kl_status status =
+      source->open(source->context, lane->changes, first ? run->low : part->tree.low, high, &changes, err);
+  if (status != KL_OK) return status;
+  lane->io.warm = false;
+  status = kl_tree_merge_part(&options, run->root, &changes, &part->tree, &merged, err);
+  lane->io.source.pause(&lane->io);
+  source->close(source->context, lane->changes);
+  if (status != KL_OK) return status;
+  part->rows = merged.rows;
+  parts_count(&lane->stats, &merged);
+  lane->stats.parts++;
+  return KL_OK;
+}
+
+/* One part on one lane, or, when there are no more, the end of the lane. */
+static bool parts_work(void *context, uint32_t number) {
+  parts_run *run = context;
+  if (number >= run->lanes->count) return false;
+  drain_lane *lane = &run->lanes->lanes[number];
+  drain_part *part = NULL;
+  kl_error error = {0};
+  uint64_t before = lane->stats.bytes_written;
+  kl_mutex_lock(&run->mutex);
+  kl_status status = parts_take(run, &part, &error);
+  bool over = part == NULL, failed = run->failed != KL_OK, first = run->count == 1;
+  kl_mutex_unlock(&run->mutex);
+  if (failed) return false;
+  if (status == KL_OK) {
+    status = over ? kl_drain_io_finish(&lane->io, &error) : parts_merge(run, lane, part, first, &error);
+  }
+  kl_mutex_lock(&run->mutex);
+  if (status == KL_OK && !over) {
+    run->merged_bytes += lane->stats.bytes_written - before;
+    run->merged_large += part->large;
+    run->merged_changes += part->changes;
+    run->expected -= part->expected;
+  }
+  if (status != KL_OK && run->failed == KL_OK) {
+    run->failed = status;
+    run->error = error;
+  }
+  kl_mutex_unlock(&run->mutex);
+  return status == KL_OK && !over;
+}
+
+/* -------- joining -------- */
+
+/* Parts, and behind the last one, where the slice is full, what is to stay. */
+static kl_status parts_join(parts_run *run, drain_io *io, kl_tree_pointer *root, uint64_t *out_rows, kl_error *err) {
+  kl_tree_merge_options options = parts_options(io);
+  kl_tree_merge_stats merged = {0};
+  size_t count = run->count, bytes = (count + 1) * sizeof(kl_tree_part);
+  kl_tree_part *trees = kl_alloc(io->allocator, bytes);
+  if (trees == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to join %zu parts of a drain", count);
+  for (size_t i = 0; i < count; i++) trees[i] = run->parts[i]->tree;
+  if (trees[count - 1].has_high) {
+    trees[count] = (kl_tree_part){.low = trees[count - 1].high};
+    count++;
+  }
+  io->warm = false;
+  kl_status status = kl_tree_join(&options, root, trees, count, root, &merged, err);
+  io->source.pause(io);
+  kl_free(io->allocator, trees, bytes);
+  if (status != KL_OK) return status;
+  parts_count(io->stats, &merged);
+  *out_rows = count == 1 ? run->parts[0]->rows : merged.rows;
+  return KL_OK;
+}
+
+/* What the lanes have counted goes to the drain. */
+static void parts_add_up(drain_lanes *lanes, kl_drain_stats *stats) {
+  for (size_t i = 0; i < lanes->count; i++) {
+    kl_drain_stats *lane = &lanes->lanes[i].stats;
+    stats->puts += lane->puts;
+    stats->deletes += lane->deletes;
+    stats->pages_written += lane->pages_written;
+    stats->pages_freed += lane->pages_freed;
+    stats->extents_written += lane->extents_written;
+    stats->extents_freed += lane->extents_freed;
+    stats->bytes_written += lane->bytes_written;
+    stats->writes += lane->writes;
+    stats->pages_read += lane->pages_read;
+    stats->parts += lane->parts;
+    memset(lane, 0, sizeof *lane);
+  }
+}
+
+static kl_status parts_run_crew(parts_run *run, drain_io *io, kl_tree_pointer *root, uint64_t *out_rows,
+                                drain_parts_result *out, kl_error *err) {
+  drain_lanes *lanes = run->lanes;
+  kl_status status = parts_open_cutter(run, err);
+  if (status != KL_OK) return status;
+  kl_drain_crew_run(lanes->input->crew, parts_work, run);
+  run->source->close(run->source->context, run->cutter);
+  parts_add_up(lanes, io->stats);
+  if (run->failed != KL_OK) {
+    if (err != NULL) *err = run->error;
+    return run->failed;
+  }
+  lanes->each = parts_each(run);
+  out->stopped = run->stopped;
+  if (run->stopped) {
+    const drain_part *last = run->parts[run->count - 1];
+    out->stop_size = last->size;
+    memcpy(out->stop, last->high, last->size);
+  }
+  return parts_join(run, io, root, out_rows, err);
+}
+
+/* With memory for the iterators: the cutter's, and one for each lane. */
+static kl_status parts_begin(parts_run *run, drain_io *io, uint8_t *memory, size_t unit, kl_tree_pointer *root,
+                             uint64_t *out_rows, drain_parts_result *out, kl_error *err) {
+  drain_lanes *lanes = run->lanes;
+  run->cutter = memory;
+  kl_status status = parts_are_worth_it(run, &out->done, err);
+  if (status != KL_OK || !out->done) return status;
+  status = parts_open_lanes(lanes, io->birth, err);
+  if (status != KL_OK) return status;
+  for (size_t i = 0; i < lanes->count; i++) lanes->lanes[i].changes = memory + (i + 1) * unit;
+  return parts_run_crew(run, io, root, out_rows, out, err);
+}
+
+static uint64_t parts_choose_bytes(const drain_lanes *lanes, uint64_t room) {
+  if (lanes->input->part_bytes != 0) return lanes->input->part_bytes;
+  uint64_t bytes = room / PARTS_PER_LANE / kl_drain_crew_lanes(lanes->input->crew);
+  if (room == 0 || bytes > PARTS_BYTES_MOST) return PARTS_BYTES_MOST;
+  return bytes < PARTS_BYTES_LEAST ? PARTS_BYTES_LEAST : bytes;
+}
+
+kl_status kl_drain_merge_parts(drain_lanes *lanes, drain_io *io, const drain_source *source, kl_slice low,
+                               uint64_t room, kl_tree_pointer *root, uint64_t *out_rows, drain_parts_result *out,
+                               kl_error *err) {
+  const kl_drain_input *input = lanes->input;
+  parts_run run = {.lanes = lanes, .source = source, .root = root, .low = low, .room = room};
+  out->done = out->stopped = false;
+  out->stop_size = 0;
+  if (input->crew == NULL || kl_drain_crew_lanes(input->crew) < 2) return KL_OK;
+  run.part_bytes = parts_choose_bytes(lanes, room);
+  size_t unit = (source->size + 63) / 64 * 64; /* no two lanes write to one cache line */
+  size_t bytes = (kl_drain_crew_lanes(input->crew) + 1) * unit;
+  uint8_t *memory = kl_alloc_aligned(input->allocator, bytes, 64);
+  if (memory == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for the parts of a drain");
+  kl_status status = kl_mutex_init(&run.mutex, err);
+  if (status == KL_OK) {
+    status = parts_begin(&run, io, memory, unit, root, out_rows, out, err);
+    kl_mutex_destroy(&run.mutex);
+  }
+  for (size_t i = 0; i < run.count; i++)
+    kl_free(input->allocator, run.parts[i], sizeof **run.parts + run.parts[i]->size);
+  kl_free(input->allocator, run.parts, run.capacity * sizeof *run.parts);
+  kl_free(input->allocator, memory, bytes);
+  return status;
 }
 
 /* ---- core/drain/replay.c ---- */
@@ -24120,6 +25189,8 @@ typedef struct kl_db_options {
   uint64_t memory_limit;      /* bytes of deltas, 0: half of physical memory; beyond it commits wait for the drain */
   uint64_t cache_size;        /* bytes of pages kept in memory, 0: a quarter of physical memory */
   uint64_t delta_size;        /* bytes of commits from which on they are drained, 0: by memory_limit */
+  uint32_t drain_threads;     /* that a drain of much merges on, 0: by the processors */
+  uint64_t drain_part_bytes;  /* about what each merges at once, 0: chosen. For tests; not in the C interface */
   uint32_t page_size;         /* format parameter at creation, 0: default */
   uint32_t file_mode;         /* 0: 0600 */
 } kl_db_options;
@@ -24177,7 +25248,8 @@ typedef struct kl_db_stats {
   kl_cache_stats cache;
   kl_store_space space;
   uint64_t checkpoints, drain_failures;
-  kl_drain_stats drains; /* of all: pages written and read, bytes written, ns */
+  kl_drain_stats drains; /* of all: pages written and read, bytes written, parts, ns */
+  uint32_t drain_threads;
   uint64_t throttled_ns, throttle_waits;
   bool poisoned;
 } kl_db_stats;
@@ -24207,14 +25279,15 @@ typedef struct db_drainer {
   kl_mutex draining; /* one of those at a time */
   kl_roots *made;    /* of a checkpoint that is published but not installed yet, for want of memory; under `draining` */
   bool made_under;   /* ... by a compaction or by a slice that is not the last: the deltas stay over it */
-  _Atomic bool hurry; /* a drain is wanted, or the thread is to stop: a compaction makes way */
+  kl_drain_crew *crew; /* under `draining`; NULL: there is none yet */
+  _Atomic bool hurry;  /* a drain is wanted, or the thread is to stop: a compaction makes way */
 
   kl_mutex mutex;
   kl_cond changed;
   kl_thread *thread; /* NULL: not started */
   bool wanted, stop;
   uint64_t checkpoints, failures; /* drains that published, and that failed */
-  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, ns */
+  kl_drain_stats totals;          /* of its fields: pages written and read, bytes written, parts, ns */
 } db_drainer;
 
 kl_status kl_db_drainer_init(kl_db *db, kl_error *err);
@@ -24463,6 +25536,7 @@ bool kl_db_registry_release(kl_db *db);
 #define DB_DELTA_SHARE 32
 #define DB_DELTA_MIN ((uint64_t)4 << 20)
 #define DB_DELTA_MAX ((uint64_t)256 << 20)
+#define DB_DRAIN_THREADS_MOST 4          /* without an option */
 #define DB_CACHE_MAX ((uint64_t)1 << 42) /* more than any machine has; four times that is address space */
 
 static const char db_memory_path[] = ":memory:";
@@ -24470,6 +25544,10 @@ static const char db_memory_path[] = ":memory:";
 static kl_status db_check_options(const char *path, const kl_db_options *options, kl_error *err) {
   if (options->durability > KL_DURABILITY_NONE) {
     return kl_fail(err, KL_E_INVALID, "unknown durability %d", (int)options->durability);
+  }
+  if (options->drain_threads > KL_DRAIN_LANES_MOST) {
+    return kl_fail(err, KL_E_INVALID, "drain_threads of %u; at most %d are possible", (unsigned)options->drain_threads,
+                   KL_DRAIN_LANES_MOST);
   }
   if (options->no_create && options->must_create) {
     return kl_fail(err, KL_E_INVALID, "no_create and must_create exclude each other");
@@ -24491,6 +25569,11 @@ static uint64_t db_clamp(uint64_t value, uint64_t least, uint64_t most) {
 
 static uint64_t db_clamp_cache(uint64_t size) {
   return db_clamp(size, KL_CACHE_LIMIT_MIN, DB_CACHE_MAX);
+}
+
+/* Half of the processors are left to those who write and read. */
+static uint32_t db_default_threads(kl_os *os) {
+  return (uint32_t)db_clamp(kl_os_processors(os) / 2, 1, DB_DRAIN_THREADS_MOST);
 }
 
 static void db_default_sizes(kl_db_options *options, uint64_t physical) {
@@ -24544,6 +25627,7 @@ static kl_status db_new(kl_os *os, const char *path, const kl_db_options *option
   if (db->options.durability == KL_DURABILITY_DEFAULT) db->options.durability = KL_DURABILITY_FULL;
   if (db->options.group_interval_ns == 0) db->options.group_interval_ns = DB_GROUP_INTERVAL_NS;
   db_default_sizes(&db->options, kl_os_physical_memory(os));
+  if (db->options.drain_threads == 0) db->options.drain_threads = db_default_threads(os);
   kl_mutex_lock(&db->busy);
   *out = db;
   return KL_OK;
@@ -24553,6 +25637,8 @@ static kl_status db_open_memory(kl_db *db, kl_error *err) {
   kl_status status = kl_db_engine_new(db, err);
   if (status != KL_OK) return status;
   uint32_t page_size = db->options.page_size != 0 ? db->options.page_size : KL_PAGE_SIZE_DEFAULT;
+  db->options.drain_threads =
+      1; /* where nothing is written to a file there is less to gain than to split and to join */
   status = kl_store_new_memory(db->os, page_size, &db->store, err);
   if (status == KL_OK) status = kl_db_engine_attach(db, err);
   if (status == KL_OK) {
@@ -24592,6 +25678,8 @@ kl_status kl_db_engine_attach(kl_db *db, kl_error *err) {
 }
 
 void kl_db_engine_detach(kl_db *db) {
+  kl_drain_crew_free(db->drainer.crew);
+  db->drainer.crew = NULL;
   if (db->pages == NULL) return;
   kl_roots_unref(db->drainer.made);
   db->drainer.made = NULL;
@@ -24624,6 +25712,7 @@ static kl_status db_check_compatible(const kl_db *db, const kl_db_options *asked
   if (asked->memory_limit != 0 && asked->memory_limit != db->options.memory_limit) which = "memory_limit";
   if (asked->cache_size != 0 && db_clamp_cache(asked->cache_size) != db->options.cache_size) which = "cache_size";
   if (asked->delta_size != 0 && asked->delta_size != db->options.delta_size) which = "delta_size";
+  if (asked->drain_threads != 0 && asked->drain_threads != db->options.drain_threads) which = "drain_threads";
   if (which == NULL) return KL_OK;
   return kl_fail(err, KL_E_INVALID, "%s is open in this process with another %s; ask for the same, or close it first",
                  db->path, which);
@@ -24838,6 +25927,16 @@ static kl_status drainer_live(kl_db *db, db_drain_base *out, kl_error *err) {
   }
 }
 
+/* Under `draining`. Without memory for a crew a drain goes on without one. */
+static kl_drain_crew *drainer_crew(kl_db *db) {
+  kl_drain_crew **crew = &db->drainer.crew;
+  if (*crew == NULL && db->options.drain_threads > 1 &&
+      kl_drain_crew_new(db->os, db->os->allocator, db->options.drain_threads, true, crew, NULL) != KL_OK) {
+    *crew = NULL;
+  }
+  return *crew;
+}
+
 kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
   kl_checkpoint checkpoint;
   kl_store_checkpoint(db->store, &checkpoint);
@@ -24847,7 +25946,9 @@ kl_status kl_db_drainer_base(kl_db *db, db_drain_base *out, kl_error *err) {
                                 .ts = checkpoint.ts,
                                 .log_lsn = checkpoint.log_lsn,
                                 .known_durable = checkpoint.known_durable,
-                                .log_needed = checkpoint.log_needed};
+                                .log_needed = checkpoint.log_needed,
+                                .crew = drainer_crew(db),
+                                .part_bytes = db->options.drain_part_bytes};
   kl_status status = drainer_live(db, out, err);
   if (status == KL_OK) out->input.base = kl_txn_manager_roots(db->manager);
   return status;
@@ -24865,6 +25966,7 @@ static void drainer_count(kl_db *db, const kl_drain_stats *stats) {
   drainer->totals.pages_written += stats->pages_written;
   drainer->totals.pages_read += stats->pages_read;
   drainer->totals.bytes_written += stats->bytes_written;
+  drainer->totals.parts += stats->parts;
   drainer->totals.ns += stats->ns;
   kl_mutex_unlock(&drainer->mutex);
 }
@@ -26823,6 +27925,7 @@ kl_status kl_db_get_stats(kl_db *db, kl_db_stats *out, kl_error *err) {
   out->checkpoints = db->drainer.checkpoints;
   out->drain_failures = db->drainer.failures;
   out->drains = db->drainer.totals;
+  out->drain_threads = db->options.drain_threads;
   kl_mutex_unlock(&db->drainer.mutex);
   out->recovery_batches = db->recovery_batches;
   out->recovery_bytes = db->recovery_bytes;
@@ -27205,7 +28308,7 @@ const char *kl_verify_problem(const kl_verify *verify, uint64_t index) {
 
 /* The smallest struct_size that is accepted: the struct as its first version had it. */
 enum {
-  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size)),
+  CAPI_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_options, drain_threads) + sizeof(((keel_options *)0)->drain_threads)),
   CAPI_KEYSPACE_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_keyspace_options, flags) + sizeof(((keel_keyspace_options *)0)->flags)),
   CAPI_LOAD_OPTIONS_FIRST_SIZE = (int)(offsetof(keel_load_options, buffer_size) + sizeof(((keel_load_options *)0)->buffer_size)),
   CAPI_LOAD_REPORT_FIRST_SIZE = (int)(offsetof(keel_load_report, runs) + sizeof(((keel_load_report *)0)->runs)),
@@ -27239,6 +28342,7 @@ enum {
 #define CAPI_OPTIONS_FILE_MODE_MAX UINT64_C(511)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN UINT64_C(65536)
 #define CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX UINT64_C(1073741824)
+#define CAPI_OPTIONS_DRAIN_THREADS_MAX UINT64_C(64)
 #define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MIN UINT64_C(65536)
 #define CAPI_LOAD_OPTIONS_BUFFER_SIZE_MAX UINT64_C(1073741824)
 #define CAPI_TXN_OPTIONS_LABEL_MAX UINT64_C(255)
@@ -27294,6 +28398,7 @@ _Static_assert(offsetof(keel_options, log_segment_size) == offsetof(keel_options
 _Static_assert(offsetof(keel_options, memory_limit) == offsetof(keel_options, log_segment_size) + sizeof(((keel_options *)0)->log_segment_size), "options.memory_limit");
 _Static_assert(offsetof(keel_options, cache_size) == offsetof(keel_options, memory_limit) + sizeof(((keel_options *)0)->memory_limit), "options.cache_size");
 _Static_assert(offsetof(keel_options, delta_size) == offsetof(keel_options, cache_size) + sizeof(((keel_options *)0)->cache_size), "options.delta_size");
+_Static_assert(offsetof(keel_options, drain_threads) == offsetof(keel_options, delta_size) + sizeof(((keel_options *)0)->delta_size), "options.drain_threads");
 _Static_assert(offsetof(keel_keyspace_options, flags) == offsetof(keel_keyspace_options, struct_size) + sizeof(((keel_keyspace_options *)0)->struct_size), "keyspace_options.flags");
 _Static_assert(offsetof(keel_load_options, flags) == offsetof(keel_load_options, struct_size) + sizeof(((keel_load_options *)0)->struct_size), "load_options.flags");
 _Static_assert(offsetof(keel_load_options, buffer_size) == offsetof(keel_load_options, flags) + sizeof(((keel_load_options *)0)->flags), "load_options.buffer_size");
@@ -27360,7 +28465,9 @@ _Static_assert(offsetof(keel_stats, drain_ns) == offsetof(keel_stats, drain_fail
 _Static_assert(offsetof(keel_stats, drain_pages_written) == offsetof(keel_stats, drain_ns) + sizeof(((keel_stats *)0)->drain_ns), "stats.drain_pages_written");
 _Static_assert(offsetof(keel_stats, drain_pages_read) == offsetof(keel_stats, drain_pages_written) + sizeof(((keel_stats *)0)->drain_pages_written), "stats.drain_pages_read");
 _Static_assert(offsetof(keel_stats, drain_bytes_written) == offsetof(keel_stats, drain_pages_read) + sizeof(((keel_stats *)0)->drain_pages_read), "stats.drain_bytes_written");
-_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.throttled_ns");
+_Static_assert(offsetof(keel_stats, drain_threads) == offsetof(keel_stats, drain_bytes_written) + sizeof(((keel_stats *)0)->drain_bytes_written), "stats.drain_threads");
+_Static_assert(offsetof(keel_stats, drain_parts) == offsetof(keel_stats, drain_threads) + sizeof(((keel_stats *)0)->drain_threads), "stats.drain_parts");
+_Static_assert(offsetof(keel_stats, throttled_ns) == offsetof(keel_stats, drain_parts) + sizeof(((keel_stats *)0)->drain_parts), "stats.throttled_ns");
 _Static_assert(offsetof(keel_stats, throttle_waits) == offsetof(keel_stats, throttled_ns) + sizeof(((keel_stats *)0)->throttled_ns), "stats.throttle_waits");
 _Static_assert(offsetof(keel_stats, cache_limit) == offsetof(keel_stats, throttle_waits) + sizeof(((keel_stats *)0)->throttle_waits), "stats.cache_limit");
 _Static_assert(offsetof(keel_stats, cache_resident) == offsetof(keel_stats, cache_limit) + sizeof(((keel_stats *)0)->cache_limit), "stats.cache_resident");
@@ -28311,6 +29418,8 @@ static kl_status capi_database_check_options(const keel_options *options, kl_err
   if (status != KL_OK) return status;
   status = capi_check_choice("keel_options.file_mode", options->file_mode, CAPI_OPTIONS_FILE_MODE_MAX, err);
   if (status != KL_OK) return status;
+  status = capi_check_choice("keel_options.drain_threads", options->drain_threads, CAPI_OPTIONS_DRAIN_THREADS_MAX, err);
+  if (status != KL_OK) return status;
   return capi_check_power("keel_options.log_segment_size", options->log_segment_size, CAPI_OPTIONS_LOG_SEGMENT_SIZE_MIN,
                           CAPI_OPTIONS_LOG_SEGMENT_SIZE_MAX, err);
 }
@@ -28330,6 +29439,7 @@ static kl_status capi_database_read_options(const keel_options *in, kl_db_option
   out->memory_limit = options.memory_limit;
   out->cache_size = options.cache_size;
   out->delta_size = options.delta_size;
+  out->drain_threads = (uint32_t)options.drain_threads;
   out->page_size = options.page_size;
   out->file_mode = options.file_mode;
   return KL_OK;
@@ -28477,6 +29587,8 @@ static void capi_database_convert_stats(const kl_db_stats *in, keel_stats *out) 
   out->drain_pages_written = in->drains.pages_written;
   out->drain_pages_read = in->drains.pages_read;
   out->drain_bytes_written = in->drains.bytes_written;
+  out->drain_threads = in->drain_threads;
+  out->drain_parts = in->drains.parts;
   out->throttled_ns = in->throttled_ns;
   out->throttle_waits = in->throttle_waits;
   out->cache_limit = in->cache.limit;

@@ -328,9 +328,12 @@ typedef struct keel_options {
   /* How much is committed before it is drained into the trees, in the background. More makes random writes cheaper,
    * and recovery longer. 0: a 32nd of memory_limit, from 4 MiB to 256 MiB, and at most a quarter of it. In bytes. */
   uint64_t delta_size;
+  /* Threads that a drain of much merges on, side by side; at most 64. They are started when they are first needed.
+   * 0: half of the processors that the process may use, at least 1 and at most 4. :memory: databases drain on one. */
+  uint64_t drain_threads;
 } keel_options;
 #define KEEL_OPTIONS_INIT \
-  { (uint32_t)sizeof(keel_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { (uint32_t)sizeof(keel_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* How to open a keyspace. Since 0.1. */
 typedef struct keel_keyspace_options {
@@ -518,6 +521,10 @@ typedef struct keel_stats {
   uint64_t drain_pages_read;
   /* What drains wrote: pages and large values. In bytes. */
   uint64_t drain_bytes_written;
+  /* Threads that a drain may use. */
+  uint64_t drain_threads;
+  /* Parts of trees that drains have merged side by side; 0: all of them were merged on one thread. */
+  uint64_t drain_parts;
   /* Time that commits were held up because drains were behind. In nanoseconds. */
   uint64_t throttled_ns;
   /* Commits that waited because memory_limit was reached. */
@@ -546,7 +553,7 @@ typedef struct keel_stats {
 #define KEEL_STATS_INIT                                                                                               \
   {                                                                                                                   \
     (uint32_t)sizeof(keel_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
   }
 
 /* How far a verification or a salvage has come, and what it has found so far. Since 0.1. */
