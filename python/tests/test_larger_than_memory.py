@@ -241,6 +241,17 @@ def test_the_options_of_a_second_opening_must_agree(path: Path) -> None:
             keel.open(path, cache_size=2 * CACHE)
 
 
+def test_threads_of_drains(path: Path) -> None:
+    with keel.open(path, drain_threads=3) as db:
+        assert db.stats().drain_threads == 3
+        with pytest.raises(keel.InvalidError, match="drain_threads"):
+            keel.open(path, drain_threads=2)
+    with pytest.raises(keel.InvalidError, match="drain_threads"):
+        keel.open(path, drain_threads=65)
+    with keel.open(":memory:") as db:
+        assert db.stats().drain_threads == 1
+
+
 def test_threads_among_drains(path: Path) -> None:
     """Writers, readers, views and checkpoints at once, through deltas that are drained all the time."""
     keys_each, threads, rounds = 500, 4, 30
