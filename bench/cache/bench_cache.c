@@ -49,7 +49,7 @@ static void fixture_open(fixture *f, kl_policy_kind kind, uint64_t limit) {
   kl_cache_options o = {.os = kl_os_posix(),
                         .allocator = kl_allocator_libc(),
                         .epoch = f->epoch,
-                        .loader = {&f->loads, bench_load, NULL},
+                        .loader = {&f->loads, bench_load, NULL, NULL},
                         .policy = kind,
                         .limit = limit};
   must(kl_cache_new(&o, &f->cache, NULL), "cache");
