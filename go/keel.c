@@ -31615,7 +31615,7 @@ kl_status kl_salvage_begin(kl_os *os, const char *from, const char *to, kl_salva
   salvage->os = os;
   salvage->allocator = salvage->problems.allocator = salvage->spaces.allocator = allocator;
   salvage->from = copy;
-  salvage->whole_most = KL_MAX_VALUE;
+  salvage->whole_most = KL_VALUE_DIRECT;
   salvage->from_size = size;
   kl_status status = salvage_open_source(salvage, err);
   if (status == KL_OK) status = salvage_choose(salvage, err);
