@@ -418,6 +418,10 @@ export interface Stats {
   drainPagesWritten: number;
   drainPagesRead: number;
   drainBytesWritten: number;
+  /** Threads that a drain may use. */
+  drainThreads: number;
+  /** Parts of trees that drains have merged side by side. */
+  drainParts: number;
   /** Time that commits were held up because drains were behind. */
   throttledNs: number;
   /** Commits that waited because `memoryLimit` was reached. */
