@@ -30525,6 +30525,12 @@ kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_change
 /* The same, without `prepare`, and says in *out_published whether the rows are in the file: also after a failure. */
 kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
                             kl_error *err);
+/* One row, for kl_tree_changes with kl_db_unnamed_next_one. */
+typedef struct kl_db_unnamed_one {
+  kl_tree_change row;
+  bool given;
+} kl_db_unnamed_one;
+kl_status kl_db_unnamed_next_one(void *context, kl_tree_change *out, kl_error *err);
 /* What is in the trees now is also in the checkpoint that a recovery could fall back to, when it returns: so that a commit may refer to it
  * (DB-22). */
 kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err);
@@ -30909,25 +30915,11 @@ static kl_status load_flush_all(kl_load *load, kl_error *err) {
 
 /* -------- taking rows -------- */
 
-typedef struct load_one {
-  kl_slice key, value;
-  bool given;
-} load_one;
-
-static kl_status load_next_one(void *context, kl_tree_change *out, kl_error *err) {
-  load_one *one = context;
-  (void)err;
-  if (one->given) return KL_E_NOT_FOUND;
-  one->given = true;
-  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = one->key, .value = one->value};
-  return KL_OK;
-}
-
 static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
   size_t size = LOAD_ROW_HEADER + key.size + value.size;
   if (size > load->capacity / 2) { /* from where it lies */
-    load_one one = {key, value, false};
-    const kl_tree_changes changes = {load_next_one, &one};
+    kl_db_unnamed_one one = {.row = {.kind = KL_TREE_PUT, .key = key, .value = value}};
+    const kl_tree_changes changes = {kl_db_unnamed_next_one, &one};
     kl_status status = load_flush_all(load, err);
     return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
   }
@@ -32135,26 +32127,15 @@ static void spill_measure(const kl_write_tree *tree, spill_content *out) {
   out->last = kl_write_entry_key(at.entry);
 }
 
-typedef struct spill_one {
-  const spill_content *content;
-  bool given;
-} spill_one;
-
-static kl_status spill_next_one(void *context, kl_tree_change *out, kl_error *err) {
-  spill_one *one = context;
-  (void)err;
-  if (one->given) return KL_E_NOT_FOUND;
-  one->given = true;
-  *out = (kl_tree_change){.kind = KL_TREE_PUT_EXTENT, .key = one->content->first, .extent = *one->content->extent};
-  return KL_OK;
-}
-
 static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const spill_content *content, bool deletes,
                                   kl_error *err) {
   spill_rows rows = {.deletes = deletes};
-  spill_one one = {content, false};
-  const kl_tree_changes row = {spill_next_one, &one}, changes = {spill_next, &rows};
-  if (content->tree == NULL) return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  const kl_tree_changes changes = {spill_next, &rows};
+  if (content->tree == NULL) {
+    kl_db_unnamed_one one = {.row = {.kind = KL_TREE_PUT_EXTENT, .key = content->first, .extent = *content->extent}};
+    const kl_tree_changes row = {kl_db_unnamed_next_one, &one};
+    return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  }
   kl_write_tree_first(content->tree, &rows.at);
   return kl_db_unnamed_merge(db, keyspace, &changes, NULL, NULL, err);
 }
@@ -32516,6 +32497,15 @@ kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_change
 kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
                             kl_error *err) {
   return unnamed_merge_locked(db, keyspace, rows, NULL, NULL, out_published, err);
+}
+
+kl_status kl_db_unnamed_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  kl_db_unnamed_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = one->row;
+  return KL_OK;
 }
 
 kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err) {

@@ -395,25 +395,11 @@ static kl_status load_flush_all(kl_load *load, kl_error *err) {
 
 /* -------- taking rows -------- */
 
-typedef struct load_one {
-  kl_slice key, value;
-  bool given;
-} load_one;
-
-static kl_status load_next_one(void *context, kl_tree_change *out, kl_error *err) {
-  load_one *one = context;
-  (void)err;
-  if (one->given) return KL_E_NOT_FOUND;
-  one->given = true;
-  *out = (kl_tree_change){.kind = KL_TREE_PUT, .key = one->key, .value = one->value};
-  return KL_OK;
-}
-
 static kl_status load_take(kl_load *load, kl_slice key, kl_slice value, kl_error *err) {
   size_t size = LOAD_ROW_HEADER + key.size + value.size;
   if (size > load->capacity / 2) { /* from where it lies */
-    load_one one = {key, value, false};
-    const kl_tree_changes changes = {load_next_one, &one};
+    kl_db_unnamed_one one = {.row = {.kind = KL_TREE_PUT, .key = key, .value = value}};
+    const kl_tree_changes changes = {kl_db_unnamed_next_one, &one};
     kl_status status = load_flush_all(load, err);
     return status == KL_OK ? load_write(load, &changes, key, key, err) : status;
   }

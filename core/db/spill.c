@@ -67,26 +67,15 @@ static void spill_measure(const kl_write_tree *tree, spill_content *out) {
   out->last = kl_write_entry_key(at.entry);
 }
 
-typedef struct spill_one {
-  const spill_content *content;
-  bool given;
-} spill_one;
-
-static kl_status spill_next_one(void *context, kl_tree_change *out, kl_error *err) {
-  spill_one *one = context;
-  (void)err;
-  if (one->given) return KL_E_NOT_FOUND;
-  one->given = true;
-  *out = (kl_tree_change){.kind = KL_TREE_PUT_EXTENT, .key = one->content->first, .extent = *one->content->extent};
-  return KL_OK;
-}
-
 static kl_status spill_write_rows(kl_db *db, uint32_t keyspace, const spill_content *content, bool deletes,
                                   kl_error *err) {
   spill_rows rows = {.deletes = deletes};
-  spill_one one = {content, false};
-  const kl_tree_changes row = {spill_next_one, &one}, changes = {spill_next, &rows};
-  if (content->tree == NULL) return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  const kl_tree_changes changes = {spill_next, &rows};
+  if (content->tree == NULL) {
+    kl_db_unnamed_one one = {.row = {.kind = KL_TREE_PUT_EXTENT, .key = content->first, .extent = *content->extent}};
+    const kl_tree_changes row = {kl_db_unnamed_next_one, &one};
+    return kl_db_unnamed_put(db, keyspace, &row, content->extent_taken, err);
+  }
   kl_write_tree_first(content->tree, &rows.at);
   return kl_db_unnamed_merge(db, keyspace, &changes, NULL, NULL, err);
 }

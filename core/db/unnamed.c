@@ -58,6 +58,15 @@ kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes 
   return unnamed_merge_locked(db, keyspace, rows, NULL, NULL, out_published, err);
 }
 
+kl_status kl_db_unnamed_next_one(void *context, kl_tree_change *out, kl_error *err) {
+  kl_db_unnamed_one *one = context;
+  (void)err;
+  if (one->given) return KL_E_NOT_FOUND;
+  one->given = true;
+  *out = one->row;
+  return KL_OK;
+}
+
 kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err) {
   kl_db_drainer_lock(db);
   kl_status status = db->drainer.made != NULL ? kl_db_drainer_install(db, 0, err) : KL_OK;

@@ -23,6 +23,12 @@ kl_status kl_db_unnamed_merge(kl_db *db, uint32_t keyspace, const kl_tree_change
 /* The same, without `prepare`, and says in *out_published whether the rows are in the file: also after a failure. */
 kl_status kl_db_unnamed_put(kl_db *db, uint32_t keyspace, const kl_tree_changes *rows, bool *out_published,
                             kl_error *err);
+/* One row, for kl_tree_changes with kl_db_unnamed_next_one. */
+typedef struct kl_db_unnamed_one {
+  kl_tree_change row;
+  bool given;
+} kl_db_unnamed_one;
+kl_status kl_db_unnamed_next_one(void *context, kl_tree_change *out, kl_error *err);
 /* What is in the trees now is also in the checkpoint that a recovery could fall back to, when it returns: so that a commit may refer to it
  * (DB-22). */
 kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err);
