@@ -29101,7 +29101,7 @@ kl_status check_spaces_take(check_spaces *spaces, kl_slice key, kl_slice value, 
  * Rows are collected in a buffer. A full one is sorted, if it has to be, and written as a *run*: a tree of a keyspace
  * without a name (core/keyspace, loads). A buffer whose keys all come behind those of the last run goes on with that: so
  * sorted input makes one run, which is the keyspace when the load ends, and each row is written once. Other input makes
- * several, which are merged at the end, as in an external merge sort (Knuth, The Art of Computer Programming 3, 5.4).
+ * several, which are merged, most of them at the end, as in an external merge sort (Knuth, The Art of Computer Programming 3, 5.4).
  *
  * Thread rules: any thread, one at a time for each load. */
 #ifndef KL_DB_LOAD_H
@@ -30546,6 +30546,8 @@ kl_status kl_db_unnamed_settle(kl_db *db, kl_error *err);
 #define LOAD_MERGE_SLICE (UINT64_C(64) << 20) /* bytes of rows: how long others wait while runs are merged */
 
 enum {
+  LOAD_FAN =
+      32, /* runs that are merged into one: so many cursors are open at once for each time that a row is merged */
   LOAD_ROW_HEADER = 6, /* bytes of value and of key, before them */
   LOAD_ROW_SHARE = 32  /* an entry for so many bytes of the buffer; rows that are shorter fill the entries first */
 };
@@ -30558,6 +30560,7 @@ typedef struct load_entry {
 
 typedef struct load_run {
   uint32_t keyspace;
+  uint32_t tier; /* how often its rows were merged */
   uint16_t last_size;
   uint8_t last[KL_MAX_KEY]; /* its greatest key */
 } load_run;
@@ -30587,9 +30590,10 @@ struct kl_load {
   kl_status failed; /* of the last part that was handed over, as long as the caller has not been told */
   kl_error failure;
 
-  load_run **runs;
+  load_run **runs; /* oldest first */
   size_t run_count, run_capacity;
-  uint32_t result; /* the keyspace that runs are merged into; 0: none yet */
+  uint64_t written; /* runs, in all */
+  uint32_t result;  /* the keyspace that runs are merged into; 0: none yet */
 
   size_t name_size;
   uint8_t name[KL_KEYSPACE_NAME_MAX];
@@ -30722,7 +30726,7 @@ void kl_load_get_report(kl_load *load, kl_load_report *out_report) {
   *out_report = load->report;
   kl_mutex_lock(&load->mutex);
   while (load->handed) kl_cond_wait(&load->changed, &load->mutex);
-  out_report->runs = load->run_count;
+  out_report->runs = load->written;
   kl_mutex_unlock(&load->mutex);
 }
 
@@ -30786,8 +30790,11 @@ static kl_status load_new_run(kl_load *load, kl_error *err) {
     return status;
   }
   load->runs[load->run_count++] = run;
+  load->written++;
   return KL_OK;
 }
+
+static kl_status load_merge_tier(kl_load *load, kl_error *err);
 
 /* The run that rows from `first` on belong to: the last one, or a new one. */
 static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, kl_error *err) {
@@ -30797,7 +30804,8 @@ static kl_status load_choose_run(kl_load *load, kl_slice first, load_run **out, 
     if (last->last_size == 0 && first.size != 0) return KL_OK;
     if (kl_slice_compare(first, kl_slice_make(last->last, last->last_size)) > 0) return KL_OK;
   }
-  kl_status status = load_new_run(load, err);
+  kl_status status = load_merge_tier(load, err);
+  if (status == KL_OK) status = load_new_run(load, err);
   if (status == KL_OK) *out = load->runs[load->run_count - 1];
   return status;
 }
@@ -30963,9 +30971,11 @@ kl_status kl_load_put(kl_load *load, kl_slice key, kl_slice value, kl_error *err
 
 /* -------- merging runs -------- */
 
-/* The runs from `from` on, least key first; of equal keys the row of the last run is the newest. */
+/* Some runs, one behind the other, least key first; of equal keys the row of the last run is the newest. */
 typedef struct load_merge_state {
   kl_load *load;
+  size_t first, count;       /* of the runs */
+  uint32_t target;           /* the keyspace that they are merged into */
   kl_pages_cursor **cursors; /* NULL: it is at its end */
   size_t *heap, heap_count;  /* numbers of runs */
   uint64_t bytes;            /* given in this slice */
@@ -31045,9 +31055,9 @@ static kl_status load_position(void *context, kl_roots *base, kl_error *err) {
   m->heap_count = 0;
   m->bytes = 0;
   m->stopped = m->taken = false;
-  for (size_t i = 0; i < load->run_count; i++) {
+  for (size_t i = 0; i < m->count; i++) {
     kl_tree_pointer root;
-    kl_status status = kl_roots_find(base, load->runs[i]->keyspace, &root, err);
+    kl_status status = kl_roots_find(base, load->runs[m->first + i]->keyspace, &root, err);
     if (status != KL_OK) return status;
     if (m->cursors[i] == NULL) {
       status = kl_pages_cursor_new(load->db->pages, &root, &m->cursors[i], err);
@@ -31065,12 +31075,12 @@ static kl_status load_position(void *context, kl_roots *base, kl_error *err) {
   return KL_OK;
 }
 
-/* Slice by slice. `result` may have rows from a try that failed: they are put again. */
+/* Slice by slice. The target may have rows from a try that failed: they are put again. */
 static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
   const kl_tree_changes rows = {load_next_merged, m};
   kl_status status;
   do {
-    status = kl_db_unnamed_merge(m->load->db, m->load->result, &rows, load_position, m, err);
+    status = kl_db_unnamed_merge(m->load->db, m->target, &rows, load_position, m, err);
     if (status != KL_OK || !m->stopped) break;
     kl_slice next = m->cursors[m->heap[0]]->key;
     m->begun = true;
@@ -31080,26 +31090,78 @@ static kl_status load_merge_slices(load_merge_state *m, kl_error *err) {
   return status;
 }
 
-static kl_status load_merge_runs(kl_load *load, kl_error *err) {
+/* The runs from `first` on become rows of the target. They stay what they are. */
+static kl_status load_merge_from(kl_load *load, size_t first, uint32_t target, kl_error *err) {
   kl_allocator *allocator = load->allocator;
-  size_t count = load->run_count;
-  kl_status status = load->result == 0 ? kl_db_unnamed_new(load->db, &load->result, err) : KL_OK;
-  if (status != KL_OK) {
-    load->result = 0;
-    return status;
-  }
+  size_t count = load->run_count - first;
   load_merge_state *m = kl_alloc(allocator, sizeof *m);
   if (m == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
   m->load = load;
+  m->first = first;
+  m->count = count;
+  m->target = target;
   m->cursors = kl_alloc(allocator, count * sizeof *m->cursors);
   m->heap = kl_alloc(allocator, count * sizeof *m->heap);
-  status = m->cursors != NULL && m->heap != NULL ? load_merge_slices(m, err)
-                                                 : kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
+  kl_status status = m->cursors != NULL && m->heap != NULL
+                         ? load_merge_slices(m, err)
+                         : kl_fail(err, KL_E_NO_MEMORY, "no memory to merge %zu runs", count);
   for (size_t i = 0; m->cursors != NULL && i < count; i++) kl_pages_cursor_free(m->cursors[i]);
   kl_free(allocator, m->cursors, count * sizeof *m->cursors);
   kl_free(allocator, m->heap, count * sizeof *m->heap);
   kl_free(allocator, m, sizeof *m);
   return status;
+}
+
+/* The last LOAD_FAN runs have become rows of `merged`, which takes their place; they are dropped. */
+static kl_status load_replace_tier(kl_load *load, load_run *merged, kl_error *err) {
+  uint32_t ids[LOAD_FAN];
+  size_t first = load->run_count - LOAD_FAN;
+  for (size_t i = 0; i < LOAD_FAN; i++) ids[i] = load->runs[first + i]->keyspace;
+  kl_status status = kl_keyspace_load_abandon(load->db->catalogue, ids, LOAD_FAN, err);
+  if (status != KL_OK) return status;
+  for (size_t i = first; i < load->run_count; i++) {
+    load_run *gone = load->runs[i];
+    if (kl_slice_compare(kl_slice_make(gone->last, gone->last_size), kl_slice_make(merged->last, merged->last_size)) >
+        0) {
+      merged->last_size = gone->last_size;
+      memcpy(merged->last, gone->last, sizeof merged->last);
+    }
+    merged->tier = gone->tier + 1;
+    kl_free(load->allocator, gone, sizeof *gone);
+  }
+  load->run_count = first;
+  load->runs[load->run_count++] = merged;
+  return KL_OK;
+}
+
+/* Before a run is added: as long as the last LOAD_FAN runs were merged equally often, they become one. So there are few runs, and few
+ * cursors when they are merged, and a row is merged as often as the logarithm of their number to that base. */
+static kl_status load_merge_tier(kl_load *load, kl_error *err) {
+  while (load->run_count >= LOAD_FAN &&
+         load->runs[load->run_count - LOAD_FAN]->tier == load->runs[load->run_count - 1]->tier) {
+    load_run *merged = kl_alloc(load->allocator, sizeof *merged);
+    if (merged == NULL) return kl_fail(err, KL_E_NO_MEMORY, "no memory for a run of a load");
+    kl_status status = kl_db_unnamed_new(load->db, &merged->keyspace, err);
+    if (status == KL_OK) {
+      status = load_merge_from(load, load->run_count - LOAD_FAN, merged->keyspace, err);
+      if (status == KL_OK) status = load_replace_tier(load, merged, err);
+      if (status != KL_OK) (void)kl_keyspace_load_abandon(load->db->catalogue, &merged->keyspace, 1, NULL);
+    }
+    if (status != KL_OK) {
+      kl_free(load->allocator, merged, sizeof *merged);
+      return status;
+    }
+  }
+  return KL_OK;
+}
+
+static kl_status load_merge_runs(kl_load *load, kl_error *err) {
+  kl_status status = load->result == 0 ? kl_db_unnamed_new(load->db, &load->result, err) : KL_OK;
+  if (status != KL_OK) {
+    load->result = 0;
+    return status;
+  }
+  return load_merge_from(load, 0, load->result, err);
 }
 
 /* -------- the end -------- */

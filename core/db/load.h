@@ -7,7 +7,7 @@
  * Rows are collected in a buffer. A full one is sorted, if it has to be, and written as a *run*: a tree of a keyspace
  * without a name (core/keyspace, loads). A buffer whose keys all come behind those of the last run goes on with that: so
  * sorted input makes one run, which is the keyspace when the load ends, and each row is written once. Other input makes
- * several, which are merged at the end, as in an external merge sort (Knuth, The Art of Computer Programming 3, 5.4).
+ * several, which are merged, most of them at the end, as in an external merge sort (Knuth, The Art of Computer Programming 3, 5.4).
  *
  * Thread rules: any thread, one at a time for each load. */
 #ifndef KL_DB_LOAD_H

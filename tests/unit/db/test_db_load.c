@@ -144,7 +144,7 @@ static void test_unsorted(void **state) {
   kl_load *load = load_begin(db, "random", false);
   for (uint32_t row = 1; row <= 6 * LOAD_KEYS; row++) give(load, (uint32_t)kl_rng_below(&rng, LOAD_KEYS), row);
   uint64_t runs = finish(load);
-  assert_in_range(runs, 20, 200);
+  assert_in_range(runs, 33, 200); /* more than are merged at once */
   check_loaded(db, "random");
   check_sound(db);
   db_close(db);
