@@ -1,6 +1,7 @@
 /* tests/unit/db/test_db_spill.c: transactions larger than memory: what they read before they commit, what others see and when, conflicts, what is
  * left of one that does not commit; crashes and failures at each step. */
 #include "core/base/rng.h"
+#include "core/store/superblock.h"
 #include "db_check_testing.h"
 #include "failing_allocator.h"
 #include "seed.h"
@@ -609,6 +610,57 @@ static void test_crashes_of_recovery(void **state) {
   assert_true(crashes > 10);
 }
 
+/* Destroys the newest superblock that is intact. */
+static void destroy_newest(kl_sim *sim) {
+  uint64_t newest = 0, sequence = 0;
+  for (uint64_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    uint8_t block[KL_SUPERBLOCK_SIZE];
+    size_t got;
+    store_superblock superblock;
+    assert_int_equal(kl_sim_peek(sim, CHECK_PATH, slot * sizeof block, block, sizeof block, &got), KL_OK);
+    if (got != sizeof block || store_superblock_decode(block, (uint32_t)slot, &superblock) != KL_OK) continue;
+    if (superblock.checkpoint.sequence < sequence) continue;
+    sequence = superblock.checkpoint.sequence;
+    newest = slot;
+  }
+  assert_true(sequence != 0);
+  assert_int_equal(kl_sim_poke(sim, CHECK_PATH, newest * KL_SUPERBLOCK_SIZE + 100, "damage", 6), KL_OK);
+}
+
+/* After a crash anywhere, a recovery that has to fall back by one checkpoint finds the same: the record of the run may be behind it, and then
+ * the trees that it names are in it (TXN-15, DB-22). */
+static void test_falls_back(void **state) {
+  (void)state;
+  static model before, own, last;
+  int states[4] = {0};
+  for (uint64_t n = 1;; n += 3) {
+    machine m, damaged;
+    kl_error err;
+    bool tried;
+    memset(&before, 0, sizeof before);
+    machine_new(&m, 300);
+    kl_sim_inject(m.sim, KL_SIM_FAULT_CRASH, kl_sim_operations(m.sim) + n);
+    (void)story(&m, &before, &own, &last, &tried, &err);
+    bool crashed = kl_sim_crashed(m.sim);
+    for (int i = 0; i < SPILL_SPACES; i++) kl_keyspace_release(m.spaces[i]);
+    (void)kl_db_release(m.db, NULL);
+    kl_sim_restart(m.sim, n);
+    assert_int_equal(kl_sim_clone(m.sim, &damaged.sim), KL_OK);
+    destroy_newest(damaged.sim);
+    machine_open(&m);
+    machine_open(&damaged);
+    int which = check_state(&m, &before, &own, &last);
+    assert_int_equal(check_state(&damaged, &before, &own, &last), which);
+    states[which]++;
+    machine_end(&m);
+    machine_end(&damaged);
+    if (!crashed) break;
+  }
+  print_message("fell back to: nothing %d, before the large one %d, with it %d, the end %d\n", states[0], states[1],
+                states[2], states[3]);
+  assert_true(states[1] > 10 && states[2] > 2);
+}
+
 /* What a salvage gets out of it is the same. */
 static void check_salvaged(machine *m, const model *expected) {
   kl_error err;
@@ -846,6 +898,7 @@ int main(void) {
       cmocka_unit_test(test_crashes),
       cmocka_unit_test(test_crashes_of_recovery),
       cmocka_unit_test(test_read_only),
+      cmocka_unit_test(test_falls_back),
       cmocka_unit_test(test_no_memory),
       cmocka_unit_test(test_full_disk),
       cmocka_unit_test(test_with_threads),
