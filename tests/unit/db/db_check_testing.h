@@ -4,6 +4,7 @@
 #define KEEL_TESTS_DB_CHECK_TESTING_H
 
 #include "core/os/sim/sim.h"
+#include "core/store/superblock.h"
 #include "db_testing.h"
 
 #define CHECK_PATH "checked.keel"
@@ -169,6 +170,23 @@ static inline kl_status check_salvage(kl_os *os, kl_check_report *out, bool show
   }
   kl_salvage_end(salvage);
   return status;
+}
+
+/* Destroys the newest superblock that is intact. */
+static inline void check_destroy_newest(kl_sim *sim) {
+  uint64_t newest = 0, sequence = 0;
+  for (uint64_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
+    uint8_t block[KL_SUPERBLOCK_SIZE];
+    size_t got;
+    store_superblock superblock;
+    assert_int_equal(kl_sim_peek(sim, CHECK_PATH, slot * sizeof block, block, sizeof block, &got), KL_OK);
+    if (got != sizeof block || store_superblock_decode(block, (uint32_t)slot, &superblock) != KL_OK) continue;
+    if (superblock.checkpoint.sequence < sequence) continue;
+    sequence = superblock.checkpoint.sequence;
+    newest = slot;
+  }
+  assert_true(sequence != 0);
+  assert_int_equal(kl_sim_poke(sim, CHECK_PATH, newest * KL_SUPERBLOCK_SIZE + 100, "damage", 6), KL_OK);
 }
 
 #endif

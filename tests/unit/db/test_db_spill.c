@@ -1,7 +1,6 @@
 /* tests/unit/db/test_db_spill.c: transactions larger than memory: what they read before they commit, what others see and when, conflicts, what is
  * left of one that does not commit; crashes and failures at each step. */
 #include "core/base/rng.h"
-#include "core/store/superblock.h"
 #include "db_check_testing.h"
 #include "failing_allocator.h"
 #include "seed.h"
@@ -610,23 +609,6 @@ static void test_crashes_of_recovery(void **state) {
   assert_true(crashes > 10);
 }
 
-/* Destroys the newest superblock that is intact. */
-static void destroy_newest(kl_sim *sim) {
-  uint64_t newest = 0, sequence = 0;
-  for (uint64_t slot = 0; slot < KL_SUPERBLOCKS; slot++) {
-    uint8_t block[KL_SUPERBLOCK_SIZE];
-    size_t got;
-    store_superblock superblock;
-    assert_int_equal(kl_sim_peek(sim, CHECK_PATH, slot * sizeof block, block, sizeof block, &got), KL_OK);
-    if (got != sizeof block || store_superblock_decode(block, (uint32_t)slot, &superblock) != KL_OK) continue;
-    if (superblock.checkpoint.sequence < sequence) continue;
-    sequence = superblock.checkpoint.sequence;
-    newest = slot;
-  }
-  assert_true(sequence != 0);
-  assert_int_equal(kl_sim_poke(sim, CHECK_PATH, newest * KL_SUPERBLOCK_SIZE + 100, "damage", 6), KL_OK);
-}
-
 /* After a crash anywhere, a recovery that has to fall back by one checkpoint finds the same: the record of the run may be behind it, and then
  * the trees that it names are in it (TXN-15, DB-22). */
 static void test_falls_back(void **state) {
@@ -646,7 +628,7 @@ static void test_falls_back(void **state) {
     (void)kl_db_release(m.db, NULL);
     kl_sim_restart(m.sim, n);
     assert_int_equal(kl_sim_clone(m.sim, &damaged.sim), KL_OK);
-    destroy_newest(damaged.sim);
+    check_destroy_newest(damaged.sim);
     machine_open(&m);
     machine_open(&damaged);
     int which = check_state(&m, &before, &own, &last);
