@@ -459,13 +459,10 @@ export interface Stats {
   drainThreads: number;
   /** Parts of trees that drains have merged side by side. */
   drainParts: number;
-<<<<<<< HEAD
   /** How often writes of a transaction were moved to the file before its commit. */
   spills: number;
   /** Keys and values that were. In bytes. */
   spilledBytes: number;
-=======
->>>>>>> pdrain
   /** Time that commits were held up because drains were behind. */
   throttledNs: number;
   /** Commits that waited because `memoryLimit` was reached. */

@@ -18,9 +18,19 @@ static const uint8_t *inside(kl_slice slice, const uint8_t *data, size_t size) {
 static size_t check_op(const kl_op *op, const uint8_t *at, const uint8_t *data, size_t size) {
   inside(op->key, data, size);
   inside(op->value, data, size);
-  FUZZ_CHECK(op->kind == KL_OP_PUT || op->kind == KL_OP_DELETE);
+  FUZZ_CHECK(op->kind == KL_OP_PUT || op->kind == KL_OP_DELETE || op->kind == KL_OP_RUN);
   FUZZ_CHECK(op->key.size <= KL_OP_KEY_MAX);
-  FUZZ_CHECK(op->kind == KL_OP_PUT || op->value.size == 0);
+  FUZZ_CHECK(op->kind != KL_OP_DELETE || op->value.size == 0);
+  if (op->kind == KL_OP_RUN) {
+    FUZZ_CHECK(op->key.size == 0 && op->value.size != 0 && op->value.size % KL_OP_RUN_PART == 0);
+    for (size_t i = 0; i < op->value.size / KL_OP_RUN_PART; i++) {
+      kl_op_run_part part;
+      uint8_t bytes[KL_OP_RUN_PART];
+      kl_op_run_part_decode(op->value, i, &part);
+      kl_op_run_part_encode(&part, bytes);
+      FUZZ_CHECK(memcmp(bytes, (const uint8_t *)op->value.data + i * sizeof bytes, sizeof bytes) == 0);
+    }
+  }
   size_t length = kl_op_encoded_size(op);
   FUZZ_CHECK(length <= (size_t)(data + size - at));
   uint8_t *again = malloc(length);
