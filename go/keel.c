@@ -27384,26 +27384,27 @@ struct kl_value_writer {
 
 /* Inside of the transaction: what is in the file, whole, becomes a row of its run. */
 static kl_status value_settle_extent(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_extent_writer *extent,
-                                     kl_error *err) {
+                                     bool *out_taken, kl_error *err) {
   kl_tree_extent taken_extent;
-  bool taken = false;
+  *out_taken = false;
   kl_status status = kl_txn_check_write(txn, keyspace, key, err);
   if (status != KL_OK) return status;
-  status = kl_txn_put_extent(txn, keyspace, key, kl_extent_writer_extent(extent), &taken, err);
-  if (taken) kl_extent_writer_take(extent, &taken_extent);
+  status = kl_txn_put_extent(txn, keyspace, key, kl_extent_writer_extent(extent), out_taken, err);
+  if (*out_taken) kl_extent_writer_take(extent, &taken_extent);
   txn->puts += status == KL_OK;
   return status;
 }
 
 kl_status kl_txn_put_large(kl_txn *txn, uint32_t keyspace, kl_slice key, kl_slice value, kl_error *err) {
   kl_extent_writer *extent;
+  bool taken;
   kl_status status = kl_txn_check_write(txn, keyspace, key, err); /* before a long write */
   if (status != KL_OK) return status;
   status = kl_extent_writer_begin(kl_roots_pages(txn->snapshot.layers->roots), value.size, &extent, err);
   if (status != KL_OK) return status;
   status = kl_extent_writer_write(extent, value.data, value.size, err);
   if (status == KL_OK) status = kl_extent_writer_finish(extent, NULL, err);
-  if (status == KL_OK) status = value_settle_extent(txn, keyspace, key, extent, err);
+  if (status == KL_OK) status = value_settle_extent(txn, keyspace, key, extent, &taken, err);
   kl_extent_writer_free(extent);
   return status;
 }
@@ -27417,7 +27418,9 @@ static kl_status value_settle(kl_value_writer *writer, kl_error *err) {
   }
   kl_status status = kl_txn_enter(txn, err);
   if (status != KL_OK) return status;
-  status = value_settle_extent(txn, writer->keyspace, key, writer->extent, err);
+  bool taken;
+  status = value_settle_extent(txn, writer->keyspace, key, writer->extent, &taken, err);
+  writer->finished |= taken; /* also after a failure: the bytes are a tree's now, and go with the transaction's run */
   kl_txn_leave(txn);
   return status;
 }
